@@ -1,0 +1,377 @@
+//! Events: the one stream that everything else is folded from.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::boot::Arch;
+use crate::lab::Boot;
+use crate::net::MacAddr;
+
+/// A machine, as lab.db numbers it. Never shown; names and MACs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostId(pub u64);
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Whether we did it or only saw it on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// One of our services did or received it.
+    Served,
+    /// Seen in traffic that is not ours, or in a capture.
+    Observed,
+}
+
+/// How much an event or finding asks of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Detail, for the timeline.
+    Debug,
+    /// An ordinary step.
+    Info,
+    /// Look at it when you can.
+    Warning,
+    /// A boot stopped, or will.
+    Error,
+}
+
+/// What a service knows of a client. The engine makes a [`HostId`] of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// Hardware address, from DHCP or the URL that we issued for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// SMBIOS UUID: option 97, or iPXE's `${uuid}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
+    /// Source address of the packet or connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
+}
+
+impl Who {
+    /// A client known by its hardware address.
+    #[must_use]
+    pub fn mac(mac: MacAddr) -> Self {
+        Self { mac: Some(mac), ..Self::default() }
+    }
+
+    /// A client known by its address only.
+    #[must_use]
+    pub fn ip(ip: impl Into<IpAddr>) -> Self {
+        Self { ip: Some(ip.into()), ..Self::default() }
+    }
+}
+
+/// What a service reports; the engine adds number, time and host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// The client, if one was involved.
+    pub who: Option<Who>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+impl Observation {
+    /// Something that concerns no one client.
+    #[must_use]
+    pub fn engine(kind: EventKind) -> Self {
+        Self { who: None, kind }
+    }
+
+    /// Something that a client did, or that was done for it.
+    #[must_use]
+    pub fn of(who: Who, kind: EventKind) -> Self {
+        Self { who: Some(who), kind }
+    }
+}
+
+/// One entry of the stream. `seq` is a total order over the life of a lab.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Version of this form: [`super::VERSION`].
+    pub v: u16,
+    /// Grows by one from event to event.
+    pub seq: u64,
+    /// Wall time.
+    pub time: Timestamp,
+    /// The machine, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostId>,
+    /// The machine's hardware address, for readers without the snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// Served or observed.
+    pub source: Source,
+    /// What happened; its name is the JSON field `kind`.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// Which program speaks DHCP: it decides what a client is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientKind {
+    /// A PXE ROM or UEFI's PXE client: option 60 `PXEClient`, no sign of iPXE.
+    PxeRom,
+    /// UEFI HTTP Boot: option 60 `HTTPClient`.
+    HttpBoot,
+    /// iPXE: user class `iPXE`, or option 175 with iPXE's features.
+    Ipxe,
+    /// gPXE: user class `gPXE`, or option 175 with a bus-id only.
+    Gpxe,
+    /// An operating system, or anything that asks for an address only.
+    Os,
+    /// BOOTP without option 53.
+    Bootp,
+}
+
+/// One of the engine's servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceKind {
+    /// DHCP on port 67.
+    Dhcp,
+    /// ProxyDHCP and boot server on port 4011.
+    Pxe,
+    /// Answers to iPXE's router solicitation.
+    Ndp,
+    /// TFTP on port 69.
+    Tftp,
+    /// HTTP.
+    Http,
+    /// The iSCSI target.
+    Iscsi,
+}
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobKind {
+    /// Bring an image into `disks/`.
+    ImportDisk,
+    /// Make an empty image.
+    CreateDisk,
+    /// Compute an image's identity.
+    HashImage,
+}
+
+/// What can happen. Names and fields are stable: scripts rely on them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum EventKind {
+    // --- the engine ---
+    /// The engine serves.
+    EngineStarted { interfaces: Vec<String> },
+    /// The engine stopped serving, at somebody's wish or because of `error`.
+    EngineStopped {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// A server listens.
+    ServiceUp { service: ServiceKind, address: SocketAddr },
+    /// A server could not start or died.
+    ServiceFailed { service: ServiceKind, error: String },
+    /// DHCP mode on an interface: as told, or as found by probing.
+    ModeChosen { interface: String, mode: String, because: String },
+    /// Another DHCP server answers on this interface.
+    ForeignDhcp {
+        interface: String,
+        server: Ipv4Addr,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mac: Option<MacAddr>,
+    },
+    /// Address added to (or taken from, `held` false) a bare interface.
+    AddressHeld { interface: String, address: String, held: bool },
+    /// lab.toml was read anew.
+    LabChanged,
+    /// lab.toml has problems; the last good one stays in force.
+    LabBroken { problems: Vec<String> },
+    /// A host's assignment changed. `by` is `window`, `command`, `menu`, `install-finished` …
+    Assigned { to: Boot, by: String },
+
+    // --- DHCP ---
+    /// A DISCOVER (or BOOTP request) came.
+    DhcpDiscover {
+        client: ClientKind,
+        xid: u32,
+        secs: u16,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        arch: Option<Arch>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vendor: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hostname: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        relay: Option<Ipv4Addr>,
+    },
+    /// We offered. `address` is absent in ProxyDHCP.
+    DhcpOffer {
+        client: ClientKind,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<Ipv4Addr>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+        next_server: Ipv4Addr,
+    },
+    /// We acknowledged: DHCP, ProxyDHCP on 4011, or INFORM (`address` absent in the last two).
+    DhcpAck {
+        client: ClientKind,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<Ipv4Addr>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        root_path: Option<String>,
+        lease_seconds: u32,
+    },
+    /// We refused an address.
+    DhcpNak { address: Ipv4Addr, reason: String },
+    /// A client gave its address back.
+    DhcpRelease { address: Ipv4Addr },
+    /// A client found its address in use; it is withheld.
+    DhcpDecline { address: Ipv4Addr },
+    /// We saw a request and said nothing, for a reason that a person may want to know.
+    DhcpSilent { client: ClientKind, reason: String },
+    /// iPXE's router solicitation got its empty answer.
+    RouterSolicitation {
+        answered: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+
+    // --- TFTP ---
+    /// A read request, with its options as sent.
+    TftpRequest { file: String, options: Vec<(String, String)> },
+    /// Progress; coalesced, not persisted.
+    TftpProgress { file: String, sent: u64, total: u64 },
+    /// The last block was acknowledged.
+    TftpDone { file: String, bytes: u64, millis: u64 },
+    /// The client ended it. `probe` is the size probe of a firmware, which is no error.
+    TftpAborted { file: String, sent: u64, probe: bool, message: String },
+    /// We refused or gave up.
+    TftpFailed { file: String, code: u16, message: String },
+
+    // --- HTTP ---
+    /// A request with its answer's status.
+    HttpRequest {
+        method: String,
+        path: String,
+        status: u16,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<String>,
+    },
+    /// Progress of a file; coalesced, not persisted.
+    HttpProgress { path: String, sent: u64, total: u64 },
+    /// The whole answer was sent.
+    HttpDone { path: String, bytes: u64, millis: u64 },
+    /// The client went away.
+    HttpAborted { path: String, sent: u64, total: u64 },
+
+    // --- the boot script ---
+    /// A script was given; it begins a boot epoch unless it is `wait` or `menu`.
+    ScriptServed { boot: Boot, dialect: String, because: String },
+    /// What iPXE told of the machine.
+    Inventory {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        serial: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        manufacturer: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        product: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asset: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memory_mib: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        platform: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chip: Option<String>,
+    },
+    /// A command of the script failed with iPXE's error number.
+    ScriptError { step: String, code: u32 },
+    /// The script reached a named step: `local`, `kernel-start`, `san-start`, `shell`.
+    ScriptStep { step: String },
+    /// The host's answer file was rendered and fetched.
+    AnswersServed { profile: String },
+    /// An `install` was consumed; `boot` is now what follows.
+    InstallConsumed { profile: String, next: Boot, because: String },
+
+    // --- iSCSI ---
+    /// A login reached the full-feature phase. `firmware`: iPXE's or the ROM's own initiator.
+    IscsiLogin { initiator: String, target: String, disk: String, firmware: bool, session: u16 },
+    /// A login was refused with this status (class and detail, as RFC 7143 11.13.5 numbers them).
+    IscsiRefused { initiator: String, target: String, status: u16, reason: String },
+    /// A session ended: logout, reinstatement, connection lost.
+    IscsiEnded { target: String, session: u16, reason: String },
+    /// Bytes moved since login; coalesced, not persisted.
+    IscsiProgress { target: String, session: u16, read: u64, written: u64 },
+    /// A command ended in a medium or space error.
+    IscsiError { target: String, lba: u64, message: String },
+    /// A new private overlay stands on the image.
+    OverlayCreated { disk: String, fresh: bool },
+
+    // --- jobs ---
+    /// A job began.
+    JobStarted { job: u64, job_kind: JobKind, what: String },
+    /// A job ended; `error` absent when it succeeded.
+    JobEnded {
+        job: u64,
+        what: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+}
+
+impl EventKind {
+    /// A coalesced counter: not persisted, and the only kind that may be dropped.
+    #[must_use]
+    pub fn is_progress(&self) -> bool {
+        matches!(self, Self::TftpProgress { .. } | Self::HttpProgress { .. } | Self::IscsiProgress { .. })
+    }
+
+    /// How much it asks of a person.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::ServiceFailed { .. }
+            | Self::EngineStopped { error: Some(_) }
+            | Self::LabBroken { .. }
+            | Self::ScriptError { .. }
+            | Self::IscsiRefused { .. }
+            | Self::IscsiError { .. }
+            | Self::TftpFailed { .. }
+            | Self::JobEnded { error: Some(_), .. } => Severity::Error,
+            Self::ForeignDhcp { .. } | Self::DhcpNak { .. } | Self::DhcpDecline { .. } => Severity::Warning,
+            Self::HttpRequest { status, .. } if *status >= 400 => Severity::Warning,
+            Self::TftpAborted { probe: false, .. } | Self::HttpAborted { .. } => Severity::Warning,
+            Self::TftpAborted { probe: true, .. } | Self::HttpRequest { .. } | Self::RouterSolicitation { .. } => {
+                Severity::Debug
+            }
+            kind if kind.is_progress() => Severity::Debug,
+            _ => Severity::Info,
+        }
+    }
+
+    /// The stable name, as in the JSON field `kind`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        serde_json::to_value(self)
+            .ok()
+            .and_then(|v| v.get("kind").and_then(|k| k.as_str()).map(str::to_owned))
+            .unwrap_or_default()
+    }
+}

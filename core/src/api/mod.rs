@@ -1,0 +1,20 @@
+//! What crosses the engine's border: events out, snapshots out, commands in.
+//!
+//! Every type here is serde with stable names, because the JSON output of the command line, the control socket and lab.db's
+//! history are these types. `v` is the version of that form.
+
+mod command;
+mod event;
+mod handle;
+mod snapshot;
+
+pub use command::{Command, CommandError, NewDisk, NewProfile, Reply};
+pub use event::{ClientKind, Event, EventKind, HostId, JobKind, Observation, ServiceKind, Severity, Source, Who};
+pub use handle::{EngineHandle, HandleError};
+pub use snapshot::{
+    DiskView, EngineState, Finding, FirmwareView, HostView, InterfaceView, JobState, JobView, NetworkView, OverlayView,
+    ProfileView, Progress, ServiceView, Snapshot, Stage, Step, StepState,
+};
+
+/// The version of the event and snapshot form.
+pub const VERSION: u16 = 1;

@@ -1,0 +1,201 @@
+//! `decide`: pure, and the only place where it is settled what a client gets.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Arch, Plan, PlanNetwork};
+use crate::api::ClientKind;
+use crate::lab::{Boot, IscsiBoot, IscsiVia, Mode};
+use crate::net::MacAddr;
+
+/// What is known of a client that asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientFacts {
+    /// Hardware address.
+    pub mac: MacAddr,
+    /// SMBIOS UUID, unless it is a well-known bogus one.
+    pub uuid: Option<Uuid>,
+    /// Architecture; a BIOS where the client names none.
+    pub arch: Option<Arch>,
+    /// Which program asks.
+    pub client: ClientKind,
+}
+
+/// A value with the reason for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision<T> {
+    /// What.
+    pub value: T,
+    /// Why.
+    pub because: Because,
+}
+
+/// Why a client gets what it gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "kebab-case")]
+pub enum Because {
+    /// Its `[[host]]` entry says so.
+    HostEntry {
+        /// Name or MAC of the entry.
+        host: String,
+    },
+    /// Somebody chose it in the machine's menu.
+    MenuChoice,
+    /// `unknown` of the network, or its default by mode.
+    Unknown {
+        /// The network's interface.
+        interface: String,
+    },
+}
+
+/// What a client is given at this step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "give", rename_all = "kebab-case")]
+pub enum BootFile {
+    /// No boot information (an operating system asks for an address).
+    None,
+    /// Nothing at all: it is to be ignored.
+    Silence,
+    /// A file over TFTP.
+    Tftp {
+        /// Its name.
+        file: String,
+    },
+    /// A URI, for UEFI HTTP Boot.
+    Http {
+        /// The URI.
+        url: String,
+    },
+    /// The script's URL, for iPXE and gPXE.
+    Script {
+        /// The URL.
+        url: String,
+    },
+    /// `filename ""` and option 17.
+    RootPath {
+        /// The root-path, RFC 4173.
+        root_path: String,
+        /// The initiator name that we issue (option 203).
+        initiator: String,
+    },
+    /// Its architecture has no boot file here.
+    NoFirmware {
+        /// The architecture.
+        arch: Arch,
+    },
+}
+
+/// A decision about a client: the assignment, and what that means at this step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// What the machine gets in the end.
+    pub boot: Boot,
+    /// What it gets now.
+    pub file: BootFile,
+}
+
+/// What this client gets from this network's server, and why.
+#[must_use]
+pub fn decide(plan: &Plan, network: &PlanNetwork, facts: &ClientFacts) -> Decision<Given> {
+    let Decision { value: boot, because } = assignment(plan, network, facts.mac, facts.uuid);
+    let file = file(plan, network, facts, &boot);
+    Decision { value: Given { boot, file }, because }
+}
+
+/// What the machine gets in the end, whatever program asks.
+#[must_use]
+pub fn assignment(plan: &Plan, network: &PlanNetwork, mac: MacAddr, uuid: Option<Uuid>) -> Decision<Boot> {
+    if let Some(choice) = plan.choices.get(&mac) {
+        return Decision { value: choice.clone(), because: Because::MenuChoice };
+    }
+    let host = plan.host(mac, uuid);
+    if let Some(host) = host
+        && let Some(boot) = &host.boot
+    {
+        let shown = host.name.as_ref().map_or_else(|| mac.to_string(), ToString::to_string);
+        return Decision { value: boot.clone(), because: Because::HostEntry { host: shown } };
+    }
+    let interface = network.interface.clone();
+    Decision { value: plan.unknown(network), because: Because::Unknown { interface } }
+}
+
+/// `http://ADDRESS[:PORT]` of our HTTP server on this network.
+#[must_use]
+pub fn base_url(plan: &Plan, server: Ipv4Addr) -> String {
+    match plan.lab.ports.http {
+        80 => format!("http://{server}"),
+        port => format!("http://{}", SocketAddrV4::new(server, port)),
+    }
+}
+
+/// The initiator name that we issue to a machine: stable across boots, different for each.
+#[must_use]
+pub fn initiator_name(mac: MacAddr) -> String {
+    format!("iqn.2026-11.org.bootyard:host.{}", mac.hyphenated())
+}
+
+/// RFC 4173 section 5: `iscsi:<server>:<protocol>:<port>:<LUN>:<target>`; LUN 0 and port 3260 are the defaults.
+#[must_use]
+pub fn root_path(plan: &Plan, server: Ipv4Addr, iscsi: &IscsiBoot) -> Option<String> {
+    let disk = plan.lab.disk(&iscsi.disk)?;
+    let port = match plan.lab.ports.iscsi {
+        3260 => String::new(),
+        port => port.to_string(),
+    };
+    Some(format!("iscsi:{server}::{port}:0:{}", disk.iqn))
+}
+
+fn file(plan: &Plan, network: &PlanNetwork, facts: &ClientFacts, boot: &Boot) -> BootFile {
+    let server = network.address.address;
+    match (facts.client, boot) {
+        // In dhcp mode nobody else gives an ignored machine its address; a booted system still gets one.
+        (ClientKind::Os, _) if network.mode == Mode::Dhcp => BootFile::None,
+        (ClientKind::Os, _) | (_, Boot::Ignore) => BootFile::Silence,
+        (ClientKind::Ipxe | ClientKind::Gpxe, Boot::Iscsi(iscsi))
+            if iscsi.via == IscsiVia::RootPath && iscsi.profile.is_none() =>
+        {
+            match root_path(plan, server, iscsi) {
+                Some(root_path) => BootFile::RootPath { root_path, initiator: initiator_name(facts.mac) },
+                None => script(plan, server, facts.mac),
+            }
+        }
+        (ClientKind::Ipxe | ClientKind::Gpxe, _) => script(plan, server, facts.mac),
+        (ClientKind::PxeRom | ClientKind::HttpBoot | ClientKind::Bootp, _) => firmware(plan, server, facts),
+    }
+}
+
+fn script(plan: &Plan, server: Ipv4Addr, mac: MacAddr) -> BootFile {
+    BootFile::Script { url: format!("{}/boot/{}/boot.ipxe", base_url(plan, server), mac.hyphenated()) }
+}
+
+fn firmware(plan: &Plan, server: Ipv4Addr, facts: &ClientFacts) -> BootFile {
+    let arch = facts.arch.unwrap_or(Arch::Bios);
+    let wanted = plan
+        .host(facts.mac, facts.uuid)
+        .and_then(|h| h.firmware.clone())
+        .or_else(|| rule(plan, facts.mac, arch))
+        .filter(|name| plan.files.contains_key(name))
+        .or_else(|| plan.firmware.get(&arch.without_http()).map(|f| f.name.clone()));
+    match wanted {
+        None => BootFile::NoFirmware { arch },
+        Some(file) if arch.is_http() || facts.client == ClientKind::HttpBoot => {
+            BootFile::Http { url: format!("{}/firmware/{file}", base_url(plan, server)) }
+        }
+        Some(file) => BootFile::Tftp { file },
+    }
+}
+
+/// The most specific `[[firmware]]` rule: the longest MAC prefix, then one that names the architecture.
+fn rule(plan: &Plan, mac: MacAddr, arch: Arch) -> Option<String> {
+    let fits = |r: &&crate::lab::FirmwareRule| {
+        r.arch.is_none_or(|a| a == arch) && r.mac_prefix.as_ref().is_none_or(|p| mac.0.starts_with(p))
+    };
+    plan.lab
+        .firmware
+        .iter()
+        .filter(fits)
+        .max_by_key(|r| (r.mac_prefix.as_ref().map_or(0, Vec::len), r.arch.is_some()))
+        .map(|r| r.file.clone())
+}

@@ -1,0 +1,14 @@
+//! The one decision: what a client is given, and why.
+//!
+//! [`Plan`] is an immutable picture of all that bears on it, made from lab.toml by the engine and pushed to the machines as an
+//! `Arc`. [`decide`] is pure. DHCP answers, scripts, access to disks and `explain` use only it.
+
+mod arch;
+mod decide;
+mod plan;
+
+pub use arch::Arch;
+pub use decide::{
+    Because, BootFile, ClientFacts, Decision, Given, assignment, base_url, decide, initiator_name, root_path,
+};
+pub use plan::{FirmwareFile, Plan, PlanNetwork};

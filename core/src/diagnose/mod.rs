@@ -1,0 +1,1 @@
+//! Events to findings; iPXE's error numbers to sentences.

@@ -1,0 +1,83 @@
+//! Disks: what a LUN reads and writes.
+//!
+//! [`BlockDevice`] is all that the iSCSI target knows of a disk. An image ([`image`]) is a file; an overlay ([`overlay`]) is a
+//! private layer over one that stays untouched; [`store`] finds, opens, locks and lists them.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+/// Where a run of bytes of a device is, so that large reads can be sent by the kernel without a copy.
+#[derive(Debug, Clone)]
+pub enum Segment {
+    /// `len` bytes at `offset` of this file.
+    File {
+        /// The file.
+        file: Arc<File>,
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// `len` zero bytes.
+    Zero {
+        /// Bytes.
+        len: u64,
+    },
+}
+
+/// What GET LBA STATUS says of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allocation {
+    /// Has storage of its own.
+    Mapped,
+    /// Reads as zeroes and takes no space.
+    Deallocated,
+}
+
+/// A disk as the target sees it. All offsets and lengths are in bytes and multiples of 512; a range past [`BlockDevice::size`] is
+/// `InvalidInput` and changes nothing. Calls may come from several threads at once.
+pub trait BlockDevice: Send + Sync + std::fmt::Debug {
+    /// Size in bytes. May grow while open.
+    fn size(&self) -> u64;
+
+    /// Writes are refused.
+    fn readonly(&self) -> bool;
+
+    /// Fills `buf` from `offset`.
+    ///
+    /// # Errors
+    /// The storage's.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes `buf` at `offset`. Volatile until [`BlockDevice::flush`]. A full file system is `StorageFull` and leaves what was
+    /// acknowledged before intact.
+    ///
+    /// # Errors
+    /// The storage's.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes every write that returned before this call durable.
+    ///
+    /// # Errors
+    /// The storage's.
+    fn flush(&self) -> io::Result<()>;
+
+    /// Makes a range read as zeroes; frees its space where that is possible and `unmap` allows it.
+    ///
+    /// # Errors
+    /// The storage's.
+    fn zero(&self, offset: u64, len: u64, unmap: bool) -> io::Result<()>;
+
+    /// Where the bytes of a range are now, in order; the lengths sum to `len`. A write may move them, so use it at once.
+    ///
+    /// # Errors
+    /// The storage's.
+    fn segments(&self, offset: u64, len: u64) -> io::Result<Vec<Segment>>;
+
+    /// The allocation at `offset` and for how many bytes from there it is the same (at least 512).
+    ///
+    /// # Errors
+    /// The storage's.
+    fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)>;
+}

@@ -1,0 +1,1 @@
+//! Starts, supervises and stops it all; the only module that knows all the others.

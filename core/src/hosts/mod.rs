@@ -1,0 +1,1 @@
+//! Who is booting, how far, and since when: a fold over events.

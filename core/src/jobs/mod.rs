@@ -1,0 +1,1 @@
+//! Everything long: id, kind, progress, cancel.

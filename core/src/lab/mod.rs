@@ -1,0 +1,11 @@
+//! The lab is a folder: `lab.toml` (what a person decides), `lab.db` (what the program observes), `disks/`, `media/`,
+//! `firmware/`. Copy the folder and the lab has moved.
+//!
+//! [`schema`] is lab.toml as types that cannot be wrong; everything else in the engine reads only these.
+
+pub mod schema;
+
+pub use schema::{
+    Allow, Boot, Chap, Disk, FirmwareRule, Host, Install, InstallThen, IscsiArgs, IscsiBoot, IscsiVia, Lab, Lease,
+    Mode, Name, NameError, Network, Ports, Profile, ProfileKind, Secret, Subnet, Unknown, Writes,
+};

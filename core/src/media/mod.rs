@@ -1,0 +1,1 @@
+//! Installers: kernels, initrds, answer files.
