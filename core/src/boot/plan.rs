@@ -1,7 +1,6 @@
 //! The plan: all that bears on what a client is given, as of one state of lab.toml and of the network.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
