@@ -1,1 +1,8 @@
-//! Events to findings; iPXE's error numbers to sentences.
+//! Events to findings: what was seen, what it means, what to do.
+//!
+//! A finding belongs to a host or to the lab, has a stable id, and goes when it is cured: by the event that shows the cure, or by
+//! the host's next boot. Knows events, never services.
+
+mod findings;
+
+pub use findings::{Findings, LabFindings};

@@ -1,1 +1,11 @@
 //! Who is booting, how far, and since when: a fold over events.
+//!
+//! [`Directory`] says which machine a packet or connection belongs to; every service's observation passes through it, and access
+//! to disks and answer files asks the same one. [`Host`] is one machine folded from its events: stage, progress, timeline.
+
+mod directory;
+mod host;
+mod progress;
+
+pub use directory::Directory;
+pub use host::{Changed, Host};

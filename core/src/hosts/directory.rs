@@ -1,0 +1,244 @@
+//! The directory: hardware addresses, UUIDs and IP addresses to [`HostId`].
+//!
+//! A configured MAC matches first, except where `uuid` in lab.toml tells sharers of one MAC (docks) apart. An IP address belongs
+//! to whoever was last given it or last proved it with a packet that carried its MAC.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use uuid::Uuid;
+
+use crate::api::{HostId, Who};
+use crate::lab::Lab;
+use crate::net::MacAddr;
+
+/// Strangers beyond this many replace the stranger seen longest ago: a flood of forged MACs must not fill the memory.
+const MAX_HOSTS: usize = 4096;
+
+#[derive(Debug, Clone)]
+struct Entry {
+    macs: Vec<MacAddr>,
+    uuid: Option<Uuid>,
+    configured: bool,
+    used: u64,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct Directory {
+    entries: HashMap<HostId, Entry>,
+    by_mac: HashMap<MacAddr, Vec<HostId>>,
+    by_ip: HashMap<IpAddr, HostId>,
+    next: u64,
+    clock: u64,
+}
+
+impl Directory {
+    /// Takes in a machine that lab.db knows.
+    pub fn restore(&mut self, id: HostId, macs: Vec<MacAddr>, uuid: Option<Uuid>) {
+        self.next = self.next.max(id.0 + 1);
+        self.insert(id, Entry { macs, uuid, configured: false, used: 0 });
+    }
+
+    /// Brings the entries of lab.toml in: each gets a [`HostId`] of its own, the known one where its first MAC (and `uuid`) is known.
+    /// Returns the ids in the order of `lab.hosts`.
+    pub fn configure(&mut self, lab: &Lab) -> Vec<HostId> {
+        for entry in self.entries.values_mut() {
+            entry.configured = false;
+        }
+        let mut ids = Vec::with_capacity(lab.hosts.len());
+        for host in &lab.hosts {
+            let shared = |mac: &MacAddr| lab.hosts.iter().filter(|h| h.macs.contains(mac)).count() > 1;
+            let known = host.macs.iter().find_map(|mac| {
+                self.by_mac.get(mac)?.iter().copied().find(|id| {
+                    let taken = ids.contains(id);
+                    let same_uuid = self.entries.get(id).is_some_and(|e| e.uuid == host.uuid);
+                    !taken && (!shared(mac) || same_uuid)
+                })
+            });
+            let id = known.unwrap_or_else(|| self.fresh_id());
+            let mut macs = host.macs.clone();
+            if let Some(old) = self.entries.get(&id) {
+                macs.extend(old.macs.iter().filter(|m| !host.macs.contains(m)));
+            }
+            let uuid = host.uuid.or_else(|| self.entries.get(&id).and_then(|e| e.uuid));
+            self.remove_from_macs(id);
+            self.insert(id, Entry { macs, uuid, configured: true, used: self.clock });
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// The machine that `who` is, if it is known. Its IP address counts only where it names no MAC.
+    #[must_use]
+    pub fn find(&self, who: &Who) -> Option<HostId> {
+        let Some(mac) = who.mac else {
+            return self.by_ip.get(&who.ip?).copied();
+        };
+        let candidates = self.by_mac.get(&mac)?;
+        let of_uuid = |id: &&HostId| who.uuid.is_some() && self.entries.get(id).is_some_and(|e| e.uuid == who.uuid);
+        candidates
+            .iter()
+            .find(of_uuid)
+            .or_else(|| who.ip.and_then(|ip| candidates.iter().find(|id| self.by_ip.get(&ip) == Some(id))))
+            .or_else(|| candidates.first())
+            .copied()
+    }
+
+    /// The machine that `who` is; a new one for a MAC never seen. Learns its UUID, and its IP address where a MAC comes with it.
+    pub fn resolve(&mut self, who: &Who) -> Option<HostId> {
+        self.clock += 1;
+        let id = match (self.find(who), who.mac) {
+            (Some(id), _) => id,
+            (None, Some(mac)) if !mac.is_group() => {
+                self.make_room();
+                let id = self.fresh_id();
+                self.insert(id, Entry { macs: vec![mac], uuid: who.uuid, configured: false, used: 0 });
+                id
+            }
+            _ => return None,
+        };
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.used = self.clock;
+            if entry.uuid.is_none() {
+                entry.uuid = who.uuid;
+            }
+        }
+        if let (Some(ip), Some(_)) = (who.ip, who.mac)
+            && !ip.is_unspecified()
+        {
+            self.by_ip.insert(ip, id);
+        }
+        Some(id)
+    }
+
+    /// `ip` is this machine's from now on.
+    pub fn bind_ip(&mut self, ip: IpAddr, id: HostId) {
+        self.by_ip.insert(ip, id);
+    }
+
+    /// Nobody holds `ip` any more.
+    pub fn release_ip(&mut self, ip: IpAddr) {
+        self.by_ip.remove(&ip);
+    }
+
+    /// Who holds `ip`.
+    #[must_use]
+    pub fn holder(&self, ip: IpAddr) -> Option<HostId> {
+        self.by_ip.get(&ip).copied()
+    }
+
+    /// The machine's hardware addresses, the one it booted with first.
+    #[must_use]
+    pub fn macs(&self, id: HostId) -> &[MacAddr] {
+        self.entries.get(&id).map_or(&[], |e| &e.macs)
+    }
+
+    /// The machine's UUID.
+    #[must_use]
+    pub fn uuid(&self, id: HostId) -> Option<Uuid> {
+        self.entries.get(&id).and_then(|e| e.uuid)
+    }
+
+    /// Drops a machine. A later packet of its MAC makes a new one.
+    pub fn forget(&mut self, id: HostId) {
+        self.remove_from_macs(id);
+        self.entries.remove(&id);
+        self.by_ip.retain(|_, owner| *owner != id);
+    }
+
+    fn fresh_id(&mut self) -> HostId {
+        let id = HostId(self.next.max(1));
+        self.next = id.0 + 1;
+        id
+    }
+
+    fn insert(&mut self, id: HostId, entry: Entry) {
+        for mac in &entry.macs {
+            let ids = self.by_mac.entry(*mac).or_default();
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        self.entries.insert(id, entry);
+    }
+
+    fn remove_from_macs(&mut self, id: HostId) {
+        self.by_mac.retain(|_, ids| {
+            ids.retain(|other| *other != id);
+            !ids.is_empty()
+        });
+    }
+
+    fn make_room(&mut self) {
+        if self.entries.len() < MAX_HOSTS {
+            return;
+        }
+        let oldest = self.entries.iter().filter(|(_, e)| !e.configured).min_by_key(|(_, e)| e.used).map(|(id, _)| *id);
+        if let Some(id) = oldest {
+            self.forget(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::Host;
+
+    fn mac(last: u8) -> MacAddr {
+        MacAddr([0x52, 0x54, 0, 0, 0, last])
+    }
+
+    fn host(macs: &[MacAddr], uuid: Option<Uuid>) -> Host {
+        Host { macs: macs.to_vec(), uuid, name: None, group: None, address: None, firmware: None, boot: None }
+    }
+
+    #[test]
+    fn an_address_leads_to_the_machine_that_was_given_it() {
+        let mut dir = Directory::default();
+        let a = dir.resolve(&Who::mac(mac(1))).unwrap();
+        let ip: IpAddr = [192, 168, 2, 20].into();
+        assert_eq!(dir.resolve(&Who::ip(ip)), None, "an unknown address makes no machine");
+        dir.bind_ip(ip, a);
+        assert_eq!(dir.resolve(&Who::ip(ip)), Some(a));
+        let b = dir.resolve(&Who::mac(mac(2))).unwrap();
+        dir.bind_ip(ip, b);
+        assert_eq!(dir.find(&Who::ip(ip)), Some(b), "the newest holder counts");
+    }
+
+    #[test]
+    fn docks_that_share_a_mac_are_told_apart_by_uuid() {
+        let (u1, u2) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let lab = Lab { hosts: vec![host(&[mac(1)], Some(u1)), host(&[mac(1)], Some(u2))], ..Lab::default() };
+        let mut dir = Directory::default();
+        let ids = dir.configure(&lab);
+        assert_ne!(ids[0], ids[1]);
+        for (uuid, id) in [(u1, ids[0]), (u2, ids[1])] {
+            assert_eq!(dir.resolve(&Who { uuid: Some(uuid), ..Who::mac(mac(1)) }), Some(id));
+        }
+        assert_eq!(dir.configure(&lab), ids, "reading the same lab again changes no identity");
+    }
+
+    #[test]
+    fn a_machine_seen_before_it_was_configured_stays_the_same() {
+        let mut dir = Directory::default();
+        let seen = dir.resolve(&Who::mac(mac(1))).unwrap();
+        let lab = Lab { hosts: vec![host(&[mac(1), mac(2)], None)], ..Lab::default() };
+        assert_eq!(dir.configure(&lab), vec![seen]);
+        assert_eq!(dir.resolve(&Who::mac(mac(2))), Some(seen), "its second interface is the same machine");
+    }
+
+    #[test]
+    fn a_flood_of_forged_macs_is_bounded_and_spares_configured_hosts() {
+        let mut dir = Directory::default();
+        let lab = Lab { hosts: vec![host(&[mac(1)], None)], ..Lab::default() };
+        let kept = dir.configure(&lab)[0];
+        for i in 0..(MAX_HOSTS as u32 + 100) {
+            let [a, b, c, d] = i.to_be_bytes();
+            dir.resolve(&Who::mac(MacAddr([2, 1, a, b, c, d])));
+        }
+        assert!(dir.entries.len() <= MAX_HOSTS);
+        assert_eq!(dir.find(&Who::mac(mac(1))), Some(kept));
+    }
+}
