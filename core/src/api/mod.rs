@@ -6,11 +6,13 @@
 mod command;
 mod event;
 mod handle;
+mod reporter;
 mod snapshot;
 
 pub use command::{Command, CommandError, NewDisk, NewProfile, Reply};
 pub use event::{ClientKind, Event, EventKind, HostId, JobKind, Observation, ServiceKind, Severity, Source, Who};
 pub use handle::{EngineHandle, HandleError};
+pub use reporter::{Reported, Reporter, Reports, reports};
 pub use snapshot::{
     DiskView, EngineState, Finding, FirmwareView, HostView, InterfaceView, JobState, JobView, NetworkView, OverlayView,
     ProfileView, Progress, ServiceView, Snapshot, Stage, Step, StepState,

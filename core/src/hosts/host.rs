@@ -100,11 +100,9 @@ impl Host {
             EventKind::DhcpNak { address, reason } => {
                 self.note(now, self.stage, StepState::Failed, format!("{address} refused: {reason}"));
             }
-            EventKind::DhcpRelease { address } => {
-                if self.ip == Some((*address).into()) {
-                    self.ip = None;
-                    changed.record = true;
-                }
+            EventKind::DhcpRelease { address } if self.ip == Some((*address).into()) => {
+                self.ip = None;
+                changed.record = true;
             }
             EventKind::TftpRequest { file, .. } => self.load(now, Stage::Firmware, file, 0, 0),
             EventKind::TftpProgress { file, sent, total } => self.load(now, Stage::Firmware, file, *sent, *total),
@@ -251,7 +249,7 @@ impl Host {
                 self.step(now, Stage::OsStarted, "system asks for its address".into());
             }
             Stage::Absent | Stage::Local | Stage::Seen => {
-                self.step(now, Stage::Running, "system asks for its address".into())
+                self.step(now, Stage::Running, "system asks for its address".into());
             }
             _ => {}
         }

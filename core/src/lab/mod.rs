@@ -3,8 +3,10 @@
 //!
 //! [`schema`] is lab.toml as types that cannot be wrong; everything else in the engine reads only these.
 
+mod lease;
 pub mod schema;
 
+pub use lease::{LeaseRecord, LeaseState};
 pub use schema::{
     Allow, Boot, Chap, Disk, FirmwareRule, Host, Install, InstallThen, IscsiArgs, IscsiBoot, IscsiVia, Lab, Lease,
     Mode, Name, NameError, Network, Ports, Profile, ProfileKind, Secret, Subnet, Unknown, Writes,

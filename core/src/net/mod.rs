@@ -62,6 +62,15 @@ pub struct UdpSpec {
     pub packet_info: bool,
 }
 
+/// A TCP port to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpSpec {
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// Only connections that come in on this interface (`SO_BINDTODEVICE`).
+    pub interface: Option<String>,
+}
+
 /// What a packet socket is for; each is a closed set of frames that it may receive and send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketUse {
@@ -110,7 +119,7 @@ pub trait PortSet: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// [`NetError`], with the owner of a taken port.
-    fn tcp(&self, bind: SocketAddr) -> Result<TcpListener, NetError>;
+    fn tcp(&self, spec: &TcpSpec) -> Result<TcpListener, NetError>;
 
     /// A packet socket.
     ///

@@ -1,0 +1,1 @@
+//! The program: arguments to window, `serve` or a one-shot command. What it does is in `bootyard-core`.
