@@ -6,6 +6,7 @@
 mod arch;
 mod decide;
 mod plan;
+pub mod script;
 
 pub use arch::Arch;
 pub use decide::{
