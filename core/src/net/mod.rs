@@ -5,10 +5,14 @@
 //! `bootyard-ports`.
 
 mod addr;
+#[cfg(all(test, target_os = "linux"))]
+mod bench;
 pub mod direct;
 mod interfaces;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 
