@@ -4,12 +4,14 @@
 //! [`schema`] is lab.toml as types that cannot be wrong; everything else in the engine reads only these. [`parse`] makes them of
 //! text.
 
+mod edit;
 mod folder;
 mod lease;
 mod problem;
 mod read;
 pub mod schema;
 
+pub use edit::{Document, HostRef};
 pub use folder::{Folder, LabError, Lock, Stamp, default_dir};
 pub use lease::{LeaseRecord, LeaseState};
 pub use problem::{Problem, ProblemSeverity};
