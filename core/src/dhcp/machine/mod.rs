@@ -263,7 +263,6 @@ impl Context<'_> {
         let short = match (&file, self.request.arch_codes.first(), self.arch) {
             (BootFile::Silence, _, _) => Some(match decision.because {
                 Because::HostEntry { host } => format!("{host} is set to `ignore`"),
-                Because::MenuChoice => "`ignore` was chosen in its menu".to_owned(),
                 Because::Unknown { interface } => {
                     format!("it has no assignment, and such machines are ignored on {interface}")
                 }
