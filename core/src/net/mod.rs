@@ -5,6 +5,8 @@
 //! `bootyard-ports`.
 
 mod addr;
+#[cfg(unix)]
+pub(crate) mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 
