@@ -274,6 +274,11 @@ impl Leases {
         self.entries.get(&address).is_some_and(|e| e.client == client)
     }
 
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn has_offers(&self) -> bool {
         !self.offers.is_empty()
     }
