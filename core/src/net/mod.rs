@@ -5,12 +5,22 @@
 //! `bootyard-ports`.
 
 mod addr;
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) mod bench;
+pub mod direct;
+mod interfaces;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 #[cfg(unix)]
 pub(crate) mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 
 pub use addr::{AddrError, Ipv4Cidr, Ipv4Range, MacAddr};
+pub use direct::Direct;
+pub use interfaces::{interfaces, neighbour};
 
 /// Why the operating system did not give what was asked. Each text names the thing and what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +48,9 @@ pub enum NetError {
     /// No such interface.
     #[error("there is no network interface `{0}` on this computer; `ip link` lists them")]
     NoInterface(String),
+    /// A rule of safety forbids it.
+    #[error("{0}")]
+    Refused(String),
     /// Not on this operating system.
     #[error("not supported on this system: {0}")]
     Unsupported(String),
