@@ -7,13 +7,13 @@ use std::process::Command;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A namespace with a veth pair in it, `left` (up, 192.168.77.1/24) and `right` (up, without an address).
-pub(super) struct Bench {
+pub(crate) struct Bench {
     name: String,
 }
 
 impl Bench {
     /// Runs the story in a thread inside a new namespace. Needs root; without it the test says that it did not run.
-    pub(super) fn run(name: &str, story: impl FnOnce() + Send) {
+    pub(crate) fn run(name: &str, story: impl FnOnce() + Send) {
         if !rustix::process::geteuid().is_root() {
             let text = format!("NOT RUN: {name} needs root for a network namespace; run the tests with sudo\n");
             std::io::stderr().write_all(text.as_bytes()).unwrap();
@@ -47,7 +47,7 @@ impl Drop for Bench {
 }
 
 /// Runs `ip` in the calling thread's namespace; what it printed.
-pub(super) fn ip(args: &[&str]) -> String {
+pub(crate) fn ip(args: &[&str]) -> String {
     let out = Command::new("ip").args(args).output().unwrap();
     assert!(out.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap()

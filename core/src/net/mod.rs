@@ -6,13 +6,15 @@
 
 mod addr;
 #[cfg(all(test, target_os = "linux"))]
-mod bench;
+pub(crate) mod bench;
 pub mod direct;
 mod interfaces;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
+#[cfg(unix)]
+pub(crate) mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 

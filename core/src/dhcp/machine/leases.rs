@@ -116,13 +116,7 @@ impl Leases {
 
     /// The client behind a request. Where a MAC has several owners and the request names none (an operating system sends no UUID),
     /// it is the one who holds the address named, or who was here last.
-    pub(super) fn client(
-        &self,
-        layout: &Layout,
-        mac: MacAddr,
-        uuid: Option<Uuid>,
-        named: Option<Ipv4Addr>,
-    ) -> Client {
+    pub(super) fn client(&self, layout: &Layout, mac: MacAddr, uuid: Option<Uuid>, named: Option<Ipv4Addr>) -> Client {
         if !layout.is_shared(mac) {
             return Client { mac, uuid: None };
         }
@@ -280,6 +274,11 @@ impl Leases {
         self.entries.get(&address).is_some_and(|e| e.client == client)
     }
 
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn has_offers(&self) -> bool {
         !self.offers.is_empty()
     }
@@ -303,9 +302,7 @@ impl Leases {
 
     /// The client's entries in a subnet that it could use, live ones first.
     fn own(&self, client: Client, scope: &Scope) -> impl Iterator<Item = (Ipv4Addr, &Entry)> {
-        let inside = |(a, e): &(Ipv4Addr, &Entry)| {
-            e.client == client && scope.subnet.contains(*a) && !e.is_declined()
-        };
+        let inside = |(a, e): &(Ipv4Addr, &Entry)| e.client == client && scope.subnet.contains(*a) && !e.is_declined();
         let mut own: Vec<_> = self.of_mac(client.mac).filter(inside).collect();
         own.sort_by_key(|(_, e)| {
             let rank = match e.state {
@@ -323,13 +320,7 @@ impl Leases {
     }
 
     /// An address that nobody ever had.
-    fn fresh(
-        &mut self,
-        now: Now,
-        scope: &Scope,
-        client: Client,
-        fits: impl Fn(&Ipv4Addr) -> bool,
-    ) -> Option<Ipv4Addr> {
+    fn fresh(&mut self, now: Now, scope: &Scope, client: Client, fits: impl Fn(&Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
         self.forget_lapsed_offers(now);
         let count = scope.count();
         if self.entries.len() >= MAX_ENTRIES || count == 0 {
@@ -427,5 +418,10 @@ fn subnet(scope: &Scope) -> String {
 /// FNV-1a: where to look first. Not against an adversary; a collision costs a step.
 fn place(client: Client) -> u64 {
     let uuid = client.uuid.map(Uuid::into_bytes).unwrap_or_default();
-    client.mac.0.iter().chain(&uuid).fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
+    client
+        .mac
+        .0
+        .iter()
+        .chain(&uuid)
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
 }

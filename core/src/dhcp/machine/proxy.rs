@@ -7,8 +7,6 @@ use crate::api::{ClientKind, EventKind, Who};
 use crate::boot::BootFile;
 use crate::dhcp::wire::{BROADCAST_FLAG, MessageType};
 
-
-
 impl DhcpMachine {
     /// Port 67 in mode `proxy`: answers DISCOVERs of firmware and iPXE, never with an address. REQUESTs are the other server's.
     pub(super) fn propose(&mut self, context: &Context<'_>) {

@@ -9,8 +9,6 @@ use super::{BootInfo, Context, Destination, DhcpMachine, Output, Pending, Reply}
 use crate::api::{EventKind, Observation, Who};
 use crate::dhcp::wire::{BROADCAST_FLAG, MessageType, Packet, code};
 
-
-
 impl DhcpMachine {
     pub(super) fn serve(&mut self, context: &Context<'_>) {
         match context.request.message {
@@ -35,8 +33,7 @@ impl DhcpMachine {
             return;
         }
         if let Some(other) = self.held_back(context) {
-            let reason =
-                format!("{other} answers on {} too, so new offers are held back", context.network.interface);
+            let reason = format!("{other} answers on {} too, so new offers are held back", context.network.interface);
             return self.silent(context, reason);
         }
         let Some((scope, address)) = self.choose(context) else { return };

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{foreign_server, frame, sockets};
 use crate::dhcp::wire::{BROADCAST_FLAG, MessageType, Packet, code};
+use crate::net::watch::Watched;
 use crate::net::{Ipv4Cidr, MacAddr, NetError, PacketUse, PortSet};
 
 /// How often we ask within the patience.
@@ -36,28 +37,25 @@ pub async fn probe(
     address: Option<Ipv4Cidr>,
     patience: Duration,
 ) -> Result<Vec<ForeignServer>, NetError> {
-    let io = |source| NetError::Io { what: format!("ask for DHCP servers on {interface} (interface {ifindex})"), source };
+    let io =
+        |source| NetError::Io { what: format!("ask for DHCP servers on {interface} (interface {ifindex})"), source };
     let xid = fastrand::u32(1..);
     let discover = discover(xid, mac);
     let from = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
     let to = SocketAddrV4::new(Ipv4Addr::BROADCAST, 67);
 
-    let sender = sockets::supported(ports.packet(interface, PacketUse::Ipv4Send))?;
-    let listener = sockets::supported(ports.packet(interface, PacketUse::DhcpListen))?;
-    let listener = listener.map(|l| sockets::watchable(l, interface)).transpose()?;
-    let udp = match (&sender, &listener) {
-        (Some(_), Some(_)) => None,
-        _ => Some(sockets::udp(ports, interface, 68)?),
-    };
+    let frames = sockets::supported(ports.packet(interface, PacketUse::DhcpListen))?;
+    let frames = frames.map(|socket| Watched::new(socket, interface)).transpose()?;
+    let udp = if frames.is_none() { Some(sockets::udp(ports, interface, 68)?) } else { None };
 
     let mut found = BTreeMap::new();
     let start = Instant::now();
     let mut buffer = vec![0; 4096];
     for attempt in 1..=TRIES {
-        match (&sender, &udp) {
-            (Some(sender), _) => {
+        match (&frames, &udp) {
+            (Some(frames), _) => {
                 let frame = frame::build((mac, MacAddr::BROADCAST), (from, to), &discover).unwrap_or_default();
-                sender.send(&frame).map_err(io)?;
+                frames.send(&frame).map_err(io)?;
             }
             (None, Some(udp)) => {
                 udp.send_to(&discover, to).await.map_err(io)?;
@@ -66,9 +64,9 @@ pub async fn probe(
         }
         let until = start + patience * attempt / TRIES;
         loop {
-            let heard = match (&listener, &udp) {
-                (Some(listener), _) => {
-                    let Ok(len) = timeout_at(until, sockets::next_frame(listener, &mut buffer)).await else { break };
+            let heard = match (&frames, &udp) {
+                (Some(frames), _) => {
+                    let Ok(len) = timeout_at(until, frames.recv(&mut buffer)).await else { break };
                     let frame = buffer.get(..len.map_err(io)?).and_then(frame::parse);
                     frame.filter(|f| f.source.port() == 67).map(|f| (f.payload, *f.source.ip(), Some(f.sender)))
                 }

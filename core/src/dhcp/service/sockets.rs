@@ -1,11 +1,9 @@
 //! The sockets of one network, and which of them a reply takes.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -14,6 +12,7 @@ use super::{Message, frame};
 use crate::boot::PlanNetwork;
 use crate::dhcp::machine::{Destination, Reply};
 use crate::lab::Mode;
+use crate::net::watch::Watched;
 use crate::net::{MacAddr, NetError, PacketSocket, PacketUse, PortSet, UdpSpec};
 
 /// A socket that does not take a reply for this long loses it; the client asks again.
@@ -56,7 +55,7 @@ impl Sockets {
         let listener = supported(ports.packet(&network.interface, PacketUse::DhcpListen))?;
         let overhears = server.is_none();
         if let Some(listener) = listener {
-            let listener = watchable(listener, &network.interface)?;
+            let listener = Watched::new(listener, &network.interface)?;
             tasks.push(tokio::spawn(listen(listener, index, (network.mac, overhears), messages.clone())));
         } else if overhears {
             let what = format!("hear DHCP requests on {} beside the server that owns port 67", network.interface);
@@ -77,7 +76,8 @@ impl Sockets {
         // A frame of our own has the source address that we mean, also on an interface with several.
         let from = SocketAddrV4::new(self.address, reply.from_port);
         let frame = frame::build((self.mac, to_mac), (from, to), &reply.bytes);
-        let sent = self.frames.as_ref().zip(frame).is_some_and(|(socket, frame)| socket.send(&frame).is_ok());
+        let frames = self.frames.as_ref().filter(|_| reply.from_port == 67);
+        let sent = frames.zip(frame).is_some_and(|(socket, frame)| socket.send(&frame).is_ok());
         if !sent {
             self.send_udp(reply, SocketAddrV4::new(Ipv4Addr::BROADCAST, 68)).await;
         }
@@ -113,32 +113,6 @@ pub(super) fn supported<T>(result: Result<T, NetError>) -> Result<Option<T>, Net
     }
 }
 
-/// A packet socket as the runtime watches it.
-#[derive(Debug)]
-pub(super) struct Watched(Box<dyn PacketSocket>);
-
-impl AsRawFd for Watched {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.fd().as_raw_fd()
-    }
-}
-
-/// Lets the runtime watch a packet socket.
-pub(super) fn watchable(socket: Box<dyn PacketSocket>, interface: &str) -> Result<AsyncFd<Watched>, NetError> {
-    AsyncFd::with_interest(Watched(socket), tokio::io::Interest::READABLE)
-        .map_err(|source| NetError::Io { what: format!("watch the packet socket on {interface}"), source })
-}
-
-/// The next frame.
-pub(super) async fn next_frame(socket: &AsyncFd<Watched>, buffer: &mut [u8]) -> std::io::Result<usize> {
-    loop {
-        let mut ready = socket.readable().await?;
-        if let Ok(result) = ready.try_io(|s| s.get_ref().0.recv(buffer)) {
-            return result;
-        }
-    }
-}
-
 async fn read_udp(socket: Arc<UdpSocket>, network: usize, port: u16, messages: mpsc::Sender<Message>) {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -156,15 +130,10 @@ async fn read_udp(socket: Arc<UdpSocket>, network: usize, port: u16, messages: m
     }
 }
 
-async fn listen(
-    socket: AsyncFd<Watched>,
-    network: usize,
-    (ours, overhears): (MacAddr, bool),
-    messages: mpsc::Sender<Message>,
-) {
+async fn listen(socket: Watched, network: usize, (ours, overhears): (MacAddr, bool), messages: mpsc::Sender<Message>) {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let Ok(len) = next_frame(&socket, &mut buffer).await else {
+        let Ok(len) = socket.recv(&mut buffer).await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };

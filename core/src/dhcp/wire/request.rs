@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use uuid::Uuid;
 
-use super::packet::{DecodeError, Packet};
 use super::code;
+use super::packet::{DecodeError, Packet};
 use crate::net::MacAddr;
 
 /// Option 53, RFC 2132 9.6.
