@@ -4,6 +4,8 @@
 //! [`schema`] is lab.toml as types that cannot be wrong; everything else in the engine reads only these. [`parse`] makes them of
 //! text.
 
+mod check;
+mod db;
 mod edit;
 mod folder;
 mod lease;
@@ -11,6 +13,10 @@ mod problem;
 mod read;
 pub mod schema;
 
+pub use check::check;
+pub use db::{
+    ConfirmedInterface, Db, DbError, EVENTS_KEPT, EpochRecord, HostRecord, InstallRecord, JobRecord, this_machine,
+};
 pub use edit::{Document, HostRef};
 pub use folder::{Folder, LabError, Lock, Stamp, default_dir};
 pub use lease::{LeaseRecord, LeaseState};

@@ -207,10 +207,10 @@ impl<'t> Reader<'t> {
         T::Err: Display,
     {
         let text = self.string(fields, key)?;
-        self.from_text(text, fields.line(self, key), key)
+        self.typed(text, fields.line(self, key), key)
     }
 
-    pub(super) fn from_text<T: FromStr>(&mut self, text: &str, line: Option<u32>, key: &str) -> Option<T>
+    pub(super) fn typed<T: FromStr>(&mut self, text: &str, line: Option<u32>, key: &str) -> Option<T>
     where
         T::Err: Display,
     {
