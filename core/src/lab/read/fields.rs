@@ -10,6 +10,9 @@ use super::Lines;
 use super::text::nearest;
 use crate::lab::problem::Problem;
 
+/// Nobody reads more; a file with so many is something else.
+const MOST: usize = 500;
+
 /// The text with its lines, and the problems found so far.
 #[derive(Debug)]
 pub(super) struct Reader<'t> {
@@ -78,7 +81,7 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn problem(&mut self, problem: Problem) {
-        if !self.problems.contains(&problem) {
+        if self.problems.len() < MOST && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
