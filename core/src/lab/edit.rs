@@ -47,8 +47,7 @@ impl Document {
     /// # Errors
     /// [`LabError::Problems`] if it has an error: what is broken is mended by a person first.
     pub fn parse(text: &str) -> Result<Self, LabError> {
-        let plain = text.strip_prefix(MARK).unwrap_or(text).replace("\r\n", "\n");
-        Ok(Self { doc: checked(&plain)?, text: text.to_owned() })
+        Ok(Self { doc: checked(&plain(text))?, text: text.to_owned() })
     }
 
     /// The text as it is now.
@@ -181,11 +180,9 @@ impl Document {
     fn change(&mut self, edit: impl FnOnce(&mut DocumentMut) -> Result<(), LabError>) -> Result<(), LabError> {
         let mut next = self.doc.clone();
         edit(&mut next)?;
-        let plain = next.to_string();
-        self.doc = checked(&plain)?;
-        let mark = if self.text.starts_with(MARK) { MARK.to_string() } else { String::new() };
-        let ends = if self.text.contains("\r\n") { plain.replace('\n', "\r\n") } else { plain };
-        self.text = mark + &ends;
+        let text = splice(&self.text, &next.to_string());
+        self.doc = checked(&plain(&text))?;
+        self.text = text;
         Ok(())
     }
 }
@@ -194,6 +191,57 @@ impl PartialEq for Document {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
+}
+
+/// Without byte order mark, and lines end with `\n` alone.
+fn plain(text: &str) -> String {
+    text.strip_prefix(MARK).unwrap_or(text).replace("\r\n", "\n")
+}
+
+/// The new text, with every line that is as it was taken from the old one, its line end included.
+fn splice(old: &str, new: &str) -> String {
+    let bare = |line: &str| line.trim_end_matches(['\r', '\n']).to_owned();
+    let (mark, old) = match old.strip_prefix(MARK) {
+        Some(rest) => (MARK.to_string(), rest),
+        None => (String::new(), old),
+    };
+    let old: Vec<&str> = old.split_inclusive('\n').collect();
+    let new: Vec<&str> = new.split_inclusive('\n').collect();
+    let same = |(a, b): &(&&str, &&str)| bare(a) == bare(b);
+    let head = old.iter().zip(&new).take_while(same).count();
+    let rest = old.len().min(new.len()) - head;
+    let tail = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(same).count();
+    let end = if old.first().is_some_and(|l| l.ends_with("\r\n")) { "\r\n" } else { "\n" };
+
+    let changed = new.iter().take(new.len() - tail).skip(head).map(|line| bare(line) + end);
+    let kept = |lines: &[&str]| lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
+    let lines = kept(old.get(..head).unwrap_or_default()).into_iter();
+    let lines = lines.chain(changed).chain(kept(old.get(old.len() - tail..).unwrap_or_default()));
+    lines.fold(mark, |mut out, line| {
+        // The last line of the old text may have had no end.
+        if !out.is_empty() && !out.ends_with(['\n', MARK]) {
+            out.push_str(end);
+        }
+        out.push_str(&line);
+        out
+    })
+}
+
+/// For fuzzing: whatever can be read can be changed, and is then still in order.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(mut document) = Document::parse(text) else { return };
+    let new = HostRef::New { mac: MacAddr([0x0e, 1, 2, 3, 4, 5]), uuid: None };
+    let mut changes = 0;
+    for host in [HostRef::Entry(0), HostRef::Entry(1), new] {
+        for boot in [Boot::Menu, Boot::Wait] {
+            changes += usize::from(document.set_boot(host, &boot).is_ok());
+        }
+    }
+    changes += usize::from(document.set_network("fuzz0", None, Mode::Proxy).is_ok());
+    changes += usize::from(document.remove_host(0).is_ok());
+    assert!(changes > 0 && Document::parse(document.text()).is_ok());
 }
 
 fn checked(plain: &str) -> Result<DocumentMut, LabError> {

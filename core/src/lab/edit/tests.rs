@@ -158,12 +158,43 @@ fn line_ends_and_byte_order_mark_stay() {
     assert_eq!(after, format!("{text}boot = \"wait\"\r\n"));
 }
 
+#[test]
+fn mixed_line_ends_and_a_missing_last_one_stay() {
+    let text = "version = 1\n[[host]]\r\nmac = \"52:54:00:00:00:01\"\nboot = \"menu\"\r\n[[host]]\nmac = \"52:54:00:00:00:02\"";
+    let after = changed(text, |d| d.set_boot(HostRef::Entry(0), &Boot::Wait));
+    assert_eq!(after, text.replace("\"menu\"\r\n", "\"wait\"\n"));
+    let after = changed(text, |d| d.set_boot(HostRef::Entry(1), &Boot::Wait));
+    assert_eq!(after, format!("{text}\nboot = \"wait\"\n"));
+}
+
+#[test]
+fn the_corpus_can_be_changed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/lab");
+    for file in std::fs::read_dir(folder).unwrap() {
+        fuzz(&std::fs::read(file.unwrap().path()).unwrap());
+    }
+}
+
 fn word() -> impl Strategy<Value = Boot> {
     prop_oneof![Just(Boot::Local), Just(Boot::Wait), Just(Boot::Menu), Just(iscsi("a"))]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Lines of a valid file in any order and number: what can still be read can be changed.
+    #[test]
+    fn whatever_can_be_read_can_be_changed(
+        picked in proptest::collection::vec(0usize..200, 0..12),
+        dropped in proptest::collection::btree_set(0usize..120, 0..6),
+    ) {
+        let lines: Vec<&str> = FULL.lines().collect();
+        let mut out: Vec<&str> = Vec::new();
+        out.extend(lines.iter().enumerate().filter(|(n, _)| !dropped.contains(n)).map(|(_, l)| *l));
+        out.extend(picked.iter().filter_map(|n| lines.get(*n)));
+        fuzz(out.join("\n").as_bytes());
+        fuzz(out.join("\r\n").as_bytes());
+    }
 
     /// However a person spaces and comments a file, one assignment leaves every other line as it was.
     #[test]

@@ -266,13 +266,13 @@ fn dangling<'n>(
     reader: &mut Reader<'_>,
     kind: &str,
     name: &Name,
-    known: impl Iterator<Item = &'n Name> + Clone,
+    known: impl Iterator<Item = &'n Name>,
     line: Option<u32>,
 ) {
     if reader.is_unreadable(name.as_str()) {
         return;
     }
-    let suggestion = match nearest(name.as_str(), known.clone().map(Name::as_str)) {
+    let suggestion = match nearest(name.as_str(), known.map(Name::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("add a [[{kind}]] of that name"),
     };

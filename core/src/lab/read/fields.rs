@@ -10,6 +10,9 @@ use super::Lines;
 use super::text::nearest;
 use crate::lab::problem::Problem;
 
+/// Nobody reads more; a file with so many is something else.
+const MOST: usize = 500;
+
 /// The text with its lines, and the problems found so far.
 #[derive(Debug)]
 pub(super) struct Reader<'t> {
@@ -78,7 +81,7 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn problem(&mut self, problem: Problem) {
-        if !self.problems.contains(&problem) {
+        if self.problems.len() < MOST && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
@@ -207,10 +210,10 @@ impl<'t> Reader<'t> {
         T::Err: Display,
     {
         let text = self.string(fields, key)?;
-        self.from_text(text, fields.line(self, key), key)
+        self.typed(text, fields.line(self, key), key)
     }
 
-    pub(super) fn from_text<T: FromStr>(&mut self, text: &str, line: Option<u32>, key: &str) -> Option<T>
+    pub(super) fn typed<T: FromStr>(&mut self, text: &str, line: Option<u32>, key: &str) -> Option<T>
     where
         T::Err: Display,
     {

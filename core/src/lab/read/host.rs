@@ -40,7 +40,7 @@ fn macs(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Vec<MacAddr> {
     }
     let mut out = Vec::new();
     for (text, line) in texts {
-        let Some(mac) = reader.from_text::<MacAddr>(text, line, "mac") else { continue };
+        let Some(mac) = reader.typed::<MacAddr>(text, line, "mac") else { continue };
         if mac.is_group() {
             reader.error(line, format!("`mac`: {mac} is a group address, which no machine can have"));
         } else if mac == MacAddr::default() {

@@ -19,7 +19,9 @@ use std::collections::BTreeMap;
 
 use super::problem::Problem;
 use super::schema::{Lab, Ports};
+pub(super) use cross::range_problems;
 use fields::{Fields, Reader};
+pub(super) use text::nearest;
 pub use text::{derived_iqn, parse_duration};
 
 /// What was read, as far as it could be.

@@ -99,7 +99,7 @@ fn ranges(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Vec<Ipv4Range> {
     let texts = reader.strings(fields, "range");
     let mut out: Vec<Ipv4Range> = Vec::new();
     for (text, line) in texts {
-        let Some(range) = reader.from_text::<Ipv4Range>(text, line, "range") else { continue };
+        let Some(range) = reader.typed::<Ipv4Range>(text, line, "range") else { continue };
         if let Some(other) = out.iter().find(|o| o.first() <= range.last() && range.first() <= o.last()) {
             reader.error(line, format!("the ranges {other} and {range} overlap"));
         }

@@ -161,6 +161,20 @@ fn nothing_of_a_file_reaches_the_terminal_unescaped() {
 }
 
 #[test]
+fn a_byte_order_mark_and_windows_line_ends_are_read() {
+    assert!(parse(include_str!("../../../fuzz/corpus/lab/crlf.toml")).is_ok());
+    one("\u{feff}version = 1\r\n\r\nfoo = 1\r\n", 3, &["`foo`"]);
+}
+
+#[test]
+fn depth_and_length_are_bounded() {
+    let deep = format!("version = 1\na = {}", "[".repeat(100_000));
+    assert!(!problems(&deep).is_empty());
+    let long: String = (0..20_000).map(|n| format!("k{n} = 1\n")).collect();
+    assert_eq!(problems(&long).len(), 500);
+}
+
+#[test]
 fn the_corpus_is_read_without_a_panic() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/lab");
     let files: Vec<_> = std::fs::read_dir(folder).unwrap().collect();

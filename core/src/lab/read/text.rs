@@ -108,7 +108,7 @@ pub(super) fn path(text: &str, below: &str) -> Result<PathBuf, String> {
 }
 
 /// The known word that was probably meant: at most a third of it wrong.
-pub(super) fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+pub(in crate::lab) fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let flat = |s: &str| s.to_ascii_lowercase().replace('_', "-");
     let word = flat(word);
     if word.len() > 64 {
