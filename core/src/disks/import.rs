@@ -126,6 +126,11 @@ impl Drop for Part<'_> {
 
 const PART: &str = ".raw.part";
 
+/// Where an import is until it is whole.
+pub(super) fn part_path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!(".{name}{PART}"))
+}
+
 /// Removes the temporary files of imports that did not end.
 pub(super) fn clear_rests(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -162,7 +167,7 @@ pub(super) fn import(
     }
     fs::create_dir_all(dir).map_err(DiskError::io("create", dir))?;
     let needed = meta.len().min(meta.blocks().saturating_mul(512));
-    let part_path = dir.join(format!(".{name}{PART}"));
+    let part_path = part_path(dir, name.as_str());
     let part = Part(&part_path);
     let target = File::options()
         .read(true)

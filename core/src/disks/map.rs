@@ -442,10 +442,10 @@ mod tests {
 
     #[test]
     fn a_slot_knows_its_page_its_place_and_its_sequence() {
-        let states = [0x15; 100];
+        let states = [0x15; PAYLOAD];
         let bytes = slot(7, 3, &states);
         assert_eq!(read_slot(&bytes, 7, 1).unwrap().0, 3);
-        assert_eq!(read_slot(&bytes, 7, 1).unwrap().1[..100], states);
+        assert_eq!(read_slot(&bytes, 7, 1).unwrap().1, states);
         assert!(read_slot(&bytes, 8, 1).is_none());
         assert!(read_slot(&bytes, 7, 0).is_none());
         assert_eq!(read_slot(&[0; PAGE], 7, 0).unwrap().0, 0);

@@ -92,6 +92,8 @@ struct Inner {
     open: Mutex<Open>,
     /// Openings of one overlay come one after the other; those of different ones need not wait.
     keys: [Mutex<()>; 64],
+    /// A turn for each image that is being hashed.
+    hashing: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
     views: Mutex<ViewCache>,
 }
 
@@ -119,6 +121,7 @@ impl Store {
             hashed_at_once,
             open: Mutex::default(),
             keys: std::array::from_fn(|_| Mutex::new(())),
+            hashing: Mutex::default(),
             views: Mutex::default(),
         }))
     }
@@ -248,7 +251,26 @@ impl Store {
         if !self.quick(fs::metadata(path).map_err(DiskError::io("open", path))?.len()) {
             return Err(DiskError::NotReady { path: path.to_owned() });
         }
-        identity::compute(&self.0.dir, path, &|_, _| {}, &AtomicBool::new(false))
+        self.identify_once(path, &|_, _| {}, &AtomicBool::new(false))
+    }
+
+    /// Hashes an image unless somebody has just done it: thirty hosts may be the first at once, and it gets one UUID.
+    fn identify_once(
+        &self,
+        path: &Path,
+        progress: &dyn Fn(u64, u64),
+        cancel: &AtomicBool,
+    ) -> Result<ImageIdentity, DiskError> {
+        let turn = {
+            let mut hashing = self.0.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+            hashing.retain(|_, turn| Arc::strong_count(turn) > 1);
+            hashing.entry(path.to_owned()).or_default().clone()
+        };
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        match identity::known(&self.0.dir, path)? {
+            Some(identity) => Ok(identity),
+            None => identity::compute(&self.0.dir, path, progress, cancel),
+        }
     }
 
     /// Whether an image of this size is hashed while the login waits.
@@ -277,10 +299,7 @@ impl Store {
     ) -> Result<ImageIdentity, DiskError> {
         let path = self.image_path(disk);
         import::refuse_foreign(&path)?;
-        match identity::known(&self.0.dir, &path)? {
-            Some(identity) => Ok(identity),
-            None => identity::compute(&self.0.dir, &path, progress, cancel),
-        }
+        self.identify_once(&path, progress, cancel)
     }
 
     fn overlay(&self, path: &Path, req: &OpenRequest<'_>) -> Result<Opened, DiskError> {
@@ -428,6 +447,12 @@ impl Store {
         cancel: &AtomicBool,
     ) -> Result<PathBuf, DiskError> {
         import::import(&self.0.dir, from, name, progress, cancel)
+    }
+
+    /// The file that an import of this name fills; for a job's journal.
+    #[must_use]
+    pub fn import_part(&self, name: &str) -> PathBuf {
+        import::part_path(&self.0.dir, name)
     }
 
     /// Removes what imports that a crash interrupted have left. For the start of the engine that owns the lab.

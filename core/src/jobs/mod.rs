@@ -272,13 +272,11 @@ impl Job {
 
 fn forget_old(jobs: &mut Vec<Job>, now: Duration) {
     jobs.retain(|job| job.ended.is_none_or(|ended| now.saturating_sub(ended) < SHOWN_FOR));
-    let ended = jobs.iter().filter(|job| job.ended.is_some()).count();
-    let mut too_many = ended.saturating_sub(SHOWN);
-    jobs.retain(|job| {
-        let goes = job.ended.is_some() && too_many > 0;
-        too_many -= usize::from(goes);
-        !goes
-    });
+    let mut ends: Vec<_> = jobs.iter().filter_map(|job| job.ended.map(|at| (at, job.id))).collect();
+    ends.sort_unstable();
+    let too_many = ends.len().saturating_sub(SHOWN);
+    let gone = ends.get(..too_many).unwrap_or_default();
+    jobs.retain(|job| !gone.iter().any(|(_, id)| *id == job.id));
 }
 
 fn remove(paths: &[PathBuf]) {
