@@ -177,6 +177,8 @@ pub(super) struct Map {
     dirty: Vec<bool>,
     /// Sequence of the newest slot of each page; its low bit is the slot.
     sequence: Vec<u64>,
+    /// Bytes of the states that `live` may have otherwise, because a write of it failed half way.
+    stale: Option<Range<usize>>,
 }
 
 /// A page as it was when a flush began.
@@ -201,7 +203,7 @@ impl Map {
         let blocks = size.div_ceil(BLOCK);
         let bytes = usize::try_from(blocks.div_ceil(4)).unwrap_or(usize::MAX);
         let pages = bytes.div_ceil(PAYLOAD);
-        Self { blocks, states: vec![0; bytes], dirty: vec![false; pages], sequence: vec![0; pages] }
+        Self { blocks, states: vec![0; bytes], dirty: vec![false; pages], sequence: vec![0; pages], stale: None }
     }
 
     /// Of an overlay that exists. `live` decides in the boot that wrote it, `map` in any other.
@@ -303,6 +305,11 @@ impl Map {
 
     /// The blocks of `range` are now in `state`: in `live`, then here. An error leaves them as they were.
     pub(super) fn set(&mut self, live: &dyn Storage, range: Range<u64>, state: State) -> io::Result<()> {
+        if let Some(states) = self.stale.clone().and_then(|stale| self.states.get(stale)) {
+            let from = self.stale.as_ref().map_or(0, |stale| stale.start);
+            live.write_at(states, (PAGE + from) as u64)?;
+            self.stale = None;
+        }
         if range.is_empty() || self.run(range.start, range.end) == (state, range.end) {
             return Ok(());
         }
@@ -322,7 +329,7 @@ impl Map {
                 }
             }
         }
-        live.write_at(&bytes, (PAGE + from) as u64)?;
+        live.write_at(&bytes, (PAGE + from) as u64).inspect_err(|_| self.stale = Some(from..to))?;
         if let Some(states) = self.states.get_mut(from..to) {
             states.copy_from_slice(&bytes);
         }

@@ -27,7 +27,7 @@ use super::{Allocation, BlockDevice, DiskError, Segment, check_range};
 const STRIPE: u64 = 256;
 const STRIPES: usize = 64;
 /// How long the lock of an overlay that is being closed is waited for.
-const CLOSING: Duration = Duration::from_secs(5);
+const CLOSING: Duration = Duration::from_secs(20);
 
 /// An open overlay. Dropping it flushes it.
 pub struct Overlay {
