@@ -232,6 +232,8 @@ impl Map {
             mark(&mut this.dirty, page);
         }
         if trusted {
+            // A killed process may have written pages and not synced them; from here on they count as written.
+            map.sync()?;
             let mut states = vec![0; this.states.len()];
             live.read_at(&mut states, PAGE as u64)?;
             for (index, (new, old)) in states.chunks(PAYLOAD).zip(this.states.chunks(PAYLOAD)).enumerate() {

@@ -13,7 +13,12 @@ const SECTOR: usize = 512;
 
 /// A file of which the "disk" has only what was synced, and of what came since perhaps some sectors.
 #[derive(Debug, Clone)]
-struct Sim(Arc<Mutex<SimFile>>);
+struct Sim(Arc<Mutex<SimFile>>, Fuse);
+
+/// How many more writes and syncs of the machine's files are done before the process or the power is gone.
+type Fuse = Arc<std::sync::atomic::AtomicI64>;
+
+const INTACT: i64 = i64::MAX / 2;
 
 #[derive(Debug)]
 struct SimFile {
@@ -27,7 +32,16 @@ struct SimFile {
 impl Sim {
     fn new(len: u64) -> Self {
         let bytes = vec![0; usize::try_from(len.next_multiple_of(512)).unwrap()];
-        Self(Arc::new(Mutex::new(SimFile { cached: bytes.clone(), durable: bytes, pending: Vec::new(), full: false })))
+        let file = SimFile { cached: bytes.clone(), durable: bytes, pending: Vec::new(), full: false };
+        Self(Arc::new(Mutex::new(file)), Arc::new(INTACT.into()))
+    }
+
+    fn with_fuse(self, fuse: &Fuse) -> Self {
+        Self(self.0, fuse.clone())
+    }
+
+    fn burn(&self) -> io::Result<()> {
+        if self.1.fetch_sub(1, Ordering::Relaxed) <= 0 { Err(io::Error::other("gone")) } else { Ok(()) }
     }
 
     /// Each sector keeps its durable content or gets any of its pending ones.
@@ -51,6 +65,7 @@ impl Storage for Sim {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.burn()?;
         let mut file = self.0.lock().unwrap();
         if file.full {
             return Err(io::ErrorKind::StorageFull.into());
@@ -69,6 +84,7 @@ impl Storage for Sim {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.burn()?;
         let mut file = self.0.lock().unwrap();
         file.durable = file.cached.clone();
         file.pending.clear();
@@ -136,6 +152,7 @@ struct Bench {
     data: Sim,
     map: Sim,
     live: Sim,
+    fuse: Fuse,
     boot: u32,
     overlay: Option<Overlay>,
     /// What each sector may read as: its flushed content and all that came since; the last is what it reads as without a cut.
@@ -147,10 +164,12 @@ impl Bench {
         let base = golden(sectors);
         let size = base.size();
         let (map, live) = file_sizes(size);
+        let fuse: Fuse = Arc::new(INTACT.into());
         let mut bench = Self {
-            data: Sim::new(size),
-            map: Sim::new(map),
-            live: Sim::new(live),
+            data: Sim::new(size).with_fuse(&fuse),
+            map: Sim::new(map).with_fuse(&fuse),
+            live: Sim::new(live).with_fuse(&fuse),
+            fuse,
             boot: 0,
             overlay: None,
             model: base.0.chunks(SECTOR).map(|s| vec![s.try_into().unwrap()]).collect(),
@@ -173,6 +192,36 @@ impl Bench {
 
     fn overlay(&self) -> &Overlay {
         self.overlay.as_ref().unwrap()
+    }
+
+    /// The process or the power is gone after this many more operations on the files, in the middle of what is being done.
+    fn interrupt(&mut self, after: i64, doing: &Step) {
+        self.fuse.store(after, Ordering::Relaxed);
+        let (sectors, content, done) = match *doing {
+            Step::Write(at, len, byte) => {
+                let done = self.overlay().write_at(&vec![byte; len * SECTOR], (at * SECTOR) as u64);
+                (at..at + len, byte, done)
+            }
+            Step::Zero(at, len) => {
+                (at..at + len, 0, self.overlay().zero((at * SECTOR) as u64, (len * SECTOR) as u64, true))
+            }
+            _ => {
+                let done = self.overlay().flush();
+                if done.is_ok() {
+                    self.model.iter_mut().for_each(|m| *m = vec![*m.last().unwrap()]);
+                }
+                (0..0, 0, done)
+            }
+        };
+        for may in &mut self.model[sectors] {
+            may.push([content; SECTOR]);
+            if done.is_err() {
+                // Not acknowledged: the former content is as right.
+                let former = may[may.len() - 2];
+                may.push(former);
+            }
+        }
+        self.fuse.store(INTACT, Ordering::Relaxed);
     }
 
     fn kill(&mut self) {
@@ -239,6 +288,8 @@ enum Step {
     Kill,
     CutPower(u64),
     Full(usize, usize),
+    /// After so many operations, in the middle of this; by a cut of power with this luck, or by a kill.
+    Interrupted(i64, Box<Step>, Option<u64>),
 }
 
 /// A disk whose last block is a short one.
@@ -246,6 +297,11 @@ const SECTORS: usize = 8 * 40 + 3;
 
 fn step() -> impl Strategy<Value = Step> {
     let range = || (0..SECTORS, 1..40usize).prop_map(|(at, len)| (at, len.min(SECTORS - at)));
+    let interruptible = prop_oneof![
+        (range(), 1..=127u8).prop_map(|((at, len), byte)| Step::Write(at, len, byte)),
+        range().prop_map(|(at, len)| Step::Zero(at, len)),
+        Just(Step::Flush),
+    ];
     prop_oneof![
         8 => (range(), 1..=127u8).prop_map(|((at, len), byte)| Step::Write(at, len, byte)),
         4 => range().prop_map(|(at, len)| Step::Zero(at, len)),
@@ -254,6 +310,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Kill),
         2 => any::<u64>().prop_map(Step::CutPower),
         1 => range().prop_map(|(at, len)| Step::Full(at, len)),
+        4 => (0..8i64, interruptible, prop::option::of(any::<u64>()))
+            .prop_map(|(after, step, power)| Step::Interrupted(after, Box::new(step), power)),
     ]
 }
 
@@ -277,6 +335,25 @@ proptest! {
                 Step::CutPower(seed) => {
                     let mut luck = fastrand::Rng::with_seed(seed);
                     bench.cut_power(|| luck.u64(..));
+                }
+                Step::Interrupted(after, doing, power) => {
+                    bench.interrupt(after, &doing);
+                    match power {
+                        Some(seed) => {
+                            let mut luck = fastrand::Rng::with_seed(seed);
+                            bench.cut_power(|| luck.u64(..));
+                        }
+                        None => {
+                            bench.kill();
+                            // Of what was not acknowledged either is right, and it is that from now on.
+                            for (is, may) in bench.read_all().chunks(SECTOR).zip(&mut bench.model) {
+                                let [.., before, last] = &may[..] else { continue };
+                                if is != last && is == before {
+                                    may.push(is.try_into().unwrap());
+                                }
+                            }
+                        }
+                    }
                 }
                 Step::Full(at, len) => {
                     bench.data.0.lock().unwrap().full = true;
