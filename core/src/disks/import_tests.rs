@@ -1,0 +1,146 @@
+//! Images that people bring, made by tools that are not ours.
+
+use std::process::Command;
+
+use super::*;
+use crate::disks::Store;
+
+fn qemu_img(args: &[&str]) -> bool {
+    match Command::new("qemu-img").args(args).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "qemu-img {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+            true
+        }
+        // A computer without it cannot make these files.
+        Err(_) => false,
+    }
+}
+
+fn go() -> AtomicBool {
+    AtomicBool::new(false)
+}
+
+fn sparse_source(dir: &Path) -> PathBuf {
+    let path = dir.join("source.img");
+    let file = File::create(&path).unwrap();
+    file.set_len(64 << 20).unwrap();
+    file.write_all_at(&[0x55; 100_000], 5_000_000).unwrap();
+    file.write_all_at(b"the end", (64 << 20) - 7).unwrap();
+    path
+}
+
+#[test]
+fn an_import_is_the_same_and_as_sparse() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = sparse_source(dir.path());
+    let store = Store::new(dir.path().join("disks"));
+    let told = std::cell::Cell::new((0, 0));
+    let path = store.import(&from, "one", &|done, total| told.set((done, total)), &go()).unwrap();
+    assert_eq!(path, dir.path().join("disks/one.raw"));
+    assert_eq!(told.get(), (64 << 20, 64 << 20));
+    assert!(fs::metadata(&path).unwrap().blocks() * 512 < 4 << 20);
+    assert_eq!(fs::read(&path).unwrap(), fs::read(&from).unwrap());
+    let known = identity::known(store.dir(), &path).unwrap().unwrap();
+    assert_eq!(known.blake3, blake3::hash(&fs::read(&from).unwrap()).to_hex().to_string());
+    qemu_img(&["compare", "-f", "raw", "-F", "raw", from.to_str().unwrap(), path.to_str().unwrap()]);
+    assert!(matches!(store.import(&from, "one", &|_, _| {}, &go()), Err(DiskError::Exists { .. })));
+    assert!(matches!(store.import(&from, "../x", &|_, _| {}, &go()), Err(DiskError::Name(_))));
+}
+
+#[test]
+fn an_image_of_odd_length_is_filled_up_to_a_sector() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = dir.path().join("odd");
+    fs::write(&from, vec![3; 1000]).unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    let path = store.import(&from, "odd", &|_, _| {}, &go()).unwrap();
+    let content = fs::read(&path).unwrap();
+    assert_eq!((content.len(), content[999], content[1000]), (1024, 3, 0));
+    let known = identity::known(store.dir(), &path).unwrap().unwrap();
+    assert_eq!(known.blake3, blake3::hash(&content).to_hex().to_string());
+}
+
+#[test]
+fn a_cancelled_import_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = sparse_source(dir.path());
+    let store = Store::new(dir.path().join("disks"));
+    let cancel = go();
+    let cancelled =
+        store.import(&from, "one", &|done, _| cancel.store(done > 10 << 20, Ordering::Relaxed), &cancel).unwrap_err();
+    assert!(matches!(cancelled, DiskError::Cancelled));
+    assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 0);
+    fs::write(store.import_part("one"), "after a crash").unwrap();
+    store.recover();
+    assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 0);
+}
+
+#[test]
+fn other_formats_are_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for (format, options) in [
+        ("qcow2", ""),
+        ("vmdk", ""),
+        ("vmdk", "subformat=monolithicFlat"),
+        ("vhdx", ""),
+        ("vpc", ""),
+        ("vpc", "subformat=fixed"),
+        ("vdi", ""),
+    ] {
+        let file = path(&format!("a disk.{format}"));
+        let mut args = vec!["create", "-q", "-f", format];
+        if !options.is_empty() {
+            args.extend(["-o", options]);
+        }
+        args.extend([file.as_str(), "4M"]);
+        if !qemu_img(&args) {
+            return;
+        }
+        let refused = store.import(Path::new(&file), "x", &|_, _| {}, &go()).unwrap_err().to_string();
+        let raw = path("a disk.raw");
+        let command = format!("qemu-img convert -f {format} -O raw '{file}' '{raw}'");
+        assert!(refused.ends_with(&command), "{refused}");
+        // The sentence is meant to be pasted into a shell.
+        let status = Command::new("sh").arg("-c").arg(&command).status().unwrap();
+        assert!(status.success());
+        store.import(Path::new(&raw), "x", &|_, _| {}, &go()).unwrap();
+        fs::remove_file(store.dir().join("x.raw")).unwrap();
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+#[test]
+fn compressed_files_and_media_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    for (content, said) in [
+        (&b"\x1f\x8b\x08\0rest"[..], "gzip -dc"),
+        (&b"\xfd7zXZ\0rest"[..], "xz -dc"),
+        (&b"\x28\xb5\x2f\xfdrest"[..], "zstd -dc"),
+    ] {
+        let file = dir.path().join("a.img.x");
+        fs::write(&file, content).unwrap();
+        let refused = store.import(&file, "x", &|_, _| {}, &go()).unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    let iso = dir.path().join("a.iso");
+    let mut content = vec![0; 20 * 2048];
+    content[32769..32774].copy_from_slice(b"CD001");
+    fs::write(&iso, content).unwrap();
+    assert!(matches!(store.import(&iso, "x", &|_, _| {}, &go()), Err(DiskError::Format { .. })));
+    let missing = store.import(&dir.path().join("none"), "x", &|_, _| {}, &go()).unwrap_err();
+    assert!(matches!(missing, DiskError::Missing { .. }));
+    assert!(matches!(store.import(Path::new("/dev/null"), "x", &|_, _| {}, &go()), Err(DiskError::NotAFile { .. })));
+}
+
+#[test]
+fn an_empty_disk_is_made_once_and_of_whole_sectors() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    store.create(Path::new("e.raw"), 1 << 30).unwrap();
+    assert_eq!(fs::metadata(store.dir().join("e.raw")).unwrap().len(), 1 << 30);
+    assert!(matches!(store.create(Path::new("e.raw"), 512), Err(DiskError::Exists { .. })));
+    assert!(matches!(store.create(Path::new("f.raw"), 1000), Err(DiskError::BadSize { .. })));
+}
