@@ -29,8 +29,7 @@ fn run() -> io::Result<()> {
         ));
     }
     sys::confine()?;
-    let line = input.as_fd().try_clone_to_owned()?;
-    service::serve(&line)
+    service::serve(input.as_fd())
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::Refusal;
@@ -26,7 +26,7 @@ const MAX_HOLDS: usize = 16;
 ///
 /// # Errors
 /// The operating system's, of the conversation itself. Everything held is taken back in every case.
-pub fn serve(line: &OwnedFd) -> io::Result<()> {
+pub fn serve(line: BorrowedFd<'_>) -> io::Result<()> {
     let mut holds = Holds::default();
     let mut buf = [0; MAX_MESSAGE];
     loop {
@@ -34,10 +34,10 @@ pub fn serve(line: &OwnedFd) -> io::Result<()> {
         if holds.renewal_in().is_some_and(|left| left.is_zero()) {
             holds.renew();
         }
-        if !sys::wait_readable(line.as_fd(), holds.renewal_in())? {
+        if !sys::wait_readable(line, holds.renewal_in())? {
             continue;
         }
-        let message = match sys::recv_with(line.as_fd(), &mut buf) {
+        let message = match sys::recv_with(line, &mut buf) {
             Ok((0, _)) => return Ok(()),
             Ok((len, _)) => buf.get(..len).unwrap_or_default(),
             // Too long to be a request.
@@ -49,7 +49,7 @@ pub fn serve(line: &OwnedFd) -> io::Result<()> {
             Some(Err(refusal)) => (Reply::Refused(refusal), None),
             None => (Reply::Refused(Refusal::Rule("bootyard-ports does not know this request".to_owned())), None),
         };
-        let sent = sys::send_with(line.as_fd(), reply.encode().as_bytes(), descriptor.as_ref().map(AsFd::as_fd));
+        let sent = sys::send_with(line, reply.encode().as_bytes(), descriptor.as_ref().map(AsFd::as_fd));
         match sent {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             sent => sent?,
@@ -152,7 +152,7 @@ mod tests {
     impl Client {
         fn start() -> Self {
             let (line, theirs) = sys::message_pair().unwrap();
-            Self { line, service: std::thread::spawn(move || serve(&theirs)) }
+            Self { line, service: std::thread::spawn(move || serve(theirs.as_fd())) }
         }
 
         fn ask(&self, message: &[u8]) -> (Reply, Option<OwnedFd>) {
