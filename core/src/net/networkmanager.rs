@@ -19,8 +19,9 @@ use super::{AddressHold, Ipv4Cidr, NetError};
 const SERVICE: &str = "org.freedesktop.NetworkManager";
 const MANAGER: &str = "/org/freedesktop/NetworkManager";
 
-/// NM_DEVICE_TYPE_ETHERNET.
+/// NM_DEVICE_TYPE_ETHERNET and _VETH, which take an Ethernet profile.
 const ETHERNET: u32 = 1;
+const VETH: u32 = 20;
 /// NM_ACTIVE_CONNECTION_STATE_ACTIVATED and _DEACTIVATING; the states above are ends too.
 const ACTIVATED: u32 = 2;
 const DEACTIVATING: u32 = 3;
@@ -163,7 +164,8 @@ impl Manager {
         if !bool::try_from(self.property(&device, kind, "Managed").await?).unwrap_or(false) {
             return Ok(None);
         }
-        if u32::try_from(self.property(&device, kind, "DeviceType").await?).ok() != Some(ETHERNET) {
+        let device_type = u32::try_from(self.property(&device, kind, "DeviceType").await?).unwrap_or(0);
+        if ![ETHERNET, VETH].contains(&device_type) {
             return Err(NmError::NotEthernet);
         }
         let options: HashMap<&str, Value<'_>> =
