@@ -9,9 +9,12 @@
 #![cfg(target_os = "linux")]
 
 pub mod frame;
+pub mod hold;
 pub mod link;
 pub mod open;
+pub mod service;
 pub mod sys;
+pub mod wire;
 
 use std::fmt;
 use std::io;

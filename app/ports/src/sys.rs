@@ -10,6 +10,7 @@ use std::mem::{size_of, size_of_val, zeroed};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
 /// A classic BPF instruction.
 pub type Instruction = libc::sock_filter;
@@ -329,4 +330,120 @@ pub fn recv_with(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<(usize, Optio
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the message is too long"));
     }
     Ok((len, received))
+}
+
+/// Waits until the descriptor can be read, or its other end has closed; `false` when `timeout` passed first.
+///
+/// # Errors
+/// The operating system's.
+pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    // Rounded up, so that a deadline has passed when this returns for it.
+    let millis = timeout.map_or(-1, |t| c_int::try_from(t.as_millis() + 1).unwrap_or(c_int::MAX));
+    let mut wanted = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    loop {
+        // SAFETY: `wanted` is one pollfd that lives through the call.
+        match check(unsafe { libc::poll(&raw mut wanted, 1, millis) }) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
+}
+
+// linux/capability.h
+const CAP_NET_BIND_SERVICE: u32 = 10;
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_NET_RAW: u32 = 13;
+const CAP_LAST: libc::c_ulong = 63;
+const PORT_CAPABILITIES: u32 = 1 << CAP_NET_BIND_SERVICE | 1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW;
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: c_int,
+}
+
+/// Low and high half of the calling thread's sets.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Capabilities {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+fn capabilities() -> io::Result<[Capabilities; 2]> {
+    let mut header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let mut sets = [Capabilities::default(); 2];
+    // SAFETY: version 3 reads the header and writes two structures; both live through the call.
+    let got = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
+    if got < 0 { Err(io::Error::last_os_error()) } else { Ok(sets) }
+}
+
+/// Whether the calling thread may open low ports and packet sockets and change interfaces.
+#[must_use]
+pub fn has_port_capabilities() -> bool {
+    capabilities().is_ok_and(|[low, _]| low.effective & PORT_CAPABILITIES == PORT_CAPABILITIES)
+}
+
+/// Leaves this process nothing but what opening ports takes: three capabilities at most, its standard descriptors, no environment,
+/// no terminal, no way to gain a privilege. From now on only the end of its input ends it: a key in the parent's terminal or a
+/// service manager's signal must not end it before it has cleaned up after its parent.
+///
+/// Call it before another thread is started.
+///
+/// # Errors
+/// The operating system's; the process must end then.
+pub fn confine() -> io::Result<()> {
+    let keep = |sets: Capabilities, mask: u32| Capabilities {
+        effective: sets.permitted & mask,
+        permitted: sets.permitted & mask,
+        inheritable: 0,
+    };
+    let [low, high] = capabilities()?;
+    let kept = [keep(low, PORT_CAPABILITIES), keep(high, 0)];
+    let header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    // SAFETY: the structures live through their calls, `signal` gets only the system's own dispositions, and no other thread
+    // exists that could read the environment or use the descriptors that are closed.
+    unsafe {
+        check(libc::close_range(3, libc::c_uint::MAX, 0))?;
+        libc::clearenv();
+        // Fails for the leader of a process group, which a child of the window is not.
+        libc::setsid();
+        for number in 1..=libc::SIGRTMAX() {
+            libc::signal(number, libc::SIG_DFL);
+        }
+        for number in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGPIPE] {
+            libc::signal(number, libc::SIG_IGN);
+        }
+        let mut none: libc::sigset_t = zeroed();
+        libc::sigemptyset(&raw mut none);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()))?;
+
+        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))?;
+        check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))?;
+        for capability in 0..=CAP_LAST {
+            // Needs CAP_SETPCAP, which only root has; without it nothing can be gained through the set anyway.
+            libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
+        }
+        if libc::syscall(libc::SYS_capset, &raw const header, kept.as_ptr()) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Becomes another user for good, in every thread, without supplementary groups.
+///
+/// # Errors
+/// The operating system's; the process may be half way then and must end.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: no pointers but an empty list. libc's functions, unlike the system calls, change every thread.
+    unsafe {
+        check(libc::setgroups(0, ptr::null()))?;
+        check(libc::setresgid(gid, gid, gid))?;
+        check(libc::setresuid(uid, uid, uid))?;
+    }
+    Ok(())
 }

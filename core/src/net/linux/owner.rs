@@ -32,7 +32,7 @@ pub(in crate::net) fn of_port(protocol: &str, address: IpAddr, port: u16) -> Str
         match holder(entry.inode) {
             Some(name) => names.insert(name),
             None => names.insert(match user(entry.uid) {
-                Some(user) => format!("another program (of user {user})"),
+                Some(user) => format!("another program of user {user} (`sudo ss -tulpn` names it)"),
                 None => "another program".to_owned(),
             }),
         };
