@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use imago::qcow2::Qcow2;
 use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, Mapping};
@@ -150,13 +151,13 @@ impl Source {
         }
     }
 
-    /// Bytes that a copy takes.
-    pub(super) fn needs(&self, size: u64) -> io::Result<u64> {
+    /// Bytes that a copy takes; fewer than that when cancelled.
+    pub(super) fn needs(&self, size: u64, cancel: &AtomicBool) -> io::Result<u64> {
         if let Self::Raw(file) = self {
             return Ok(size.min(file.metadata()?.blocks().saturating_mul(512)));
         }
         let (mut at, mut needs) = (0, 0);
-        while at < size {
+        while at < size && !cancel.load(Ordering::Relaxed) {
             let (data, end) = self.run(at, size)?;
             needs += if data { end - at } else { 0 };
             at = end;

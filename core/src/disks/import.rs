@@ -86,7 +86,6 @@ pub(super) fn import(
         return Err(DiskError::Exists { path });
     }
     fs::create_dir_all(dir).map_err(DiskError::io("create", dir))?;
-    let needed = source.needs(size).map_err(|e| source.failed(from, e))?;
     let part_path = part_path(dir, name.as_str());
     let part = Part(&part_path);
     let target = File::options()
@@ -98,6 +97,9 @@ pub(super) fn import(
         .map_err(DiskError::io("create", &part_path))?;
     // One that shares the source's blocks takes no room and no time to write.
     let shares = source.plain().is_some_and(|file| rustix::fs::ioctl_ficlone(&target, file).is_ok());
+    // First of all, so that the size that a hostile image claims ends here and not in a walk through it.
+    target.set_len(size.next_multiple_of(SECTOR)).map_err(DiskError::io("write", &part_path))?;
+    let needed = source.needs(size, cancel).map_err(|e| source.failed(from, e))?;
     let (free, _) = room(dir)?;
     if !shares && free < needed {
         return Err(DiskError::NoSpace { path: dir.to_owned(), needed, free });
