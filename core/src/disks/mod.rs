@@ -6,6 +6,7 @@
 //! files in and `format` tells what they are.
 
 mod error;
+mod folders;
 mod format;
 mod identity;
 mod image;
