@@ -1,98 +1,18 @@
-//! Brings image files into the lab, and tells the formats that cannot be served as they are.
+//! Brings image files into the lab.
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
 use rustix::io::Errno;
 
+use super::format::{Format, Source, detect, refusal};
 use super::identity::{self, Stamp};
-use super::image::data_run;
 use super::{DiskError, SECTOR};
 use crate::lab::Name;
-
-/// What a file is, by its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Raw,
-    /// A disk image that `qemu-img` knows by this name.
-    Qemu(&'static str, &'static str),
-    Iso,
-    /// A compressed file and the command that unpacks it.
-    Packed(&'static str, &'static str),
-}
-
-/// Formats by what is at their beginning.
-const MAGICS: [(&[u8], Format); 9] = [
-    (b"QFI\xfb", Format::Qemu("qcow2", "a qcow2 image")),
-    (b"KDMV", Format::Qemu("vmdk", "a VMDK image")),
-    (b"# Disk DescriptorFile", Format::Qemu("vmdk", "the description of a VMDK image")),
-    (b"vhdxfile", Format::Qemu("vhdx", "a VHDX image")),
-    (b"conectix", Format::Qemu("vpc", "a VHD image")),
-    (b"\x1f\x8b\x08", Format::Packed("a gzip file", "gzip -dc")),
-    (b"\xfd7zXZ\0", Format::Packed("an xz file", "xz -dc")),
-    (b"\x28\xb5\x2f\xfd", Format::Packed("a zstd file", "zstd -dc")),
-    (b"PK\x03\x04", Format::Packed("a zip file", "unzip -p")),
-];
-
-fn detect(file: &File) -> io::Result<Format> {
-    let read = |offset, buf: &mut [u8]| match file.read_exact_at(buf, offset) {
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        other => other.map(|()| true),
-    };
-    let mut head = [0; 32];
-    let len = file.metadata()?.len();
-    if !read(0, head.get_mut(..usize::try_from(len.min(32)).unwrap_or(32)).unwrap_or_default())? {
-        return Ok(Format::Raw);
-    }
-    if let Some((_, format)) = MAGICS.iter().find(|(magic, _)| head.starts_with(magic)) {
-        return Ok(*format);
-    }
-    // VirtualBox's text varies; its signature is at 64 (VDI 1.1).
-    let mut vdi = [0; 4];
-    if read(64, &mut vdi)? && vdi == 0xbeda_107f_u32.to_le_bytes() {
-        return Ok(Format::Qemu("vdi", "a VDI image"));
-    }
-    // ECMA-119 8.1: the first volume descriptor is in sector 16.
-    let mut iso = [0; 5];
-    if read(16 * 2048 + 1, &mut iso)? && iso == *b"CD001" {
-        return Ok(Format::Iso);
-    }
-    // A fixed VHD is raw with a footer.
-    let mut footer = [0; 8];
-    if len > SECTOR && read(len - SECTOR, &mut footer)? && footer == *b"conectix" {
-        return Ok(Format::Qemu("vpc", "a VHD image"));
-    }
-    Ok(Format::Raw)
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+,:@".contains(&b));
-    if plain && !text.starts_with('-') { text.into_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
-fn refusal(path: &Path, format: Format) -> Option<DiskError> {
-    let raw = quoted(&path.with_extension("raw"));
-    let source = quoted(path);
-    let (format, remedy) = match format {
-        Format::Raw => return None,
-        Format::Qemu(name, text) => {
-            (text, format!("convert it first: qemu-img convert -f {name} -O raw {source} {raw}"))
-        }
-        Format::Iso => (
-            "an ISO image, which is a medium and no disk",
-            "add it as an installer; to give it to machines as a disk all the same, copy it to disks/ and set `readonly = true`"
-                .into(),
-        ),
-        Format::Packed(text, command) => (text, format!("unpack it first: {command} {source} > {raw}")),
-    };
-    Some(DiskError::Format { path: path.to_owned(), format, remedy })
-}
 
 /// Refuses to serve a file as a raw image that is of another format: its machines would see its headers.
 pub(super) fn refuse_foreign(path: &Path) -> Result<(), DiskError> {
@@ -150,23 +70,22 @@ pub(super) fn import(
 ) -> Result<PathBuf, DiskError> {
     let name: Name = name.parse()?;
     super::usage::refuse_device(from)?;
-    let source = File::open(from).map_err(DiskError::io("open", from))?;
-    let meta = source.metadata().map_err(DiskError::io("read", from))?;
+    let file = File::open(from).map_err(DiskError::io("open", from))?;
+    let meta = file.metadata().map_err(DiskError::io("read", from))?;
     if !meta.is_file() {
         return Err(DiskError::NotAFile { path: from.to_owned() });
     }
-    if let Some(refused) = refusal(from, detect(&source).map_err(DiskError::io("read", from))?) {
-        return Err(refused);
-    }
-    if meta.len() == 0 {
-        return Err(DiskError::BadSize { path: from.to_owned(), size: 0 });
+    let format = detect(&file).map_err(DiskError::io("read", from))?;
+    let source = Source::open(from, file, format)?;
+    let size = source.size().map_err(|e| source.failed(from, e))?;
+    if size == 0 {
+        return Err(DiskError::BadSize { path: from.to_owned(), size });
     }
     let path = dir.join(format!("{name}.raw"));
     if path.symlink_metadata().is_ok() {
         return Err(DiskError::Exists { path });
     }
     fs::create_dir_all(dir).map_err(DiskError::io("create", dir))?;
-    let needed = meta.len().min(meta.blocks().saturating_mul(512));
     let part_path = part_path(dir, name.as_str());
     let part = Part(&part_path);
     let target = File::options()
@@ -177,17 +96,20 @@ pub(super) fn import(
         .open(&part_path)
         .map_err(DiskError::io("create", &part_path))?;
     // One that shares the source's blocks takes no room and no time to write.
-    let shares = rustix::fs::ioctl_ficlone(&target, &source).is_ok();
+    let shares = source.plain().is_some_and(|file| rustix::fs::ioctl_ficlone(&target, file).is_ok());
+    // First of all, so that the size that a hostile image claims ends here and not in a walk through it.
+    target.set_len(size.next_multiple_of(SECTOR)).map_err(DiskError::io("write", &part_path))?;
+    let needed = source.needs(size, cancel).map_err(|e| source.failed(from, e))?;
     let (free, _) = room(dir)?;
     if !shares && free < needed {
         return Err(DiskError::NoSpace { path: dir.to_owned(), needed, free });
     }
-    let hash = copy(&source, &target, shares, meta.len(), progress, cancel).map_err(|e| match e {
+    let hash = copy(&source, &target, shares, size, progress, cancel).map_err(|e| match e {
         CopyError::Cancelled => DiskError::Cancelled,
-        CopyError::Read(e) => DiskError::io("read", from)(e),
+        CopyError::Read(e) => source.failed(from, e),
         CopyError::Write(e) => DiskError::io("write", &part_path)(e),
     })?;
-    let after = source.metadata().map_err(DiskError::io("read", from))?;
+    let after = fs::metadata(from).map_err(DiskError::io("read", from))?;
     if Stamp::of(&after) != Stamp::of(&meta) {
         return Err(DiskError::ChangedMeanwhile { path: from.to_owned() });
     }
@@ -217,7 +139,7 @@ enum CopyError {
 
 /// Copies data and leaves holes; hashes all. The copy is filled up to a whole sector. `shares`: it has the data already.
 fn copy(
-    source: &File,
+    source: &Source,
     target: &File,
     shares: bool,
     size: u64,
@@ -230,7 +152,7 @@ fn copy(
     let mut buf = vec![0; 1 << 20];
     let mut at = 0;
     while at < size {
-        let (data, end) = data_run(source, at, size).map_err(CopyError::Read)?;
+        let (data, end) = source.run(at, size).map_err(CopyError::Read)?;
         if !data {
             buf.fill(0);
         }
@@ -241,7 +163,7 @@ fn copy(
             let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(buf.len());
             let piece = buf.get_mut(..len).unwrap_or_default();
             if data {
-                source.read_exact_at(piece, at).map_err(CopyError::Read)?;
+                source.read_at(piece, at).map_err(CopyError::Read)?;
                 // A file system without holes gets them where the data has them.
                 if !shares && piece.iter().any(|b| *b != 0) {
                     target.write_all_at(piece, at).map_err(CopyError::Write)?;

@@ -2,9 +2,12 @@
 //!
 //! [`BlockDevice`] is all that the iSCSI target knows of a disk. An image ([`Image`]) is a file; an overlay ([`Overlay`]) is a
 //! private layer over one that stays untouched; [`Store`] finds, opens, locks and lists them. `identity` is how an image is
-//! known again, `map` is an overlay's memory of what is its own, `usage` asks who else has an image, `import` brings files in.
+//! known again, `map` is an overlay's memory of what is its own, `usage` asks who else has an image, `import` brings
+//! files in and `format` tells what they are.
 
 mod error;
+mod folders;
+mod format;
 mod identity;
 mod image;
 mod import;

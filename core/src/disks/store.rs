@@ -1,8 +1,4 @@
 //! Finds, opens, locks, resets and makes the disks of a lab.
-//!
-//! The overlays of the disk NAME are folders in `disks/NAME.overlays/`: `host-12.keep`, or `host-12.fresh-EPOCH.N` for an overlay of
-//! that boot epoch; of several, the one with the highest numbers counts. A folder is made as `new-…` and moved to its name when it is
-//! durable, and moved to `gone-…` before it is deleted, so that a crash leaves none that is half there.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -13,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 
+use super::folders::{belongs, clear_rests, folders, make, remove};
 use super::identity::{self, ImageIdentity};
 use super::map::{BLOCK, Header};
 use super::views::ViewCache;
@@ -100,13 +97,6 @@ struct Inner {
 /// The disks of a lab. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
-
-/// Which of a key's fresh overlays a folder is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Fresh {
-    epoch: u64,
-    number: u64,
-}
 
 impl Store {
     /// The disks in this folder, `disks/` of a lab.
@@ -466,61 +456,6 @@ impl Store {
         let mut cache = self.0.views.lock().unwrap_or_else(PoisonError::into_inner);
         lab.disks.iter().map(|disk| views::facts(self, disk, &mut cache)).collect()
     }
-}
-
-/// Makes an overlay's folder: durable first, then under its name.
-fn make(dir: &Path, stem: &str, folder: &Path, header: &Header) -> Result<(), DiskError> {
-    let new = dir.join(format!("new-{stem}"));
-    let made = Overlay::create(&new, header).and_then(|()| {
-        fs::rename(&new, folder).and_then(|()| File::open(dir)?.sync_all()).map_err(DiskError::io("create", folder))
-    });
-    if made.is_err() {
-        let _ = fs::remove_dir_all(&new);
-    }
-    made
-}
-
-/// Takes an overlay's folder away at once, then deletes it.
-fn remove(dir: &Path, stem: &str, folder: &Path) -> std::io::Result<()> {
-    let gone = dir.join(format!("gone-{stem}"));
-    if gone.exists() {
-        fs::remove_dir_all(&gone)?;
-    }
-    fs::rename(folder, &gone)?;
-    fs::remove_dir_all(&gone)
-}
-
-/// Removes what a crash left of a key's overlays that were being made or deleted.
-fn clear_rests(dir: &Path, stem: &str) {
-    for rest in ["new", "gone"] {
-        let _ = fs::remove_dir_all(dir.join(format!("{rest}-{stem}")));
-    }
-}
-
-/// The overlays in a folder, those of an epoch with it.
-pub(super) fn folders(dir: &Path) -> Vec<(PathBuf, Option<Fresh>)> {
-    fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name();
-            let (_, kind) = name.to_str()?.split_once('.')?;
-            let fresh = match kind.strip_prefix("fresh-") {
-                None => (kind == "keep").then_some(None)?,
-                Some(numbers) => {
-                    let (epoch, number) = numbers.split_once('.')?;
-                    Some(Fresh { epoch: epoch.parse().ok()?, number: number.parse().ok()? })
-                }
-            };
-            Some((entry.path(), fresh))
-        })
-        .collect()
-}
-
-fn belongs(folder: &Path, stem: &str) -> bool {
-    let name = folder.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    name.split_once('.').is_some_and(|(before, _)| before == stem)
 }
 
 #[cfg(test)]

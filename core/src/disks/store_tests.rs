@@ -285,3 +285,67 @@ fn thirty_hosts_log_in_at_once() {
     });
     assert_eq!(bench.overlays().len(), 30);
 }
+
+/// On real machinery: run as root with a loop device and QEMU at hand.
+#[test]
+#[ignore = "attaches a loop device and mounts a tmpfs"]
+fn images_in_use_elsewhere_are_refused_and_a_full_file_system_loses_nothing() {
+    let bench = bench();
+    let image = disk(Writes::Image);
+    let path = bench.store.dir().join("a.raw");
+    let run = |command: &str| {
+        let out = Command::new("sh").arg("-ec").arg(command).output().unwrap();
+        assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    };
+    if Path::new("/dev/loop-control").exists() {
+        let device = run(&format!("losetup --find --show {}", path.display()));
+        let refused = bench.store.open(&host(&image, 1, None)).unwrap_err();
+        run(&format!("losetup -d {device}"));
+        assert!(refused.to_string().contains(&device), "{refused}");
+    }
+
+    let mut qemu = Command::new("qemu-io")
+        .args(["-f", "raw"])
+        .arg(&path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let refused = bench.store.open(&host(&image, 1, None)).unwrap_err();
+    drop(qemu.stdin.take());
+    qemu.wait().unwrap();
+    assert!(matches!(refused, DiskError::InUse { .. }), "{refused}");
+    bench.open(&host(&image, 1, None));
+
+    let small = bench.store.dir().join("small");
+    fs::create_dir(&small).unwrap();
+    run(&format!("mount -t tmpfs -o size=4m none {}", small.display()));
+    let full = std::panic::catch_unwind(|| {
+        let store = Store::new(small.clone());
+        store.create(Path::new("a.raw"), 16 << 20).unwrap();
+        let keep = disk(Writes::Keep);
+        let overlay = store.open(&host(&keep, 1, None)).unwrap();
+        overlay.write_at(&[1; 65536], 0).unwrap();
+        let mut wrote = 1;
+        let error = loop {
+            match overlay.write_at(&[2; 65536], wrote * 65536) {
+                Ok(()) => wrote += 1,
+                Err(e) => break e,
+            }
+        };
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        let refused = store.open(&host(&keep, 2, None)).unwrap_err();
+        assert_eq!(refused.refusal_status(), 0x0302, "{refused}");
+        assert_eq!((byte(&overlay, 0), byte(&overlay, (wrote - 1) * 65536), byte(&overlay, wrote * 65536)), (1, 2, 0));
+        overlay.zero(65536, 65536, true).unwrap();
+        overlay.write_at(&[3; 4096], 15 << 20).unwrap();
+        overlay.flush().unwrap();
+        drop(overlay);
+        let overlay = store.open(&host(&keep, 1, None)).unwrap();
+        assert_eq!((byte(&overlay, 0), byte(&overlay, 65536), byte(&overlay, 15 << 20)), (1, 0, 3));
+    });
+    run(&format!("umount {}", small.display()));
+    full.unwrap();
+}

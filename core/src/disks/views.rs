@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::folders::folders;
 use super::map::Header;
-use super::store::{OverlayKey, Store, folders};
+use super::store::{OverlayKey, Store};
 use super::{DiskError, Overlay, SECTOR, identity, import};
 use crate::lab::{Disk, Writes};
 
