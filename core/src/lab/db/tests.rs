@@ -273,7 +273,7 @@ async fn part_fill_the_disk() {
     let mut junk = fs::File::create(dir.join("junk")).unwrap();
     while std::io::Write::write(&mut junk, &[1; 512]).is_ok() {}
     db.append_events((1..2000).map(event).collect());
-    let full = db.flush().await;
+    let full = tokio::time::timeout(Duration::from_secs(20), db.flush()).await.unwrap();
     assert!(matches!(full, Err(DbError::Full { .. })), "{full:?}");
     for n in 0..100 {
         db.commit_leases(vec![lease(n, LeaseState::Bound)]).await.unwrap();

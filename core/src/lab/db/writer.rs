@@ -22,6 +22,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// History is pruned each time that so many events were added.
 const PRUNE_EVERY: usize = 1000;
 
+/// Events in one transaction: some milliseconds, which a lease may have to wait.
+const EVENTS_AT_ONCE: usize = 500;
+
 pub(super) type Answer = oneshot::Sender<Result<(), DbError>>;
 
 /// What waits to be written. `None` deletes.
@@ -77,6 +80,18 @@ impl Pending {
 struct Mailbox {
     pending: Pending,
     closing: bool,
+}
+
+impl Mailbox {
+    /// The next batch: all but what of the history is too much at once, and who waits for that.
+    fn take(&mut self) -> Pending {
+        let mut batch = std::mem::take(&mut self.pending);
+        if batch.events.len() > EVENTS_AT_ONCE {
+            self.pending.events = batch.events.split_off(EVENTS_AT_ONCE);
+            self.pending.flush_answers = std::mem::take(&mut batch.flush_answers);
+        }
+        batch
+    }
 }
 
 #[derive(Debug, Default)]
@@ -164,7 +179,7 @@ impl Work {
                 Some(_) => pending.is_vital() || !pending.flush_answers.is_empty(),
             };
             if ready || mailbox.closing && !pending.is_empty() {
-                return Some((std::mem::take(&mut mailbox.pending), mailbox.closing));
+                return Some((mailbox.take(), mailbox.closing));
             }
             if mailbox.closing {
                 return None;
@@ -207,7 +222,12 @@ impl Work {
             if !held_back {
                 self.held_back_until = Some(Instant::now() + RETRY);
             }
-            self.shared.mailbox().pending.take_back(batch);
+            let mut mailbox = self.shared.mailbox();
+            mailbox.pending.take_back(batch);
+            // Who waits for a history that is longer than one batch waits for this one too.
+            for answer in mailbox.pending.flush_answers.drain(..) {
+                let _ = answer.send(rest.clone());
+            }
         }
     }
 
@@ -246,4 +266,39 @@ impl Work {
 /// SQLite reports a full disk as such when it writes, and as a failure when it enlarges its shared index.
 fn may_be_full(error: &DbError) -> bool {
     matches!(error, DbError::Full { .. } | DbError::Failed { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{EventKind, Source};
+    use crate::machine::Now;
+
+    #[test]
+    fn a_lease_never_waits_behind_a_long_history() {
+        let mut mailbox = Mailbox::default();
+        let event = Event {
+            v: 1,
+            seq: 0,
+            time: Now::at(Duration::ZERO).wall,
+            host: None,
+            mac: None,
+            source: Source::Served,
+            kind: EventKind::LabChanged,
+        };
+        mailbox.pending.events = (1..=1200).map(|seq| Arc::new(Event { seq, ..event.clone() })).collect();
+        let (lease, flush) = (oneshot::channel().0, oneshot::channel().0);
+        mailbox.pending.flush_answers.push(flush);
+        mailbox.pending.vital_answers.push(lease);
+        let first = mailbox.take();
+        assert_eq!((first.events.len(), first.vital_answers.len(), first.flush_answers.len()), (500, 1, 0));
+        // What failed comes back in front.
+        mailbox.pending.take_back(first);
+        let again = mailbox.take();
+        assert_eq!((again.events[0].seq, again.events[499].seq), (1, 500));
+        assert_eq!(mailbox.take().events[0].seq, 501);
+        let last = mailbox.take();
+        assert_eq!((last.events.len(), last.flush_answers.len()), (200, 1));
+        assert!(mailbox.pending.is_empty());
+    }
 }
