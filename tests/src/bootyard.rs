@@ -209,12 +209,7 @@ impl Serve {
     ///
     /// # Errors
     /// None came in time, or the program ended: with the last events and what it said.
-    pub fn wait_for_event(
-        &mut self,
-        what: &str,
-        timeout: Duration,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> Result<Value> {
+    pub fn wait_for_event(&mut self, what: &str, timeout: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let deadline = Instant::now() + timeout;
         let stream = Arc::clone(&self.stream);
         let mut events = stream.events.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,7 +222,8 @@ impl Serve {
             let ended = self.child.try_wait()?;
             if ended.is_some() || Instant::now() >= deadline {
                 let last: Vec<String> = events.iter().rev().take(20).rev().map(ToString::to_string).collect();
-                let why = ended.map_or_else(|| format!("after {} s", timeout.as_secs()), |s| format!("and it ended: {s}"));
+                let why =
+                    ended.map_or_else(|| format!("after {} s", timeout.as_secs()), |s| format!("and it ended: {s}"));
                 bail!("no event `{what}` {why}\nlast events:\n{}\nstderr:\n{}", last.join("\n"), self.stderr());
             }
             let slice = Duration::from_millis(200);

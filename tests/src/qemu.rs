@@ -189,7 +189,10 @@ mod tests {
 
     #[test]
     fn painted_text_reads_as_text() {
-        assert_eq!(plain("\u{1b}[2J\u{1b}[01;01HiPXE \u{1b}[1minitialising\u{1b}[0m\r\nok\u{1b}c!"), "iPXE initialising\nok!");
+        assert_eq!(
+            plain("\u{1b}[2J\u{1b}[01;01HiPXE \u{1b}[1minitialising\u{1b}[0m\r\nok\u{1b}c!"),
+            "iPXE initialising\nok!"
+        );
     }
 
     #[test]

@@ -56,11 +56,7 @@ pub fn wait_until<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> Res
 ///
 /// # Errors
 /// It still ran after `timeout`.
-pub fn wait_exit(
-    child: &mut std::process::Child,
-    what: &str,
-    timeout: Duration,
-) -> Result<std::process::ExitStatus> {
+pub fn wait_exit(child: &mut std::process::Child, what: &str, timeout: Duration) -> Result<std::process::ExitStatus> {
     wait_until(what, timeout, || Ok(child.try_wait()?))
 }
 

@@ -22,7 +22,9 @@ fn the_debian_installer_runs_by_its_answers() -> Result<()> {
     let mut machine = Machine::start(&bench, lab.scratch(), &spec)?;
 
     serve.wait_for_event("script-served", Duration::from_secs(120), |e| is(e, "script-served", MAC))?;
-    let got = |path: &'static str| move |e: &serde_json::Value| is(e, "http-done", MAC) && e["path"].to_string().contains(path);
+    let got = |path: &'static str| {
+        move |e: &serde_json::Value| is(e, "http-done", MAC) && e["path"].to_string().contains(path)
+    };
     serve.wait_for_event("kernel over HTTP", Duration::from_secs(120), got("linux"))?;
     serve.wait_for_event("initrd over HTTP", Duration::from_secs(180), got("initrd"))?;
     machine.wait_for("Linux version", Duration::from_secs(120))?;
@@ -30,7 +32,8 @@ fn the_debian_installer_runs_by_its_answers() -> Result<()> {
     machine.wait_for("ANSWERS-RAN", Duration::from_secs(120))?;
 
     // Nobody but this host is given its answers, and it is not installed twice.
-    let consumed = serve.wait_for_event("install-consumed", Duration::from_secs(10), |e| is(e, "install-consumed", MAC))?;
+    let consumed =
+        serve.wait_for_event("install-consumed", Duration::from_secs(10), |e| is(e, "install-consumed", MAC))?;
     assert_eq!(consumed["next"], "local", "{consumed}");
     let toml = std::fs::read_to_string(lab.toml())?;
     assert!(toml.contains(r#"boot = "local""#), "lab.toml still says:\n{toml}");

@@ -50,7 +50,10 @@ fn beside_dnsmasq_only_the_boot_is_ours() -> Result<()> {
     serve.wait_for_event("answers-served", Duration::from_secs(300), |e| is(e, "answers-served", MAC))?;
     machine.wait_for("ANSWERS-RAN", Duration::from_secs(120))?;
 
-    assert!(!serve.saw(|e| !e["address"].is_null() && (e["kind"] == "dhcp-offer" || e["kind"] == "dhcp-ack")), "an address was ours");
+    assert!(
+        !serve.saw(|e| !e["address"].is_null() && (e["kind"] == "dhcp-offer" || e["kind"] == "dhcp-ack")),
+        "an address was ours"
+    );
     assert!(std::fs::read_to_string(&leases)?.contains(MAC), "the address was not dnsmasq's");
     dnsmasq.kill()?;
     dnsmasq.wait()?;

@@ -18,8 +18,7 @@ fn twice(firmware: Firmware, writes: &str) -> Result<()> {
     let tag = format!("{name}-{writes}");
     let golden = disk::debian()?;
     let bench = Netns::bench(&tag, Some("192.168.77.1/24"))?;
-    let mut lab =
-        LabDir::new(&format!("iscsi-{tag}"), "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"")?;
+    let mut lab = LabDir::new(&format!("iscsi-{tag}"), "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"")?;
     let image = lab.add_disk("debian", &golden, writes)?;
     let before = disk::sha256(&image)?;
     lab.add_host(mac, "bench-4", r#"{ iscsi = "debian" }"#)?;
@@ -39,7 +38,10 @@ fn twice(firmware: Firmware, writes: &str) -> Result<()> {
         assert_eq!(proof.boots, expected, "boot {boot} with writes = {writes}: {proof:?}");
         machine.wait_off(Duration::from_secs(120))?;
         let logins = serve.events().into_iter().filter(|e| is(e, "iscsi-login", mac)).count();
-        assert!(logins >= 2 * usize::try_from(boot)?, "firmware and system log in at each boot; {logins} logins after {boot}");
+        assert!(
+            logins >= 2 * usize::try_from(boot)?,
+            "firmware and system log in at each boot; {logins} logins after {boot}"
+        );
     }
     let firmware_login = |e: &serde_json::Value| is(e, "iscsi-login", mac) && e["firmware"] == true;
     serve.wait_for_event("login of the firmware", Duration::from_secs(1), firmware_login)?;

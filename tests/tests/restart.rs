@@ -1,0 +1,71 @@
+//! A power cut is no reason for a machine to lose its address, nor for the laptop to keep one that was lent to it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bootyard_tests::bootyard::{LabDir, Serve};
+use bootyard_tests::netns::Netns;
+use bootyard_tests::pxe_client::{Client, Kind};
+use bootyard_tests::run;
+
+const NETWORK: &str = "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"";
+
+#[test]
+fn a_lease_outlives_kill_9() -> Result<()> {
+    let bench = Netns::bench("lease", Some("192.168.77.1/24"))?;
+    let lab = LabDir::new("restart-lease", NETWORK)?;
+    let first = Client::plug(&bench, "one", "02:00:00:00:0b:01")?;
+    let second = Client::plug(&bench, "two", "02:00:00:00:0b:02")?;
+
+    let mut serve = Serve::start(&bench, &lab)?;
+    let before = first.boot(Kind::Os, true)?;
+    // The moment after the acknowledgement: whatever was acknowledged is on disk.
+    serve.kill9()?;
+
+    let mut serve = Serve::start(&bench, &lab)?;
+    let other = second.boot(Kind::Os, true)?;
+    assert_ne!(other.ack["yiaddr"], before.ack["yiaddr"], "a leased address was given to another machine");
+    let after = first.boot(Kind::Os, true)?;
+    assert_eq!(after.ack["yiaddr"], before.ack["yiaddr"], "the lease was forgotten");
+    assert!(serve.terminate()?.success(), "{}", serve.stderr());
+    Ok(())
+}
+
+fn addresses(bench: &Netns) -> Result<String> {
+    bench.ip(&["-4", "-o", "address", "show", "dev", "br0"])
+}
+
+#[test]
+fn a_bare_interface_is_bare_again_however_it_ends() -> Result<()> {
+    let bench = Netns::bench("bare", None)?;
+    let lab = LabDir::new("restart-bare", &format!("address = \"192.168.77.1/24\"\n{NETWORK}"))?;
+    let client = Client::plug(&bench, "bare", "02:00:00:00:0b:03")?;
+
+    for end in ["SIGTERM", "kill -9"] {
+        let mut serve = Serve::start(&bench, &lab)?;
+        assert!(addresses(&bench)?.contains("192.168.77.1/24"), "no address was put on the interface");
+        let told = client.boot(Kind::Os, true)?;
+        assert_eq!(told.ack["server"], "192.168.77.1", "{told:?}");
+        if end == "SIGTERM" {
+            assert!(serve.terminate()?.success(), "{}", serve.stderr());
+        } else {
+            serve.kill9()?;
+        }
+        run::wait_until("the interface to be bare", Duration::from_secs(5), || {
+            Ok(addresses(&bench)?.is_empty().then_some(()))
+        })
+        .with_context(|| format!("after {end}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_address_of_the_interfaces_own_stays() -> Result<()> {
+    let bench = Netns::bench("own", Some("192.168.77.9/24"))?;
+    let lab = LabDir::new("restart-own", &format!("address = \"192.168.77.1/24\"\n{NETWORK}"))?;
+    let mut serve = Serve::start(&bench, &lab)?;
+    assert!(!addresses(&bench)?.contains("192.168.77.1/24"), "an interface with an address is not bare");
+    serve.terminate()?;
+    assert!(addresses(&bench)?.contains("192.168.77.9/24"), "the interface's own address was taken");
+    Ok(())
+}
