@@ -31,6 +31,61 @@ pub fn program() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// An ordinary user who exists everywhere: `nobody`.
+pub const NOBODY: u32 = 65534;
+
+/// The program where an ordinary user can run it, as `packaging/run` installs it: the source may be in a home that is closed to others.
+/// The folder goes when the test passed.
+#[derive(Debug)]
+pub struct Installed {
+    dir: PathBuf,
+}
+
+impl Installed {
+    /// Copies the program; with `ports`, the program that opens the ports beside it, for `nobody`'s group.
+    ///
+    /// # Errors
+    /// It was not built, or capabilities cannot be set here.
+    pub fn new(tag: &str, ports: bool) -> Result<Self> {
+        let dir = std::env::temp_dir().join(format!("bootyard-{tag}-{}", std::process::id()));
+        fs::create_dir_all(&dir)?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
+        fs::copy(program()?, dir.join("bootyard"))?;
+        let installed = Self { dir };
+        if ports {
+            let to = installed.dir.join("bootyard-ports");
+            fs::copy(program()?.with_file_name("bootyard-ports"), &to)
+                .context("bootyard-ports: it is built with the program")?;
+            std::os::unix::fs::chown(&to, Some(0), Some(NOBODY))?;
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o750))?;
+            let capabilities = "cap_net_bind_service,cap_net_raw,cap_net_admin+ep";
+            run::stdout(Command::new("setcap").arg(capabilities).arg(&to))
+                .context("setcap: is libcap2-bin installed?")?;
+        }
+        Ok(installed)
+    }
+
+    /// Its folder, for a lab beside it.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn program(&self) -> PathBuf {
+        self.dir.join("bootyard")
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
 /// A lab folder below `target/lab/NAME`, with its own home and runtime folder.
 #[derive(Debug)]
 pub struct LabDir {
@@ -44,7 +99,14 @@ impl LabDir {
     /// # Errors
     /// The file system's.
     pub fn new(name: &str, network: &str) -> Result<Self> {
-        let dir = run::scratch(name)?;
+        Self::at(run::scratch(name)?, network)
+    }
+
+    /// The same in a folder of the test's choice, which exists.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn at(dir: PathBuf, network: &str) -> Result<Self> {
         for sub in ["lab/disks", "lab/media", "lab/firmware", "home", "run"] {
             fs::create_dir_all(dir.join(sub))?;
         }
@@ -72,6 +134,15 @@ impl LabDir {
     #[must_use]
     pub fn toml(&self) -> PathBuf {
         self.path().join("lab.toml")
+    }
+
+    /// Gives all of it to a user, as if that one had made it.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn give_to(&self, user: u32) -> Result<()> {
+        run::stdout(Command::new("chown").args(["-R", &format!("{user}:{user}")]).arg(&self.dir))?;
+        Ok(())
     }
 
     /// Appends to lab.toml.

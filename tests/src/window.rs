@@ -1,4 +1,6 @@
 //! The window in a real X server, seen and used as assistive technology does: by the names of its elements.
+//!
+//! All of it runs as an ordinary user, as on a person's desktop.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bootyard::{LabDir, program};
+use crate::bootyard::{Installed, LabDir, NOBODY};
 use crate::netns::Netns;
 use crate::run;
 
@@ -30,16 +32,17 @@ impl Desktop {
     /// A program is missing.
     pub fn start(bench: &Netns, dir: &Path, size: &str) -> Result<Self> {
         let log = |name: &str| fs::File::create(dir.join(name));
-        let mut x = bench
-            .command("Xvfb")
+        let mut desktop = Self { children: Vec::new(), display: String::new(), bus: String::new() };
+        let mut x = desktop
+            .command(bench, "Xvfb")
             .args(["-displayfd", "1", "-screen", "0", &format!("{size}x24"), "-nolisten", "tcp", "-noreset"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log("xvfb.log")?)
             .spawn()
             .context("Xvfb: is it installed?")?;
-        let display = format!(":{}", first_line(&mut x, "Xvfb's display")?);
-        let mut desktop = Self { children: vec![x], display, bus: String::new() };
+        desktop.display = format!(":{}", first_line(&mut x, "Xvfb's display")?);
+        desktop.children.push(x);
 
         let mut bus = desktop
             .command(bench, "dbus-daemon")
@@ -68,8 +71,15 @@ impl Desktop {
     /// A program on this desktop.
     #[must_use]
     pub fn command(&self, bench: &Netns, program: impl AsRef<Path>) -> Command {
-        let mut command = bench.command(program);
-        command.env("DISPLAY", &self.display).env("LIBGL_ALWAYS_SOFTWARE", "1").env_remove("WAYLAND_DISPLAY");
+        let mut command = bench.command("setpriv");
+        command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".into()]);
+        command.arg(program.as_ref());
+        command
+            .env_remove("XAUTHORITY")
+            .env("HOME", "/tmp")
+            .env("DISPLAY", &self.display)
+            .env("LIBGL_ALWAYS_SOFTWARE", "1")
+            .env_remove("WAYLAND_DISPLAY");
         if !self.bus.is_empty() {
             command.env("DBUS_SESSION_BUS_ADDRESS", &self.bus);
         }
@@ -100,9 +110,9 @@ impl<'a> Window<'a> {
     ///
     /// # Errors
     /// The program was not built.
-    pub fn open(bench: &'a Netns, desktop: &'a Desktop, lab: &LabDir) -> Result<Self> {
+    pub fn open(bench: &'a Netns, desktop: &'a Desktop, installed: &Installed, lab: &LabDir) -> Result<Self> {
         let log = fs::File::create(lab.scratch().join("window.log"))?;
-        let mut command = desktop.command(bench, program()?);
+        let mut command = desktop.command(bench, installed.program());
         lab.environment(&mut command);
         let child = command.arg("--lab").arg(lab.path()).stdout(log.try_clone()?).stderr(log).spawn()?;
         Ok(Self { bench, desktop, child })
@@ -154,7 +164,12 @@ impl<'a> Window<'a> {
     /// # Errors
     /// ImageMagick's `import` is missing.
     pub fn picture(&self, to: &Path) -> Result<()> {
-        run::stdout(self.desktop.command(self.bench, "import").args(["-window", "root"]).arg(to))?;
+        // The picture comes through a pipe: the user of the desktop may not write there.
+        let out = run::output(self.desktop.command(self.bench, "import").args(["-window", "root", "png:-"]))?;
+        if !out.status.success() {
+            bail!("no picture: {}", String::from_utf8_lossy(&out.stderr));
+        }
+        fs::write(to, out.stdout)?;
         Ok(())
     }
 

@@ -1,19 +1,17 @@
 //! What is wrong is answered by a clear error or by silence, and never by a crash: the next good request is served as ever.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bootyard_tests::bootyard::{LabDir, Serve, program};
+use bootyard_tests::bootyard::{Installed, LabDir, NOBODY, Serve};
 use bootyard_tests::netns::Netns;
 use bootyard_tests::pxe_client::{Client, Kind};
 use bootyard_tests::run;
 
 const NETWORK: &str = "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"";
-const NOBODY: u32 = 65534;
 
 /// Starts `serve`, which must end with status 1; what it said.
 fn refused(bench: &Netns, lab: &LabDir) -> Result<String> {
@@ -67,33 +65,18 @@ fn a_taken_port_names_its_owner() -> Result<()> {
     Ok(())
 }
 
-/// A place that an ordinary user may read: the source may be in a home that is closed to others.
-struct Public(PathBuf);
-
-impl Drop for Public {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[test]
 fn without_privileges_it_says_what_to_run() -> Result<()> {
     let bench = Netns::bench("nopriv", Some("192.168.77.1/24"))?;
-    let public = Public(std::env::temp_dir().join(format!("bootyard-nopriv-{}", std::process::id())));
-    let lab = public.0.join("lab");
-    fs::create_dir_all(&lab)?;
-    fs::set_permissions(&public.0, fs::Permissions::from_mode(0o755))?;
     // Without `bootyard-ports` beside it, as after a plain `cargo build`.
-    let bin = public.0.join("bootyard");
-    fs::copy(program()?, &bin)?;
-    fs::write(lab.join("lab.toml"), format!("version = 1\n[network]\ninterface = \"br0\"\n{NETWORK}\n"))?;
-    for path in [&lab, &lab.join("lab.toml")] {
-        chown(path, Some(NOBODY), Some(NOBODY))?;
-    }
+    let installed = Installed::new("nopriv", false)?;
+    let lab = LabDir::at(installed.dir().to_owned(), NETWORK)?;
+    lab.give_to(NOBODY)?;
     let mut command = bench.command("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]);
-    command.arg(&bin).arg("--lab").arg(&lab).arg("serve").env("HOME", &lab).env("XDG_RUNTIME_DIR", &lab);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.arg(installed.program()).arg("--lab").arg(lab.path()).arg("serve");
+    lab.environment(&mut command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let ended = run::wait_exit(&mut child, "serve without privileges to end", Duration::from_secs(20));
     let _ = child.kill();
