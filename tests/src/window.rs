@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -23,16 +23,18 @@ pub struct Desktop {
     children: Vec<Child>,
     display: String,
     bus: String,
+    home: PathBuf,
 }
 
 impl Desktop {
-    /// Starts it, `size` as `1280x800`.
+    /// Starts it, `size` as `1280x800`. Logs go to `dir`; `dir/home` is the user's home.
     ///
     /// # Errors
     /// A program is missing.
     pub fn start(bench: &Netns, dir: &Path, size: &str) -> Result<Self> {
         let log = |name: &str| fs::File::create(dir.join(name));
-        let mut desktop = Self { children: Vec::new(), display: String::new(), bus: String::new() };
+        let mut desktop =
+            Self { children: Vec::new(), display: String::new(), bus: String::new(), home: dir.join("home") };
         let mut x = desktop
             .command(bench, "Xvfb")
             .args(["-displayfd", "1", "-screen", "0", &format!("{size}x24"), "-nolisten", "tcp", "-noreset"])
