@@ -78,7 +78,8 @@ impl Desktop {
         command.arg(program.as_ref());
         command
             .env_remove("XAUTHORITY")
-            .env("HOME", "/tmp")
+            .env_remove("XDG_RUNTIME_DIR")
+            .env("HOME", &self.home)
             .env("DISPLAY", &self.display)
             .env("LIBGL_ALWAYS_SOFTWARE", "1")
             .env_remove("WAYLAND_DISPLAY");

@@ -46,7 +46,10 @@ fn a_click_boots_a_machine() -> Result<()> {
     let pictures = run::scratch("window")?;
     let bench = Netns::bench("window", Some("192.168.77.1/24"))?;
     let installed = Installed::new("window", true)?;
-    let mut lab = LabDir::at(installed.dir().to_owned(), "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"")?;
+    let mut lab = LabDir::at(
+        installed.dir().to_owned(),
+        "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"\nrouter = \"192.168.77.1\"",
+    )?;
     installer::add_profile(&mut lab)?;
     lab.give_to(NOBODY)?;
     let desktop = Desktop::start(&bench, lab.scratch(), "1280x800")?;
