@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bootyard_tests::bootyard::{LabDir, Serve};
+use bootyard_tests::bootyard::{Installed, LabDir, NOBODY, Serve};
 use bootyard_tests::netns::Netns;
 use bootyard_tests::pxe_client::{Client, Kind};
 use bootyard_tests::run;
@@ -68,4 +68,30 @@ fn an_address_of_the_interfaces_own_stays() -> Result<()> {
     serve.terminate()?;
     assert!(addresses(&bench)?.contains("192.168.77.9/24"), "the interface's own address was taken");
     Ok(())
+}
+
+#[test]
+fn serve_as_root_becomes_the_labs_owner() -> Result<()> {
+    let bench = Netns::bench("owner", None)?;
+    let place = Installed::new("owner", false)?;
+    let lab = LabDir::at(place.dir().to_owned(), &format!("address = \"192.168.77.1/24\"\n{NETWORK}"))?;
+    lab.give_to(NOBODY)?;
+    let client = Client::plug(&bench, "owner", "02:00:00:00:0b:04")?;
+    let mut serve = Serve::start(&bench, &lab)?;
+    client.boot(Kind::Os, true)?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", serve.pid()))?;
+    let ids = |label: &str| status.lines().find_map(|l| l.strip_prefix(label)).map(str::trim).map(str::to_owned);
+    assert_eq!(
+        ids("Uid:").context("Uid")?,
+        format!("{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}"),
+        "it is still somebody else"
+    );
+    assert_eq!(ids("Gid:").context("Gid")?, format!("{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}"));
+    assert_eq!(ids("CapEff:").context("CapEff")?, "0000000000000000");
+    // What it made is its owner's, and what it put on the interface goes all the same.
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(lab.path().join("lab.db"))?), NOBODY);
+    assert!(serve.terminate()?.success(), "{}", serve.stderr());
+    run::wait_until("the interface to be bare", Duration::from_secs(5), || {
+        Ok(addresses(&bench)?.is_empty().then_some(()))
+    })
 }
