@@ -23,6 +23,12 @@ fn refused(bench: &Netns, lab: &LabDir) -> Result<String> {
     Ok(said)
 }
 
+/// Takes a UDP port and sits on it.
+const HOLD: &str = "import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('0.0.0.0', int(sys.argv[1])))
+time.sleep(60)";
+
 struct Other(Child);
 
 impl Drop for Other {
@@ -37,14 +43,8 @@ fn a_taken_port_names_its_owner() -> Result<()> {
     let bench = Netns::bench("taken", Some("192.168.77.1/24"))?;
     for (protocol, port, program, args) in [
         ("TCP", "80", "busybox", &["httpd", "-f", "-p", "192.168.77.1:80"][..]),
-        ("UDP", "69", "busybox", &["nc", "-u", "-l", "-p", "69", "-s", "192.168.77.1"][..]),
-        (
-            "UDP",
-            "67",
-            "dnsmasq",
-            &["-k", "-C", "/dev/null", "-p0", "-ibr0", "-uroot", "-F192.168.77.50,192.168.77.60", "-x", "-l/dev/null"]
-                [..],
-        ),
+        ("UDP", "69", "python3", &["-c", HOLD, "69"][..]),
+        ("UDP", "67", "python3", &["-c", HOLD, "67"][..]),
     ] {
         let lab = LabDir::new(&format!("taken-{protocol}-{port}"), NETWORK)?;
         let mut command = bench.command(program);

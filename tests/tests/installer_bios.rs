@@ -16,7 +16,7 @@ fn the_debian_installer_runs_by_its_answers() -> Result<()> {
     let bench = Netns::bench("bios", Some("192.168.77.1/24"))?;
     let mut lab = LabDir::new(
         "installer-bios",
-        "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"\nrouter = \"192.168.77.1\"",
+        "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"\nrouter = \"192.168.77.1\"\ndns = [\"192.168.77.1\"]",
     )?;
     installer::add_profile(&mut lab)?;
     lab.add_host(MAC, "bench-1", r#"{ install = "debian-12", then = "local" }"#)?;

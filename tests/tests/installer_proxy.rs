@@ -25,7 +25,7 @@ fn beside_dnsmasq_only_the_boot_is_ours() -> Result<()> {
     let leases = lab.scratch().join("dnsmasq.leases");
     let mut dnsmasq = router
         .command("dnsmasq")
-        .args(["--no-daemon", "--conf-file=/dev/null", "--port=0", "--log-dhcp", "--dhcp-authoritative"])
+        .args(["--no-daemon", "--conf-file=/dev/null", "--port=0", "--log-dhcp", "--dhcp-option=6,192.168.77.2"])
         .args(["--interface=eth0", "--user=root", "--dhcp-range=192.168.77.50,192.168.77.60,1h", "--pid-file="])
         .arg(format!("--dhcp-leasefile={}", leases.display()))
         .stdin(Stdio::null())

@@ -18,7 +18,7 @@ fn edk2_becomes_ipxe_becomes_the_installer() -> Result<()> {
     let bench = Netns::bench("uefi", Some("192.168.77.1/24"))?;
     let mut lab = LabDir::new(
         "installer-uefi",
-        "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"\nrouter = \"192.168.77.1\"",
+        "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"\nrouter = \"192.168.77.1\"\ndns = [\"192.168.77.1\"]",
     )?;
     installer::add_profile(&mut lab)?;
     lab.add("\n[[firmware]]\narch = \"uefi-x64\"\nfile = \"snponly.efi\"\n")?;
