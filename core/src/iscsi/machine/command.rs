@@ -72,6 +72,11 @@ impl Session {
             Lun::WellKnown => elsewhere(&command.cdb, true),
             Lun::Other => elsewhere(&command.cdb, false),
         };
+        let action = match action {
+            Action::TakeExactly(wanted) if !command.write || command.expected != wanted => Sense::CDB_FIELD.into(),
+            Action::TakeExactly(wanted) => Action::Take(wanted),
+            action => action,
+        };
         let (goal, refused) = match action {
             Action::Take(wanted) => {
                 running.intended = u64::from(wanted);
@@ -218,7 +223,9 @@ impl Session {
                 self.data_in(core, &running, Arc::new(data), len as u64, len);
             }
             // Only the beginning of a command takes data.
-            Action::Take(_) => self.status(core, &running, Status::CheckCondition, Some(Sense::SHORT_DATA), 0),
+            Action::Take(_) | Action::TakeExactly(_) => {
+                self.status(core, &running, Status::CheckCondition, Some(Sense::SHORT_DATA), 0)
+            }
             Action::Run(mut job) => {
                 if let Job::Read { len, .. } = &mut job {
                     running.intended = u64::from(*len);

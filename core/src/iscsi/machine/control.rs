@@ -63,9 +63,10 @@ impl Session {
                 let known = self.taking.contains_key(&request.referenced)
                     || self.running.values().any(|r| r.command.itt == request.referenced);
                 self.forget(|itt| itt == request.referenced);
-                // Not known, and it cannot come any more: it is done (RFC 7143 11.6.1).
-                let past = (request.ref_cmd_sn.wrapping_sub(core.exp_cmd_sn) as i32) < 0;
-                if known || past { COMPLETE } else { NO_TASK }
+                // Not come yet though sent before this: it counts as come and aborted (RFC 7143 11.6.1).
+                let sent = (request.ref_cmd_sn.wrapping_sub(request.cmd_sn) as i32) < 0;
+                let coming = sent && (request.ref_cmd_sn.wrapping_sub(core.exp_cmd_sn) as i32) >= 0;
+                if known || coming { COMPLETE } else { NO_TASK }
             }
             2 => {
                 self.forget(|_| true);

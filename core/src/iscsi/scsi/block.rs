@@ -4,6 +4,9 @@
 use super::super::wire::{be16, be24, be32, be64};
 use super::{Action, BLOCK, Job, MAX_TRANSFER, Nexus, Sense};
 
+/// Most blocks of one COMPARE AND WRITE.
+pub(super) const MAX_COMPARE_AND_WRITE: u8 = 128;
+
 /// Where a CDB of any length points to: first block and number of blocks.
 pub(super) fn range(cdb: &[u8; 16]) -> (u64, u64) {
     match cdb[0] >> 5 {
@@ -119,12 +122,12 @@ pub(super) fn compared(nexus: &Nexus, cdb: &[u8; 16], _: &[u8]) -> Action {
 
 /// COMPARE AND WRITE (SBC-3 5.2): twice the number of blocks in data.
 pub(super) fn compare_and_write(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
-    if cdb[1] & 0xe0 != 0 {
+    if cdb[1] & 0xe0 != 0 || cdb[13] > MAX_COMPARE_AND_WRITE {
         return Sense::CDB_FIELD.into();
     }
     match bytes(nexus, be64(cdb, 2), u64::from(cdb[13])) {
         Ok((_, 0)) => Action::GOOD,
-        Ok((_, len)) => Action::Take(2 * len as u32),
+        Ok((_, len)) => Action::TakeExactly(2 * len as u32),
         Err(sense) => sense.into(),
     }
 }

@@ -3,9 +3,6 @@
 use super::super::wire::{be32, be64};
 use super::{Action, BLOCK, Nexus, Sense, allocated};
 
-/// Eight logical blocks make a physical one (4 KiB), as exponent: what overlays work in.
-pub(super) const PHYSICAL_EXPONENT: u8 = 3;
-
 /// READ CAPACITY(10).
 pub(super) fn capacity10(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     // An address without PMI is an error.
@@ -25,7 +22,7 @@ pub(super) fn capacity16(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     }
     let mut data = nexus.unit.blocks().saturating_sub(1).to_be_bytes().to_vec();
     data.extend_from_slice(&(BLOCK as u32).to_be_bytes());
-    data.extend_from_slice(&[0, PHYSICAL_EXPONENT, 0xc0, 0]);
+    data.extend_from_slice(&[0, 0, 0xc0, 0]);
     data.resize(32, 0);
     allocated(data, be32(cdb, 10))
 }

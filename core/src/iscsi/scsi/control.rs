@@ -12,32 +12,25 @@ pub(super) fn test_unit_ready(_: &Nexus, _: &[u8; 16]) -> Action {
 pub(super) fn request_sense(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     let attention = nexus.take_attention();
     let state = nexus.unit.state();
-    let sense = attention.unwrap_or(if state.ejected {
-        Sense::NO_MEDIUM
-    } else if state.stopped {
-        Sense::STOPPED
-    } else {
-        Sense::NONE
-    });
+    let sense = attention.unwrap_or(if state.ejected { Sense::NO_MEDIUM } else { Sense::NONE });
     allocated(sense.encode(cdb[1] & 1 != 0), u32::from(cdb[4]))
 }
 
 /// START STOP UNIT (SBC-3 5.25).
 pub(super) fn start_stop(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     let (power, no_flush, eject, start) = (cdb[4] >> 4, cdb[4] & 4 != 0, cdb[4] & 2 != 0, cdb[4] & 1 != 0);
-    // A power condition is taken note of: there is no motor. START and LOEJ mean nothing with it.
+    // There is no motor: a power condition changes nothing, nor does a stop without LOEJ.
     if power != 0 {
         return Action::GOOD;
     }
     {
         let mut state = nexus.unit.state();
         if eject && nexus.unit.identity.removable {
-            if !start && state.nexuses.values().any(|n| n.prevents) {
+            if state.nexuses.values().any(|n| n.prevents) {
                 return Sense::PREVENTED.into();
             }
             state.ejected = !start;
         }
-        state.stopped = !start && !eject;
     }
     if start || no_flush { Action::GOOD } else { Action::Run(super::Job::Flush) }
 }

