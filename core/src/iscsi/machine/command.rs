@@ -73,7 +73,10 @@ impl Session {
             Lun::Other => elsewhere(&command.cdb, false),
         };
         let action = match action {
-            Action::TakeExactly(wanted) if !command.write || command.expected != wanted => Sense::CDB_FIELD.into(),
+            Action::TakeExactly(wanted) if wanted != if command.write { command.expected } else { 0 } => {
+                Sense::CDB_FIELD.into()
+            }
+            Action::TakeExactly(0) => Action::Status(Status::Good),
             Action::TakeExactly(wanted) => Action::Take(wanted),
             action => action,
         };

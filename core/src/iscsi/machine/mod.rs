@@ -206,3 +206,6 @@ impl machine::Machine for Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

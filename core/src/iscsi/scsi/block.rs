@@ -126,7 +126,6 @@ pub(super) fn compare_and_write(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
         return Sense::CDB_FIELD.into();
     }
     match bytes(nexus, be64(cdb, 2), u64::from(cdb[13])) {
-        Ok((_, 0)) => Action::GOOD,
         Ok((_, len)) => Action::TakeExactly(2 * len as u32),
         Err(sense) => sense.into(),
     }

@@ -20,9 +20,11 @@ pub(super) fn capacity16(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     if cdb[14] & 1 == 0 && be64(cdb, 2) != 0 {
         return Sense::CDB_FIELD.into();
     }
+    // A physical block is 2^3 logical ones, 4 KiB, as overlays work; removable media are what they are: 512 bytes.
+    let physical = if nexus.unit.identity.removable { 0 } else { 3 };
     let mut data = nexus.unit.blocks().saturating_sub(1).to_be_bytes().to_vec();
     data.extend_from_slice(&(BLOCK as u32).to_be_bytes());
-    data.extend_from_slice(&[0, 0, 0xc0, 0]);
+    data.extend_from_slice(&[0, physical, 0xc0, 0]);
     data.resize(32, 0);
     allocated(data, be32(cdb, 10))
 }
