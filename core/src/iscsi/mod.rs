@@ -1,7 +1,15 @@
 //! The iSCSI target (RFC 7143), written for this project.
 //!
+//! [`wire`] is bytes, [`machine`] one connection, [`scsi`] the logical unit, [`service`] sockets and threads: the target has its own, so
+//! that a slow disk never delays a DHCP reply.
+//!
 //! [`Gate`] decides who may log in to what; the engine implements it, so this module knows neither hosts nor labs. A disk is a
 //! [`crate::disks::BlockDevice`].
+
+pub mod machine;
+pub mod scsi;
+pub mod service;
+pub mod wire;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,6 +17,8 @@ use std::sync::Arc;
 use crate::api::Who;
 use crate::disks::BlockDevice;
 use crate::lab::Chap;
+
+pub use self::service::{Config, Service, SessionInfo, start};
 
 /// A login as far as it has come when access is decided: at its first PDU with an initiator name.
 #[derive(Debug, Clone, PartialEq, Eq)]

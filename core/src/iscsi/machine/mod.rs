@@ -1,0 +1,211 @@
+//! One connection of the target, without socket, clock or disk.
+//!
+//! [`Connection`] takes in PDUs and what its [`Request`]s came to, and says what to send and to do. A connection is first a
+//! [`login`] ([`keys`] is the negotiation, [`chap`] the authentication) and then a [`session`] (full-feature phase: [`command`] is
+//! SCSI commands and their data, [`control`] the rest). [`core`] is what both share: numbers, framing and the queue of outputs.
+
+mod chap;
+mod command;
+mod control;
+mod core;
+mod keys;
+mod login;
+mod session;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use self::keys::Params;
+use self::{core::Core, login::Login, session::Session};
+use super::scsi::{Done, Job, Nexus};
+use super::wire::{Frame, FrameError, Framing, Raw};
+use super::{Grant, LoginRequest, Refusal};
+use crate::machine::{self, Now, Ticket};
+
+/// Longest data segment that we take in full-feature phase, bytes: what we declare.
+pub const MAX_RECV: u32 = 256 << 10;
+/// Longest data segment during login (RFC 7143 13.12).
+const MAX_LOGIN_RECV: u32 = 8192;
+/// A login that takes longer is dropped.
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The ends of a connection, and what the machine cannot make by itself.
+#[derive(Debug, Clone)]
+pub struct Ends {
+    /// The initiator.
+    pub peer: SocketAddr,
+    /// Our own address, as SendTargets tells it.
+    pub local: SocketAddr,
+    /// Random bytes for one CHAP identifier and challenge.
+    pub entropy: [u8; 33],
+}
+
+/// What can happen to a connection.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A PDU came.
+    Pdu(Raw<'a>),
+    /// What came is no PDU.
+    Broken(FrameError),
+    /// Answer to [`Request::Authorize`].
+    Authorized(Ticket, Result<Grant, Refusal>),
+    /// Answer to [`Request::Open`].
+    Opened(Ticket, Result<Opened, Refusal>),
+    /// Answer to [`Request::Targets`].
+    Targets(Ticket, Vec<String>),
+    /// Answer to [`Request::Run`].
+    Done(Ticket, Done),
+    /// The deadline is due.
+    Tick,
+    /// The connection is gone, for this reason.
+    Gone(&'a str),
+}
+
+/// A session that the service has made room for.
+#[derive(Debug)]
+pub struct Opened {
+    /// Target session identifying handle; not 0.
+    pub tsih: u16,
+    /// The unit; none in a discovery session.
+    pub nexus: Option<Nexus>,
+}
+
+/// What the service must find out or do; it answers with the ticket.
+#[derive(Debug)]
+pub enum Request {
+    /// Ask [`super::Gate::authorize`].
+    Authorize(LoginRequest),
+    /// End an older session of the same name, get a handle, open the disk. Without a grant: a discovery session.
+    Open {
+        /// Who.
+        login: LoginRequest,
+        /// The gate's answer.
+        grant: Option<Grant>,
+        /// Initiator's part of the session's name.
+        isid: [u8; 6],
+    },
+    /// Ask [`super::Gate::targets`].
+    Targets {
+        /// `InitiatorName`.
+        initiator: String,
+    },
+    /// Carry out a job with this data.
+    Run {
+        /// What.
+        job: Job,
+        /// The initiator's data for it.
+        data: Vec<u8>,
+    },
+}
+
+/// What is sent.
+#[derive(Debug, PartialEq)]
+pub enum Outgoing {
+    /// A PDU.
+    Pdu(Frame),
+    /// Nothing more: close when all before is sent.
+    Close,
+}
+
+/// What a connection wants done.
+pub type Output = machine::Output<Outgoing, std::convert::Infallible, Request>;
+
+#[derive(Debug)]
+enum Phase {
+    Login(Box<Login>),
+    Full(Box<Session>),
+    Closed,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    core: Core,
+    phase: Phase,
+    login_until: Duration,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(now: Now, ends: Ends) -> Self {
+        Self {
+            core: Core::new(ends),
+            phase: Phase::Login(Box::default()),
+            login_until: now.boot.saturating_add(LOGIN_TIMEOUT),
+        }
+    }
+
+    /// How the stream is cut into PDUs from here on. May change with each PDU handled.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.core.receiving
+    }
+
+    fn pdu(&mut self, now: Now, raw: Raw<'_>) {
+        match &mut self.phase {
+            Phase::Login(login) => login.pdu(&mut self.core, raw),
+            Phase::Full(session) => session.pdu(&mut self.core, now, raw),
+            Phase::Closed => {}
+        }
+    }
+
+    fn gone(&mut self, reason: &str) {
+        if let Phase::Full(session) = &mut self.phase {
+            session.end(&mut self.core, reason);
+        }
+        self.core.closing = true;
+    }
+}
+
+impl machine::Machine for Connection {
+    type Input<'a> = Input<'a>;
+    type Output = Output;
+
+    fn handle(&mut self, now: Now, input: Input<'_>) {
+        match (input, &mut self.phase) {
+            (_, Phase::Closed) => {}
+            (Input::Pdu(raw), _) => self.pdu(now, raw),
+            (Input::Broken(error), _) => self.gone(&error.to_string()),
+            (Input::Gone(reason), _) => self.gone(reason),
+            (Input::Authorized(ticket, answer), Phase::Login(login)) => {
+                login.authorized(&mut self.core, ticket, answer);
+            }
+            (Input::Opened(ticket, answer), Phase::Login(login)) => {
+                if let Some(session) = login.opened(&mut self.core, ticket, answer) {
+                    self.phase = Phase::Full(Box::new(session));
+                }
+            }
+            (Input::Targets(ticket, targets), Phase::Full(session)) => {
+                session.targets(&mut self.core, ticket, &targets);
+            }
+            (Input::Done(ticket, done), Phase::Full(session)) => session.done(&mut self.core, now, ticket, done),
+            (Input::Tick, Phase::Full(session)) => session.progress(&mut self.core, now),
+            (Input::Tick, Phase::Login(_)) => {
+                if now.boot >= self.login_until {
+                    self.core.closing = true;
+                }
+            }
+            (Input::Authorized(..) | Input::Opened(..) | Input::Targets(..) | Input::Done(..), _) => {}
+        }
+        if self.core.closing {
+            self.phase = Phase::Closed;
+            self.core.out.push_back(Output::Send(Outgoing::Close));
+        }
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        self.core.out.pop_front()
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Login(_) => Some(self.login_until),
+            Phase::Full(session) => session.deadline(),
+            Phase::Closed => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Full-feature phase: what a session knows, and which part of it a PDU is for.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use super::super::wire::request::Request as Pdu;
+use super::super::wire::{NO_TAG, Raw};
+use super::command::{Running, Taking};
+use super::control::TextState;
+use super::core::{Core, WINDOW};
+use super::{Opened, Request};
+use crate::api::{EventKind, Who};
+use crate::iscsi::LoginRequest;
+use crate::iscsi::scsi::{Done, Nexus};
+use crate::machine::{Now, Ticket};
+
+/// Progress is told at most this often.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// Reasons of Reject (RFC 7143 11.17.1).
+pub(super) const SNACK: u8 = 0x03;
+pub(super) const PROTOCOL_ERROR: u8 = 0x04;
+pub(super) const NOT_SUPPORTED: u8 = 0x05;
+pub(super) const TOO_MANY_IMMEDIATE: u8 = 0x06;
+pub(super) const TASK_IN_PROGRESS: u8 = 0x07;
+pub(super) const INVALID_FIELD: u8 = 0x09;
+
+/// A session with its one connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) login: LoginRequest,
+    pub(super) who: Option<Who>,
+    pub(super) cid: u16,
+    pub(super) tsih: u16,
+    /// None in a discovery session.
+    pub(super) nexus: Option<Nexus>,
+    /// Commands whose data are coming in, by task tag.
+    pub(super) taking: HashMap<u32, Taking>,
+    /// Those of them that wait for room for their R2T, in order.
+    pub(super) queue: VecDeque<u32>,
+    /// Bytes that R2Ts have asked for and commands still hold.
+    pub(super) granted: u64,
+    pub(super) next_ttt: u32,
+    /// Commands that the service carries out.
+    pub(super) running: BTreeMap<Ticket, Running>,
+    pub(super) text: TextState,
+    pub(super) read: u64,
+    pub(super) written: u64,
+    told: (u64, u64),
+    tell_at: Option<Duration>,
+}
+
+impl Session {
+    pub(super) fn new(login: LoginRequest, who: Option<Who>, cid: u16, opened: Opened) -> Self {
+        Self {
+            login,
+            who,
+            cid,
+            tsih: opened.tsih,
+            nexus: opened.nexus,
+            taking: HashMap::new(),
+            queue: VecDeque::new(),
+            granted: 0,
+            next_ttt: 1,
+            running: BTreeMap::new(),
+            text: TextState::default(),
+            read: 0,
+            written: 0,
+            told: (0, 0),
+            tell_at: None,
+        }
+    }
+
+    pub(super) fn pdu(&mut self, core: &mut Core, now: Now, raw: Raw<'_>) {
+        let pdu = Pdu::decode(raw.bhs);
+        let numbered = match &pdu {
+            Pdu::NopOut(p) => Some((p.cmd_sn, p.immediate || p.itt == NO_TAG)),
+            Pdu::Command(p) => Some((p.cmd_sn, p.immediate)),
+            Pdu::TaskManagement(p) => Some((p.cmd_sn, p.immediate)),
+            Pdu::Text(p) => Some((p.cmd_sn, p.immediate)),
+            Pdu::Logout(p) => Some((p.cmd_sn, p.immediate)),
+            _ => None,
+        };
+        if let Some((cmd_sn, false)) = numbered {
+            // Out of the window, or a gap, which one connection never fills: silently ignored (RFC 7143 4.2.2.1).
+            if cmd_sn != core.exp_cmd_sn || (core.max_cmd_sn.wrapping_sub(cmd_sn) as i32) < 0 {
+                return;
+            }
+            core.exp_cmd_sn = core.exp_cmd_sn.wrapping_add(1);
+        } else if self.open() > 2 * WINDOW as usize {
+            self.reject(core, TOO_MANY_IMMEDIATE, raw);
+            return;
+        }
+        let discovery = self.nexus.is_none();
+        match pdu {
+            Pdu::Command(_) | Pdu::TaskManagement(_) | Pdu::DataOut(_) if discovery => {
+                self.reject(core, PROTOCOL_ERROR, raw);
+            }
+            Pdu::Command(command) => self.command(core, &command, raw),
+            Pdu::DataOut(data) => self.data_out(core, &data, raw),
+            Pdu::NopOut(nop) => self.nop(core, &nop, raw),
+            Pdu::TaskManagement(request) => self.task_management(core, &request),
+            Pdu::Text(request) => self.text(core, &request, raw),
+            Pdu::Logout(request) => self.logout(core, &request),
+            Pdu::Snack(_) => self.reject(core, SNACK, raw),
+            Pdu::Login(_) => self.reject(core, PROTOCOL_ERROR, raw),
+            Pdu::Unknown(_) => self.reject(core, NOT_SUPPORTED, raw),
+        }
+        core.window(self.open());
+        self.progress(core, now);
+    }
+
+    /// The service has carried a job out.
+    pub(super) fn done(&mut self, core: &mut Core, now: Now, ticket: Ticket, done: Done) {
+        if let Some(running) = self.running.remove(&ticket) {
+            self.ran(core, running, done);
+        }
+        core.window(self.open());
+        self.progress(core, now);
+    }
+
+    /// Commands that are not answered yet.
+    pub(super) fn open(&self) -> usize {
+        self.taking.len() + self.running.len()
+    }
+
+    /// iPXE drops a connection on Reject: it gets the end of the connection at once, which it handles better.
+    pub(super) fn reject(&mut self, core: &mut Core, reason: u8, raw: Raw<'_>) {
+        if self.login.firmware {
+            self.end(core, "the firmware broke the protocol");
+            core.closing = true;
+        } else {
+            core.reject(reason, raw.bhs);
+        }
+    }
+
+    pub(super) fn ask_targets(&mut self, core: &mut Core) -> Ticket {
+        core.request(Request::Targets { initiator: self.login.initiator.clone() })
+    }
+
+    /// Tells of bytes moved, if that is due.
+    pub(super) fn progress(&mut self, core: &mut Core, now: Now) {
+        if self.told == (self.read, self.written) {
+            return;
+        }
+        match self.tell_at {
+            Some(at) if now.boot < at => {}
+            _ => {
+                self.tell(core);
+                self.tell_at = Some(now.boot.saturating_add(PROGRESS_EVERY));
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.tell_at.filter(|_| self.told != (self.read, self.written))
+    }
+
+    fn tell(&mut self, core: &mut Core) {
+        let (read, written) = (self.read, self.written);
+        self.told = (read, written);
+        let kind = EventKind::IscsiProgress { target: self.login.target.clone(), session: self.tsih, read, written };
+        core.event(self.who.as_ref(), kind);
+    }
+
+    /// The session is over.
+    pub(super) fn end(&mut self, core: &mut Core, reason: &str) {
+        if self.nexus.take().is_none() {
+            return;
+        }
+        if self.told != (self.read, self.written) {
+            self.tell(core);
+        }
+        let (target, session) = (self.login.target.clone(), self.tsih);
+        core.event(self.who.as_ref(), EventKind::IscsiEnded { target, session, reason: reason.to_owned() });
+    }
+}

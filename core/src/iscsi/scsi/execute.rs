@@ -1,0 +1,207 @@
+//! Carries a [`Job`] out on a disk.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+
+use super::{BLOCK, Job, MAX_TRANSFER, Sense, Unit};
+use crate::disks::{Allocation, BlockDevice};
+
+/// Buffers used again and again, so that a read neither allocates nor clears memory.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    free: Vec<Vec<u8>>,
+}
+
+impl Buffers {
+    /// Bytes that are kept for later.
+    const KEPT: usize = 64;
+    /// A larger buffer is not kept.
+    const LARGEST: usize = 1 << 20;
+
+    /// A buffer of at least `len` bytes, of any content.
+    pub fn take(&mut self, len: usize) -> Vec<u8> {
+        let fitting = self.free.iter().rposition(|b| b.len() >= len);
+        let mut buffer = match fitting {
+            Some(at) => self.free.swap_remove(at),
+            None => self.free.pop().unwrap_or_default(),
+        };
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        buffer
+    }
+
+    /// Gives a buffer back.
+    pub fn give(&mut self, buffer: Vec<u8>) {
+        if self.free.len() < Self::KEPT && buffer.len() <= Self::LARGEST {
+            self.free.push(buffer);
+        }
+    }
+}
+
+/// What a job came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// Done; nothing to send.
+    Good,
+    /// Done: the first so many bytes of this are for the initiator.
+    Data(Arc<Vec<u8>>, usize),
+    /// Not done.
+    Failed {
+        /// For the initiator.
+        sense: Sense,
+        /// For people, where the storage failed.
+        error: Option<String>,
+    },
+}
+
+/// Runs `job`, which has been checked against the unit's size. `data` is what the initiator gave for it.
+pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buffers: &mut Buffers) -> Done {
+    let result = match job {
+        Job::Read { offset, len } => {
+            let len = *len as usize;
+            let mut buffer = buffers.take(len);
+            match disk.read_at(buffer.get_mut(..len).unwrap_or_default(), *offset) {
+                Ok(()) => return Done::Data(Arc::new(buffer), len),
+                Err(error) => Err(storage(error, Sense::READ_ERROR)),
+            }
+        }
+        Job::Verify { offset, len, single } => verify(disk, *offset, *len, data, *single, buffers),
+        Job::Flush => flush(disk, true),
+        Job::Allocation { offset, room } => match allocation(disk, *offset, *room) {
+            Ok(data) => {
+                let len = data.len();
+                return Done::Data(Arc::new(data), len);
+            }
+            Err(error) => Err(storage(error, Sense::READ_ERROR)),
+        },
+        Job::Write { offset, durable, verify: back } => {
+            let shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
+            let written = write(disk, data, *offset).and_then(|()| flush(disk, *durable));
+            drop(shared);
+            written.and_then(|()| {
+                let whole = data.len() as u64 / BLOCK * BLOCK;
+                if *back { verify(disk, *offset, whole, data, false, buffers) } else { Ok(()) }
+            })
+        }
+        Job::Zero { ranges, unmap, durable } => {
+            let _shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
+            ranges
+                .iter()
+                .try_for_each(|&(offset, len)| {
+                    disk.zero(offset, len, *unmap).map_err(|error| storage(error, Sense::WRITE_ERROR))
+                })
+                .and_then(|()| flush(disk, *durable))
+        }
+        Job::WriteSame { offset, len, durable } => {
+            let _shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
+            write_same(disk, *offset, *len, data).and_then(|()| flush(disk, *durable))
+        }
+        Job::CompareAndWrite { offset, durable } => {
+            let _alone = unit.writers.write().unwrap_or_else(PoisonError::into_inner);
+            let (expected, new) = data.split_at(data.len() / 2);
+            verify(disk, *offset, expected.len() as u64, expected, false, buffers)
+                .and_then(|()| write(disk, new, *offset))
+                .and_then(|()| flush(disk, *durable))
+        }
+        Job::OrWrite { offset, durable } => {
+            let _alone = unit.writers.write().unwrap_or_else(PoisonError::into_inner);
+            or_write(disk, *offset, data).and_then(|()| flush(disk, *durable))
+        }
+    };
+    match result {
+        Ok(()) => Done::Good,
+        Err((sense, error)) => Done::Failed { sense, error },
+    }
+}
+
+type Failure = (Sense, Option<String>);
+
+/// What an initiator is told of the storage's error.
+fn storage(error: io::Error, otherwise: Sense) -> Failure {
+    let sense = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Sense::NO_SPACE,
+        io::ErrorKind::ReadOnlyFilesystem => Sense::READ_ONLY,
+        io::ErrorKind::InvalidInput => return (Sense::RANGE, None),
+        _ => otherwise,
+    };
+    (sense, Some(error.to_string()))
+}
+
+/// Whole blocks of what the initiator gave.
+fn write(disk: &dyn BlockDevice, data: &[u8], offset: u64) -> Result<(), Failure> {
+    let whole = data.len() - data.len() % BLOCK as usize;
+    disk.write_at(data.get(..whole).unwrap_or_default(), offset).map_err(|error| storage(error, Sense::WRITE_ERROR))
+}
+
+fn flush(disk: &dyn BlockDevice, wanted: bool) -> Result<(), Failure> {
+    if wanted { disk.flush().map_err(|error| storage(error, Sense::WRITE_ERROR)) } else { Ok(()) }
+}
+
+fn verify(
+    disk: &dyn BlockDevice,
+    offset: u64,
+    len: u64,
+    data: &[u8],
+    single: bool,
+    buffers: &mut Buffers,
+) -> Result<(), Failure> {
+    let chunk = if single { BLOCK } else { 1 << 20 };
+    let mut buffer = buffers.take(chunk.min(len) as usize);
+    let mut at = 0;
+    let mut result = Ok(());
+    while at < len && result.is_ok() {
+        let n = chunk.min(len - at) as usize;
+        let found = buffer.get_mut(..n).unwrap_or_default();
+        let expected = if single { data.get(..n) } else { data.get(at as usize..).and_then(|d| d.get(..n)) };
+        result = match disk.read_at(found, offset + at) {
+            Err(error) => Err(storage(error, Sense::READ_ERROR)),
+            Ok(()) => match expected.and_then(|e| e.iter().zip(found.iter()).position(|(a, b)| a != b)) {
+                Some(differs) => Err((Sense::miscompare(at + differs as u64), None)),
+                None => Ok(()),
+            },
+        };
+        at += n as u64;
+    }
+    buffers.give(buffer);
+    result
+}
+
+fn write_same(disk: &dyn BlockDevice, offset: u64, len: u64, block: &[u8]) -> Result<(), Failure> {
+    let chunk = block.repeat(((1 << 20) / BLOCK).min(len / BLOCK) as usize);
+    let mut at = 0;
+    while at < len {
+        let n = (chunk.len() as u64).min(len - at);
+        write(disk, chunk.get(..n as usize).unwrap_or_default(), offset + at)?;
+        at += n;
+    }
+    Ok(())
+}
+
+fn or_write(disk: &dyn BlockDevice, offset: u64, data: &[u8]) -> Result<(), Failure> {
+    let mut there = vec![0; data.len() - data.len() % BLOCK as usize];
+    disk.read_at(&mut there, offset).map_err(|error| storage(error, Sense::READ_ERROR))?;
+    there.iter_mut().zip(data).for_each(|(there, new)| *there |= new);
+    write(disk, &there, offset)
+}
+
+/// LBA status descriptors (SBC-3 5.4.2): runs until the end of the disk or of the room.
+fn allocation(disk: &dyn BlockDevice, offset: u64, room: u32) -> io::Result<Vec<u8>> {
+    let (mut at, size) = (offset, disk.size());
+    let descriptors = ((room.min(MAX_TRANSFER) - 8) / 16).min(1024);
+    let mut data = vec![0; 8];
+    for _ in 0..descriptors {
+        if at >= size {
+            break;
+        }
+        let (kind, run) = disk.allocation(at)?;
+        let run = run.clamp(BLOCK, (size - at).max(BLOCK)).min(u64::from(u32::MAX) * BLOCK);
+        data.extend_from_slice(&(at / BLOCK).to_be_bytes());
+        data.extend_from_slice(&((run / BLOCK) as u32).to_be_bytes());
+        data.extend_from_slice(&[u8::from(kind == Allocation::Deallocated), 0, 0, 0]);
+        at += run;
+    }
+    let len = (data.len() - 4) as u32;
+    data[..4].copy_from_slice(&len.to_be_bytes());
+    Ok(data)
+}

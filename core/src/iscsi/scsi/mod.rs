@@ -1,0 +1,116 @@
+//! The logical unit: what SCSI commands mean (SPC-4, SBC-3).
+//!
+//! [`unit`] is the state that sessions share and [`Nexus`] one session's view of it; both are pure, apart from a lock. A command is
+//! answered at once, or says what is to be done with the disk: a [`Job`], which [`execute`] carries out on a
+//! [`crate::disks::BlockDevice`]. One file a command family; [`opcodes`] is the table of them all.
+
+mod block;
+mod capacity;
+mod control;
+mod execute;
+mod identity;
+mod inquiry;
+mod mode;
+mod opcodes;
+mod reserve;
+mod sense;
+mod thin;
+mod unit;
+
+pub use execute::{Buffers, Done, execute};
+pub use identity::Identity;
+pub use sense::Sense;
+pub use unit::{Nexus, Unit, elsewhere};
+
+/// Bytes in a logical block.
+pub const BLOCK: u64 = 512;
+/// Most bytes that one command moves.
+pub const MAX_TRANSFER: u32 = 16 << 20;
+
+/// Status of a command (SAM-5 5.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// Done.
+    Good = 0x00,
+    /// Sense data say why not.
+    CheckCondition = 0x02,
+    /// Another nexus holds a reservation.
+    ReservationConflict = 0x18,
+    /// No room for another task.
+    TaskSetFull = 0x28,
+}
+
+/// What a command comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Over.
+    Status(Status),
+    /// Over, with sense data.
+    Check(Sense),
+    /// Over, with these bytes for the initiator.
+    Data(Vec<u8>),
+    /// Wants this many bytes from the initiator; then [`Nexus::data`] says how it goes on.
+    Take(u32),
+    /// The same, but the initiator must expect exactly this many: a command whose data have parts cannot be done by halves.
+    TakeExactly(u32),
+    /// The disk must do this.
+    Run(Job),
+}
+
+impl Action {
+    const GOOD: Self = Self::Status(Status::Good);
+}
+
+impl From<Sense> for Action {
+    fn from(sense: Sense) -> Self {
+        Self::Check(sense)
+    }
+}
+
+/// Work on the disk. Offsets and lengths in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// Read for the initiator.
+    Read { offset: u64, len: u32 },
+    /// Write the command's data. `durable`: flush before the status; `verify`: read back and compare.
+    Write { offset: u64, durable: bool, verify: bool },
+    /// Compare with the command's data, which is one block for the whole range where `single`; no data: only read.
+    Verify { offset: u64, len: u64, single: bool },
+    /// Make all that was written durable.
+    Flush,
+    /// Make ranges (offset, length) read as zeroes.
+    Zero { ranges: Vec<(u64, u64)>, unmap: bool, durable: bool },
+    /// Repeat the command's data, one block, over the range.
+    WriteSame { offset: u64, len: u64, durable: bool },
+    /// Compare with the first half of the command's data, and if equal write the second, at once.
+    CompareAndWrite { offset: u64, durable: bool },
+    /// Or the command's data into what is there, at once.
+    OrWrite { offset: u64, durable: bool },
+    /// GET LBA STATUS: describe allocation from here, in at most `room` bytes.
+    Allocation { offset: u64, room: u32 },
+}
+
+impl Job {
+    /// First block, for messages.
+    #[must_use]
+    pub fn lba(&self) -> u64 {
+        match self {
+            Self::Read { offset, .. }
+            | Self::Write { offset, .. }
+            | Self::Verify { offset, .. }
+            | Self::WriteSame { offset, .. }
+            | Self::CompareAndWrite { offset, .. }
+            | Self::OrWrite { offset, .. }
+            | Self::Allocation { offset, .. } => offset / BLOCK,
+            Self::Zero { ranges, .. } => ranges.first().map_or(0, |r| r.0 / BLOCK),
+            Self::Flush => 0,
+        }
+    }
+}
+
+/// Cuts a reply to the allocation length of its command.
+fn allocated(mut data: Vec<u8>, allocation: u32) -> Action {
+    data.truncate(allocation as usize);
+    Action::Data(data)
+}

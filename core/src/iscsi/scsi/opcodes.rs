@@ -1,0 +1,230 @@
+//! The table of commands: which there are, what they need, who carries them out. REPORT SUPPORTED OPERATION CODES reads it too.
+
+use super::super::wire::{be16, be32};
+use super::{Action, Nexus, Sense, allocated, block, capacity, control, inquiry, mode, reserve, thin};
+
+/// A command.
+pub(super) struct Entry {
+    opcode: u8,
+    /// For opcodes that are several commands.
+    service_action: Option<u16>,
+    /// CDB usage data (SPC-4 6.35.3): which bits are looked at. Its length is the CDB's.
+    usage: &'static [u8],
+    /// Needs a medium that is loaded and started.
+    pub(super) medium: bool,
+    /// Changes the medium.
+    pub(super) writes: bool,
+    pub(super) begin: fn(&Nexus, &[u8; 16]) -> Action,
+    pub(super) data: Option<fn(&Nexus, &[u8; 16], &[u8]) -> Action>,
+}
+
+/// How an opcode tells its service actions apart.
+fn service_action(cdb: &[u8; 16]) -> Option<u16> {
+    match cdb[0] {
+        0x5e | 0x5f | 0x9e | 0x9f | 0xa3 | 0xa4 | 0x83 | 0x84 => Some(u16::from(cdb[1] & 0x1f)),
+        _ => None,
+    }
+}
+
+/// The command of a CDB.
+pub(super) fn find(cdb: &[u8; 16]) -> Option<&'static Entry> {
+    let action = service_action(cdb);
+    COMMANDS.iter().find(|e| e.opcode == cdb[0] && e.service_action == action)
+}
+
+/// Why a CDB is no command: its opcode, or its service action.
+pub(super) fn unknown(cdb: &[u8; 16]) -> Sense {
+    if COMMANDS.iter().any(|e| e.opcode == cdb[0]) { Sense::CDB_FIELD } else { Sense::OPCODE }
+}
+
+/// Commands that another session's RESERVE does not stop (SPC-2 5.5.1).
+pub(super) fn despite_reservation(cdb: &[u8; 16]) -> bool {
+    matches!(cdb[0], 0x12 | 0xa0 | 0x03 | 0x17 | 0x57) || cdb[0] == 0x1e && cdb[4] & 1 == 0
+}
+
+const fn plain(opcode: u8, usage: &'static [u8], begin: fn(&Nexus, &[u8; 16]) -> Action) -> Entry {
+    Entry { opcode, service_action: None, usage, medium: false, writes: false, begin, data: None }
+}
+
+const fn action(opcode: u8, sa: u16, usage: &'static [u8], begin: fn(&Nexus, &[u8; 16]) -> Action) -> Entry {
+    Entry { service_action: Some(sa), ..plain(opcode, usage, begin) }
+}
+
+const fn medium(opcode: u8, usage: &'static [u8], begin: fn(&Nexus, &[u8; 16]) -> Action) -> Entry {
+    Entry { medium: true, ..plain(opcode, usage, begin) }
+}
+
+const fn write(
+    opcode: u8,
+    usage: &'static [u8],
+    begin: fn(&Nexus, &[u8; 16]) -> Action,
+    data: fn(&Nexus, &[u8; 16], &[u8]) -> Action,
+) -> Entry {
+    Entry { writes: true, data: Some(data), ..medium(opcode, usage, begin) }
+}
+
+const LBA8: u8 = 0xff;
+
+static COMMANDS: &[Entry] = &[
+    medium(0x00, &[0x00, 0, 0, 0, 0, 0x07], control::test_unit_ready),
+    plain(0x03, &[0x03, 0x01, 0, 0, 0xff, 0x07], control::request_sense),
+    medium(0x08, &[0x08, 0x1f, LBA8, LBA8, 0xff, 0x07], block::read),
+    write(0x0a, &[0x0a, 0x1f, LBA8, LBA8, 0xff, 0x07], block::write, block::written),
+    plain(0x12, &[0x12, 0x01, 0xff, 0xff, 0xff, 0x07], inquiry::inquiry),
+    Entry { data: Some(mode::selected), ..plain(0x15, &[0x15, 0x11, 0, 0, 0xff, 0x07], mode::select) },
+    plain(0x16, &[0x16, 0, 0, 0, 0, 0x07], reserve::reserve),
+    plain(0x17, &[0x17, 0, 0, 0, 0, 0x07], reserve::release),
+    plain(0x1a, &[0x1a, 0x08, 0xff, 0xff, 0xff, 0x07], mode::sense),
+    plain(0x1b, &[0x1b, 0x01, 0, 0x0f, 0xf7, 0x07], control::start_stop),
+    plain(0x1e, &[0x1e, 0, 0, 0, 0x03, 0x07], control::prevent_allow),
+    medium(0x25, &[0x25, 0x01, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x01, 0x07], capacity::capacity10),
+    medium(0x28, &[0x28, 0xf8, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0x07], block::read),
+    write(0x2a, &[0x2a, 0xf8, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0x07], block::write, block::written),
+    write(0x2e, &[0x2e, 0xf2, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0x07], block::write, block::written),
+    Entry {
+        data: Some(block::compared),
+        ..medium(0x2f, &[0x2f, 0xf6, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0x07], block::verify)
+    },
+    medium(0x34, &[0x34, 0x02, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0x07], block::prefetch),
+    medium(0x35, &[0x35, 0x02, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0x07], block::synchronize),
+    medium(0x37, &[0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0x07], control::read_defects),
+    write(0x41, &[0x41, 0xf8, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0x07], thin::write_same, thin::write_same_data),
+    write(0x42, &[0x42, 0x01, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0x07], thin::unmap, thin::unmap_list),
+    Entry { data: Some(mode::selected), ..plain(0x55, &[0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07], mode::select) },
+    plain(0x5a, &[0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0x07], mode::sense),
+    medium(0x88, &[0x88, 0xf8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0x1f, 0x07], block::read),
+    write(
+        0x89,
+        &[0x89, 0xf8, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0xff, 0x1f, 0x07],
+        block::compare_and_write,
+        block::compare_and_write_data,
+    ),
+    write(
+        0x8a,
+        &[0x8a, 0xf8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0x1f, 0x07],
+        block::write,
+        block::written,
+    ),
+    write(
+        0x8b,
+        &[0x8b, 0xf8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0x1f, 0x07],
+        block::write,
+        block::or_written,
+    ),
+    write(
+        0x8e,
+        &[0x8e, 0xf2, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0x1f, 0x07],
+        block::write,
+        block::written,
+    ),
+    Entry {
+        data: Some(block::compared),
+        ..medium(
+            0x8f,
+            &[0x8f, 0xf6, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0x1f, 0x07],
+            block::verify,
+        )
+    },
+    medium(
+        0x90,
+        &[0x90, 0x02, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0x1f, 0x07],
+        block::prefetch,
+    ),
+    medium(
+        0x91,
+        &[0x91, 0x02, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0x1f, 0x07],
+        block::synchronize,
+    ),
+    write(
+        0x93,
+        &[0x93, 0xf9, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0x1f, 0x07],
+        thin::write_same,
+        thin::write_same_data,
+    ),
+    Entry {
+        medium: true,
+        ..action(
+            0x9e,
+            0x10,
+            &[0x9e, 0x10, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0x01, 0x07],
+            capacity::capacity16,
+        )
+    },
+    Entry {
+        medium: true,
+        ..action(
+            0x9e,
+            0x12,
+            &[0x9e, 0x12, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0x07],
+            thin::get_lba_status,
+        )
+    },
+    plain(0xa0, &[0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0x07], control::report_luns),
+    action(0xa3, 0x0c, &[0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0x07], report),
+    medium(0xa8, &[0xa8, 0xf8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0x07], block::read),
+    write(
+        0xaa,
+        &[0xaa, 0xf8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0x07],
+        block::write,
+        block::written,
+    ),
+    write(
+        0xae,
+        &[0xae, 0xf2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0x07],
+        block::write,
+        block::written,
+    ),
+    Entry {
+        data: Some(block::compared),
+        ..medium(0xaf, &[0xaf, 0xf6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0x07], block::verify)
+    },
+    medium(0xb7, &[0xb7, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0x07], control::read_defects),
+];
+
+/// REPORT SUPPORTED OPERATION CODES (SPC-4 6.35).
+fn report(_: &Nexus, cdb: &[u8; 16]) -> Action {
+    let with_timeouts = cdb[2] & 0x80 != 0;
+    let (opcode, sa, allocation) = (cdb[3], be16(cdb, 4), be32(cdb, 6));
+    // No timeout is worth naming: all are zero.
+    const TIMEOUTS: [u8; 12] = [0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let one = |entry: Option<&Entry>| {
+        let Some(entry) = entry else { return vec![0, 0x01, 0, 0] };
+        let mut b = vec![0, 0x03 | if with_timeouts { 0x80 } else { 0 }, 0, entry.usage.len() as u8];
+        b.extend_from_slice(entry.usage);
+        if with_timeouts {
+            b.extend_from_slice(&TIMEOUTS);
+        }
+        b
+    };
+    let data = match cdb[2] & 7 {
+        0 => {
+            let mut b = vec![0; 4];
+            for entry in COMMANDS {
+                let sa = entry.service_action.unwrap_or(0).to_be_bytes();
+                let flags = u8::from(entry.service_action.is_some()) | if with_timeouts { 2 } else { 0 };
+                b.extend_from_slice(&[entry.opcode, 0, sa[0], sa[1], 0, flags, 0, entry.usage.len() as u8]);
+                if with_timeouts {
+                    b.extend_from_slice(&TIMEOUTS);
+                }
+            }
+            let len = (b.len() - 4) as u32;
+            b[..4].copy_from_slice(&len.to_be_bytes());
+            b
+        }
+        1 => {
+            if COMMANDS.iter().any(|e| e.opcode == opcode && e.service_action.is_some()) {
+                return Sense::CDB_FIELD.into();
+            }
+            one(COMMANDS.iter().find(|e| e.opcode == opcode))
+        }
+        2 => {
+            if COMMANDS.iter().any(|e| e.opcode == opcode && e.service_action.is_none()) {
+                return Sense::CDB_FIELD.into();
+            }
+            one(COMMANDS.iter().find(|e| e.opcode == opcode && e.service_action == Some(sa)))
+        }
+        3 => one(COMMANDS.iter().find(|e| e.opcode == opcode && e.service_action.unwrap_or(0) == sa)),
+        _ => return Sense::CDB_FIELD.into(),
+    };
+    allocated(data, allocation)
+}

@@ -1,0 +1,90 @@
+//! Sense data (SPC-4 4.5): why a command failed, in fixed or descriptor form.
+
+use super::super::wire::put;
+
+/// A sense key with its additional code and qualifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sense {
+    /// Sense key.
+    pub key: u8,
+    /// ASC in the high byte, ASCQ in the low one.
+    pub code: u16,
+    /// INFORMATION: which block, or which byte differs.
+    pub information: Option<u64>,
+}
+
+impl Sense {
+    pub(crate) const fn new(key: u8, code: u16) -> Self {
+        Self { key, code, information: None }
+    }
+
+    /// Nothing to report.
+    pub const NONE: Self = Self::new(0x0, 0x0000);
+    /// The medium was ejected.
+    pub const NO_MEDIUM: Self = Self::new(0x2, 0x3a02);
+    /// Writing failed.
+    pub const WRITE_ERROR: Self = Self::new(0x3, 0x0c00);
+    /// Reading failed.
+    pub const READ_ERROR: Self = Self::new(0x3, 0x1100);
+    /// PARAMETER LIST LENGTH ERROR.
+    pub const LIST_LENGTH: Self = Self::new(0x5, 0x1a00);
+    /// INVALID COMMAND OPERATION CODE.
+    pub const OPCODE: Self = Self::new(0x5, 0x2000);
+    /// LOGICAL BLOCK ADDRESS OUT OF RANGE.
+    pub const RANGE: Self = Self::new(0x5, 0x2100);
+    /// INVALID FIELD IN CDB.
+    pub const CDB_FIELD: Self = Self::new(0x5, 0x2400);
+    /// LOGICAL UNIT NOT SUPPORTED.
+    pub const LUN: Self = Self::new(0x5, 0x2500);
+    /// INVALID FIELD IN PARAMETER LIST.
+    pub const LIST_FIELD: Self = Self::new(0x5, 0x2600);
+    /// SAVING PARAMETERS NOT SUPPORTED.
+    pub const SAVING: Self = Self::new(0x5, 0x3900);
+    /// MEDIUM REMOVAL PREVENTED.
+    pub const PREVENTED: Self = Self::new(0x5, 0x5302);
+    /// POWER ON, RESET, OR BUS DEVICE RESET OCCURRED.
+    pub const POWER_ON: Self = Self::new(0x6, 0x2900);
+    /// BUS DEVICE RESET FUNCTION OCCURRED.
+    pub const RESET: Self = Self::new(0x6, 0x2903);
+    /// MODE PARAMETERS CHANGED.
+    pub const MODE_CHANGED: Self = Self::new(0x6, 0x2a01);
+    /// WRITE PROTECTED.
+    pub const READ_ONLY: Self = Self::new(0x7, 0x2700);
+    /// LOGICAL UNIT SOFTWARE WRITE PROTECTED.
+    pub const SOFTWARE_PROTECTED: Self = Self::new(0x7, 0x2702);
+    /// SPACE ALLOCATION FAILED WRITE PROTECT.
+    pub const NO_SPACE: Self = Self::new(0x7, 0x2707);
+    /// A write that the initiator did not give all data for.
+    pub const SHORT_DATA: Self = Self::new(0xb, 0x4b00);
+
+    /// MISCOMPARE DURING VERIFY OPERATION: the first byte that differs.
+    #[must_use]
+    pub const fn miscompare(at: u64) -> Self {
+        Self { key: 0xe, code: 0x1d00, information: Some(at) }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn encode(self, descriptor: bool) -> Vec<u8> {
+        let code = self.code.to_be_bytes();
+        if descriptor {
+            let mut b = vec![0x72, self.key, code[0], code[1], 0, 0, 0, 0];
+            if let Some(information) = self.information {
+                b[7] = 12;
+                b.extend_from_slice(&[0x00, 0x0a, 0x80, 0]);
+                b.extend_from_slice(&information.to_be_bytes());
+            }
+            return b;
+        }
+        let mut b = vec![0; 18];
+        b[0] = 0x70;
+        b[2] = self.key;
+        b[7] = 10;
+        put(&mut b, 12, &code);
+        if let Some(information) = self.information.and_then(|n| u32::try_from(n).ok()) {
+            b[0] |= 0x80;
+            put(&mut b, 3, &information.to_be_bytes());
+        }
+        b
+    }
+}

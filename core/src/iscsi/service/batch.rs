@@ -1,0 +1,62 @@
+//! Gathers PDUs into one vectored write.
+
+use std::io::{self, IoSlice, Write};
+use std::sync::Arc;
+
+use crate::iscsi::scsi::Buffers;
+use crate::iscsi::wire::{Frame, Payload};
+
+/// Bytes that wait at most: large reads go out as they come.
+const FULL: usize = 1 << 20;
+/// Frames that wait at most: three slices each must fit one `writev` (1024).
+const MANY: usize = 340;
+
+/// PDUs that wait to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    frames: Vec<Frame>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Adds one; whether it is time to [`Batch::flush`].
+    pub(super) fn push(&mut self, frame: Frame) -> bool {
+        self.bytes += frame.len();
+        self.frames.push(frame);
+        self.bytes >= FULL || self.frames.len() >= MANY
+    }
+
+    /// Sends all and gives the buffers back.
+    pub(super) fn flush(&mut self, to: &mut impl Write, buffers: &mut Buffers) -> io::Result<()> {
+        if self.frames.is_empty() {
+            return Ok(());
+        }
+        let result = {
+            let mut slices: Vec<IoSlice<'_>> =
+                self.frames.iter().flat_map(|f| f.parts()).filter(|part| !part.is_empty()).map(IoSlice::new).collect();
+            write_all(to, &mut slices)
+        };
+        self.bytes = 0;
+        for frame in self.frames.drain(..) {
+            // Several PDUs share a buffer: the last of them is its only owner.
+            if let Payload::Shared(buffer, _) = frame.into_payload()
+                && let Ok(buffer) = Arc::try_unwrap(buffer)
+            {
+                buffers.give(buffer);
+            }
+        }
+        result
+    }
+}
+
+fn write_all(to: &mut impl Write, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !slices.is_empty() {
+        match to.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => IoSlice::advance_slices(&mut slices, n),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

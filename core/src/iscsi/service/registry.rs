@@ -1,0 +1,196 @@
+//! Which connections and sessions there are, and which unit belongs to which disk.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use super::SessionInfo;
+use crate::iscsi::Refusal;
+use crate::iscsi::scsi::{Identity, Unit};
+
+/// Sessions at one time.
+const MAX_SESSIONS: usize = 512;
+/// Connections at one time, those included that have not logged in.
+const MAX_CONNECTIONS: usize = 1024;
+/// How long a new login waits for the older session that it replaces.
+const LET_GO: Duration = Duration::from_secs(10);
+
+/// The name of a session (RFC 7143 4.4.3), within its scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) scope: String,
+    pub(super) initiator: String,
+    pub(super) isid: [u8; 6],
+    pub(super) target: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Option<Key>,
+    connection: u64,
+    /// Set when the disk is open.
+    info: Option<SessionInfo>,
+}
+
+#[derive(Debug)]
+struct Link {
+    stream: TcpStream,
+    /// Why we close it.
+    reason: Option<&'static str>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    sessions: BTreeMap<u16, Entry>,
+    last_tsih: u16,
+    connections: HashMap<u64, Link>,
+    last_connection: u64,
+    units: HashMap<(String, String), Weak<Unit>>,
+    stopping: bool,
+}
+
+impl Inner {
+    fn close(&mut self, connection: u64, reason: &'static str) {
+        if let Some(link) = self.connections.get_mut(&connection) {
+            link.reason.get_or_insert(reason);
+            // Its thread wakes from whatever read or write it is in.
+            let _ = link.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    inner: Mutex<Inner>,
+    left: Condvar,
+}
+
+/// A place among the sessions; given up when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    registry: Arc<Registry>,
+    pub(super) tsih: u16,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.registry.inner().sessions.remove(&self.tsih);
+        self.registry.left.notify_all();
+    }
+}
+
+impl Registry {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Each change is one insertion or removal, so a panic elsewhere leaves nothing half done.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection came; `None` if there are too many, or all are to end.
+    pub(super) fn connected(&self, stream: &TcpStream) -> Option<u64> {
+        let mut inner = self.inner();
+        if inner.stopping || inner.connections.len() >= MAX_CONNECTIONS {
+            return None;
+        }
+        let stream = stream.try_clone().ok()?;
+        inner.last_connection += 1;
+        let id = inner.last_connection;
+        inner.connections.insert(id, Link { stream, reason: None });
+        Some(id)
+    }
+
+    /// A connection is gone.
+    pub(super) fn disconnected(&self, id: u64) {
+        self.inner().connections.remove(&id);
+    }
+
+    /// Why we closed a connection, if we did.
+    pub(super) fn reason(&self, id: u64) -> Option<&'static str> {
+        self.inner().connections.get(&id).and_then(|link| link.reason)
+    }
+
+    /// Takes a seat; ends the session of the same name first and waits until that has let go of its disk.
+    pub(super) fn seat(self: &Arc<Self>, connection: u64, key: Option<Key>) -> Result<Seat, Refusal> {
+        let mut inner = self.inner();
+        if let Some(key) = &key {
+            let older: Vec<(u16, u64)> = inner
+                .sessions
+                .iter()
+                .filter(|(_, e)| e.key.as_ref() == Some(key))
+                .map(|(tsih, e)| (*tsih, e.connection))
+                .collect();
+            for (_, connection) in &older {
+                inner.close(*connection, "the same initiator logged in again");
+            }
+            let there = |inner: &mut Inner| older.iter().any(|(tsih, _)| inner.sessions.contains_key(tsih));
+            let (after, waited) =
+                self.left.wait_timeout_while(inner, LET_GO, there).unwrap_or_else(PoisonError::into_inner);
+            inner = after;
+            if waited.timed_out() {
+                return Err(Refusal {
+                    status: 0x0302,
+                    reason: format!("the older session of {} still writes to its disk; try again", key.initiator),
+                });
+            }
+        }
+        if inner.stopping || inner.sessions.len() >= MAX_SESSIONS {
+            return Err(Refusal {
+                status: 0x0302,
+                reason: format!("{MAX_SESSIONS} sessions are open; end some of them first"),
+            });
+        }
+        let mut tsih = inner.last_tsih;
+        loop {
+            tsih = tsih.wrapping_add(1).max(1);
+            if !inner.sessions.contains_key(&tsih) {
+                break;
+            }
+        }
+        inner.last_tsih = tsih;
+        inner.sessions.insert(tsih, Entry { key, connection, info: None });
+        Ok(Seat { registry: self.clone(), tsih })
+    }
+
+    /// The session is open.
+    pub(super) fn opened(&self, info: SessionInfo) {
+        if let Some(entry) = self.inner().sessions.get_mut(&info.tsih) {
+            entry.info = Some(info);
+        }
+    }
+
+    /// The unit of a disk: the same one for all sessions that have it open.
+    pub(super) fn unit(&self, identity: Identity, size: u64) -> Arc<Unit> {
+        let mut inner = self.inner();
+        let key = (identity.target.clone(), identity.serial.clone());
+        if let Some(unit) = inner.units.get(&key).and_then(Weak::upgrade) {
+            unit.resized(size);
+            return unit;
+        }
+        inner.units.retain(|_, unit| unit.strong_count() > 0);
+        let unit = Unit::new(identity, size);
+        inner.units.insert(key, Arc::downgrade(&unit));
+        unit
+    }
+
+    pub(super) fn sessions(&self) -> Vec<SessionInfo> {
+        self.inner().sessions.values().filter_map(|entry| entry.info.clone()).collect()
+    }
+
+    pub(super) fn end(&self, tsih: u16) -> bool {
+        let mut inner = self.inner();
+        let Some(connection) = inner.sessions.get(&tsih).map(|entry| entry.connection) else { return false };
+        inner.close(connection, "ended by a command");
+        true
+    }
+
+    /// No more connections; those that are there end.
+    pub(super) fn stop(&self) {
+        let mut inner = self.inner();
+        inner.stopping = true;
+        let all: Vec<u64> = inner.connections.keys().copied().collect();
+        for connection in all {
+            inner.close(connection, "the engine stopped");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! A target on loopback with disks in memory, for tests with other people's initiators.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::sync::{Arc, Mutex, RwLock};
+
+use bootyard_core::api::{Reports, Who, reports};
+use bootyard_core::disks::{Allocation, BlockDevice, Segment};
+use bootyard_core::iscsi::{Config, Gate, Grant, LoginRequest, Refusal, Service, start};
+use bootyard_core::lab::{Chap, Secret};
+use bootyard_core::net::{AddressHold, Ipv4Cidr, NetError, PacketSocket, PacketUse, PortSet, TcpSpec, UdpSpec};
+
+const CLUSTER: u64 = 4096;
+
+/// A disk in memory that knows what was written.
+#[derive(Debug)]
+pub struct Memory {
+    size: u64,
+    readonly: bool,
+    clusters: RwLock<BTreeMap<u64, Vec<u8>>>,
+}
+
+impl Memory {
+    pub fn new(size: u64, readonly: bool) -> Arc<Self> {
+        Arc::new(Self { size, readonly, clusters: RwLock::default() })
+    }
+
+    fn check(&self, offset: u64, len: u64) -> io::Result<()> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.size && offset % 512 == 0 && len % 512 == 0 => Ok(()),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn pieces(offset: u64, len: u64) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+        let mut at = offset;
+        std::iter::from_fn(move || {
+            if at >= offset + len {
+                return None;
+            }
+            let n = (CLUSTER - at % CLUSTER).min(offset + len - at);
+            let piece = (at / CLUSTER, (at - offset) as usize, (at % CLUSTER) as usize..(at % CLUSTER + n) as usize);
+            at += n;
+            Some(piece)
+        })
+    }
+}
+
+impl BlockDevice for Memory {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn readonly(&self) -> bool {
+        self.readonly
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.check(offset, buf.len() as u64)?;
+        let clusters = self.clusters.read().unwrap();
+        for (cluster, at, range) in Self::pieces(offset, buf.len() as u64) {
+            let into = &mut buf[at..at + range.len()];
+            match clusters.get(&cluster) {
+                Some(data) => into.copy_from_slice(&data[range]),
+                None => into.fill(0),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.check(offset, buf.len() as u64)?;
+        let mut clusters = self.clusters.write().unwrap();
+        for (cluster, at, range) in Self::pieces(offset, buf.len() as u64) {
+            let data = clusters.entry(cluster).or_insert_with(|| vec![0; CLUSTER as usize]);
+            let len = range.len();
+            data[range].copy_from_slice(&buf[at..at + len]);
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn zero(&self, offset: u64, len: u64, unmap: bool) -> io::Result<()> {
+        self.check(offset, len)?;
+        let mut clusters = self.clusters.write().unwrap();
+        for (cluster, _, range) in Self::pieces(offset, len) {
+            if unmap && range.len() == CLUSTER as usize {
+                clusters.remove(&cluster);
+            } else if let Some(data) = clusters.get_mut(&cluster) {
+                data[range].fill(0);
+            }
+        }
+        Ok(())
+    }
+
+    fn segments(&self, _: u64, len: u64) -> io::Result<Vec<Segment>> {
+        Ok(vec![Segment::Zero { len }])
+    }
+
+    fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {
+        let clusters = self.clusters.read().unwrap();
+        let mapped = |at: u64| clusters.contains_key(&(at / CLUSTER));
+        let kind = mapped(offset);
+        let mut end = (offset / CLUSTER + 1) * CLUSTER;
+        while end < self.size && mapped(end) == kind {
+            end += CLUSTER;
+        }
+        Ok((if kind { Allocation::Mapped } else { Allocation::Deallocated }, end.min(self.size) - offset))
+    }
+}
+
+/// Lets everybody in to a few disks.
+#[derive(Debug, Default)]
+pub struct Open {
+    pub disks: Mutex<BTreeMap<String, Arc<Memory>>>,
+}
+
+pub const PREFIX: &str = "iqn.2026-11.org.example:";
+
+impl Gate for Open {
+    fn authorize(&self, login: &LoginRequest) -> Result<Grant, Refusal> {
+        let disk = login.target.strip_prefix(PREFIX).unwrap_or_default();
+        if !self.disks.lock().unwrap().contains_key(disk) {
+            return Err(Refusal { status: 0x0203, reason: format!("there is no target {}", login.target) });
+        }
+        let chap = Chap {
+            user: "user".into(),
+            secret: Secret::new("topsecret123".into()),
+            mutual: Some(("target".into(), Secret::new("othersecret1".into()))),
+        };
+        Ok(Grant {
+            who: Who::ip(login.peer),
+            disk: disk.into(),
+            scope: "everybody".into(),
+            chap: disk.starts_with("chap").then_some(chap),
+            serial: format!("serial-{disk}"),
+            removable: disk.starts_with("removable"),
+        })
+    }
+
+    fn open(&self, _: &LoginRequest, grant: &Grant) -> Result<Arc<dyn BlockDevice>, Refusal> {
+        let disks = self.disks.lock().unwrap();
+        disks
+            .get(&grant.disk)
+            .map(|disk| disk.clone() as Arc<dyn BlockDevice>)
+            .ok_or(Refusal { status: 0x0301, reason: "gone".into() })
+    }
+
+    fn targets(&self, _: &str, _: IpAddr) -> Vec<String> {
+        self.disks.lock().unwrap().keys().map(|disk| format!("{PREFIX}{disk}")).collect()
+    }
+}
+
+/// Opens ordinary ports on loopback.
+#[derive(Debug)]
+pub struct Loopback;
+
+impl PortSet for Loopback {
+    fn udp(&self, _: &UdpSpec) -> Result<UdpSocket, NetError> {
+        Err(NetError::Unsupported("UDP".into()))
+    }
+
+    fn tcp(&self, spec: &TcpSpec) -> Result<TcpListener, NetError> {
+        let io = |source| NetError::Io { what: "listen".into(), source };
+        let listener = TcpListener::bind(spec.bind).map_err(io)?;
+        listener.set_nonblocking(true).map_err(io)?;
+        Ok(listener)
+    }
+
+    fn packet(&self, _: &str, _: PacketUse) -> Result<Box<dyn PacketSocket>, NetError> {
+        Err(NetError::Unsupported("packets".into()))
+    }
+
+    fn hold_address(&self, _: &str, _: Ipv4Cidr) -> Result<Box<dyn AddressHold>, NetError> {
+        Err(NetError::Unsupported("addresses".into()))
+    }
+}
+
+/// A target with the disks `thin`, `removable`, `readonly` and `chap`, on `port` of loopback (0: any free one).
+pub fn target(port: u16) -> (Service, SocketAddr, Reports) {
+    let gate = Open::default();
+    for disk in ["thin", "removable", "readonly", "chap"] {
+        gate.disks.lock().unwrap().insert(disk.into(), Memory::new(64 << 20, disk == "readonly"));
+    }
+    let (reporter, reports) = reports();
+    let config = Config {
+        binds: vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), None)],
+        ports: Arc::new(Loopback),
+        gate: Arc::new(gate),
+        reporter,
+    };
+    let service = start(config).expect("the target starts");
+    let address = service.addresses()[0];
+    (service, address, reports)
+}
