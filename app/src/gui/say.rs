@@ -24,7 +24,7 @@ pub(super) fn clean_to(text: &str, longest: usize) -> String {
             out.push('…');
             break;
         }
-        out.push(if is_hostile(c) { '\u{fffd}' } else { c });
+        out.push(if is_hostile(c) { '?' } else { c });
     }
     out
 }
@@ -313,8 +313,8 @@ mod tests {
 
     #[test]
     fn what_a_client_says_cannot_break_or_turn_the_text_around_it() {
-        assert_eq!(clean("pc\n01\u{1b}[2J"), "pc\u{fffd}01\u{fffd}[2J");
-        assert_eq!(clean("a\u{202e}b\u{200b}"), "a\u{fffd}b\u{fffd}");
+        assert_eq!(clean("pc\n01\u{1b}[2J"), "pc?01?[2J");
+        assert_eq!(clean("a\u{202e}b\u{200b}"), "a?b?");
         assert_eq!(clean_to("abcdef", 3), "abc…");
         assert_eq!(clean("Zürich-端末"), "Zürich-端末");
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bootyard_core::api::*;
 use bootyard_core::lab::{Boot, Mode};
-use eframe::egui::{Key, Modifiers, Theme};
+use eframe::egui::accesskit::Role;
+use eframe::egui::{Event, Key, Modifiers, Theme};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 
@@ -40,6 +41,13 @@ impl Window {
 
     fn click(&mut self, label: &str) {
         self.harness.get_by_label(label).click();
+        self.frames();
+    }
+
+    fn type_into(&mut self, label: &str, text: &str) {
+        self.harness.get_by_role_and_label(Role::TextInput, label).focus();
+        self.frames();
+        self.harness.event(Event::Text(text.into()));
         self.frames();
     }
 
@@ -164,7 +172,7 @@ fn a_disk_for_several_is_no_question_and_cancel_sends_nothing() {
 fn a_keyboard_alone_finds_a_machine_gives_it_a_disk_and_opens_it() {
     let mut window = Window::over(bench(30));
     window.key(Modifiers::COMMAND, Key::F);
-    window.harness.event(eframe::egui::Event::Text("pc-17".into()));
+    window.harness.event(Event::Text("pc-17".into()));
     window.frames();
     window.key(Modifiers::NONE, Key::ArrowDown);
     assert!(window.sees("1 machine selected"));
@@ -262,13 +270,8 @@ fn a_dropped_image_fills_the_form_and_a_job_can_be_cancelled() {
     let mut window = Window::over(bench(1));
     window.key(Modifiers::COMMAND, Key::D);
     window.click("Make an empty disk");
-    window.harness.get_by_label("Size in GiB").focus();
-    window.frames();
-    window.harness.event(eframe::egui::Event::Text("40".into()));
-    window.harness.get_by_label("Name: a-z, 0-9 and -").focus();
-    window.frames();
-    window.harness.event(eframe::egui::Event::Text("spare".into()));
-    window.frames();
+    window.type_into("Size in GiB", "40");
+    window.type_into("Name: a-z, 0-9 and -", "spare");
     window.click("Add disk");
     let disk = NewDisk { name: "spare".into(), from: None, size: Some(40 << 30), writes: Default::default() };
     assert_eq!(window.done(), Command::AddDisk(disk));

@@ -15,6 +15,7 @@ use crate::gui::widgets::field::{danger_button_ui, primary_button_ui, text_field
 
 /// Draws the dialog that is open.
 pub(crate) fn dialog_ui(ctx: &Context, view: &mut View<'_>, dialog: &mut Dialog) {
+    let before = view.out.len();
     let modal = Modal::new(Id::unique("dialog")).backdrop_color(theme::backdrop());
     let response = modal.show(ctx, |ui| {
         ui.set_width(theme::DIALOG.min(ctx.content_rect().width() - 60.0));
@@ -25,7 +26,8 @@ pub(crate) fn dialog_ui(ctx: &Context, view: &mut View<'_>, dialog: &mut Dialog)
         });
     });
     if response.should_close() {
-        view.push(Action::CloseDialog);
+        // Before what was chosen, which may open the next dialog.
+        view.out.insert(before, Action::CloseDialog);
     }
 }
 
