@@ -104,7 +104,7 @@ pub(super) fn seconds_left(p: &Progress) -> Option<i64> {
         return None;
     }
     let left = (p.total - p.done).checked_div(p.rate)?;
-    i64::try_from(left).ok()
+    i64::try_from(left.max(1)).ok()
 }
 
 /// Done, from 0 to 1; `None` without a total.

@@ -16,7 +16,7 @@ pub(super) const ROW: f32 = 32.0;
 /// Height of a table's header.
 pub(super) const HEADER: f32 = 26.0;
 /// Width of a dialog.
-pub(super) const DIALOG: f32 = 480.0;
+pub(super) const DIALOG: f32 = 500.0;
 /// Width of a text that is read, not scanned.
 pub(super) const MEASURE: f32 = 640.0;
 /// Side of an icon.
@@ -225,7 +225,7 @@ fn visuals(p: &Palette, dark: bool) -> Visuals {
     w.noninteractive.weak_bg_fill = p.panel;
     w.noninteractive.bg_stroke = Stroke::new(1.0, p.line);
     w.noninteractive.fg_stroke = Stroke::new(1.0, p.text);
-    w.inactive.bg_fill = p.raised;
+    w.inactive.bg_fill = p.hover;
     w.inactive.weak_bg_fill = p.raised;
     w.inactive.bg_stroke = Stroke::new(1.0, p.line);
     w.inactive.fg_stroke = Stroke::new(1.0, p.text);
@@ -276,6 +276,21 @@ pub(super) fn callout_frame(ui: &Ui, tone: Tone) -> egui::Frame {
         .stroke(Stroke::new(1.0, mix(p.ground, p.tone(tone), 0.45)))
         .corner_radius(CornerRadius::same(7))
         .inner_margin(Margin::symmetric(12, 8))
+}
+
+/// Around a dialog.
+pub(super) fn dialog_frame(ctx: &Context) -> egui::Frame {
+    let style = ctx.global_style();
+    egui::Frame::popup(&style)
+        .inner_margin(Margin::same(20))
+        .corner_radius(style.visuals.window_corner_radius)
+        .shadow(style.visuals.window_shadow)
+}
+
+/// Lines between a table's columns, there to be dragged and not to be read.
+pub(super) fn quiet_lines(ui: &mut Ui) {
+    let p = palette(ui);
+    ui.visuals_mut().widgets.noninteractive.bg_stroke = Stroke::new(1.0, mix(p.ground, p.line, 0.35));
 }
 
 /// Behind a dialog.

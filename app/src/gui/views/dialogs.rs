@@ -2,7 +2,7 @@
 
 use bootyard_core::api::{Command, HostId, Snapshot};
 use bootyard_core::lab::Name;
-use eframe::egui::{Context, Id, Key, Modal, RichText, Ui};
+use eframe::egui::{Context, Id, Key, Modal, RichText, ScrollArea, Ui};
 
 use super::View;
 use super::{forms, palette};
@@ -16,14 +16,11 @@ use crate::gui::widgets::field::{danger_button_ui, primary_button_ui, text_field
 /// Draws the dialog that is open.
 pub(crate) fn dialog_ui(ctx: &Context, view: &mut View<'_>, dialog: &mut Dialog) {
     let before = view.out.len();
-    let modal = Modal::new(Id::unique("dialog")).backdrop_color(theme::backdrop());
+    let room = ctx.content_rect().size() - eframe::egui::vec2(60.0, 100.0);
+    let modal = Modal::new(Id::unique("dialog")).backdrop_color(theme::backdrop()).frame(theme::dialog_frame(ctx));
     let response = modal.show(ctx, |ui| {
-        ui.set_width(theme::DIALOG.min(ctx.content_rect().width() - 60.0));
-        eframe::egui::ScrollArea::vertical().max_height(ctx.content_rect().height() - 100.0).show(ui, |ui| {
-            ui.add_space(4.0);
-            inner_ui(ui, view, dialog);
-            ui.add_space(4.0);
-        });
+        ui.set_width(theme::DIALOG.min(room.x));
+        ScrollArea::vertical().max_height(room.y).min_scrolled_height(room.y).show(ui, |ui| inner_ui(ui, view, dialog));
     });
     if response.should_close() {
         // Before what was chosen, which may open the next dialog.
@@ -121,7 +118,6 @@ fn choose_ui(ui: &mut Ui, view: &mut View<'_>, hosts: &[HostId]) {
     }
     ui.add_space(4.0);
     if let Some(boot) = assign::assign_list_ui(ui, view.shot, only_boot(view.shot, hosts).as_ref(), true) {
-        view.push(Action::CloseDialog);
         view.assign(hosts.to_vec(), boot);
     }
 }

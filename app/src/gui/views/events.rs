@@ -57,6 +57,8 @@ impl Events {
             });
             return;
         }
+        ui.spacing_mut().item_spacing.y = 0.0;
+        theme::quiet_lines(ui);
         table_ui(ui, &rows);
     }
 

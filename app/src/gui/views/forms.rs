@@ -58,9 +58,8 @@ pub(super) fn disk_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut DiskForm) {
     ui.add_space(4.0);
     ui.label(RichText::new("What machines write").color(theme::palette(ui).weak));
     for writes in [Writes::Keep, Writes::Fresh, Writes::Image] {
-        ui.radio_value(&mut form.writes, writes, say::writes(writes));
         ui.horizontal(|ui| {
-            ui.add_space(24.0);
+            ui.radio_value(&mut form.writes, writes, say::writes(writes));
             weak_ui(ui, say::writes_meaning(writes));
         });
     }

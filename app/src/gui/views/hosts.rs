@@ -4,7 +4,7 @@ use bootyard_core::api::{EngineState, HostId, HostView, Severity, Snapshot, Stag
 use eframe::egui::accesskit::Role;
 use eframe::egui::{
     Align, Button, Context, Id, Key, Label, Layout, Modifiers, Panel, RichText, ScrollArea, Sense, TextEdit, TextStyle,
-    Ui, WidgetInfo, vec2,
+    Ui, UiBuilder, WidgetInfo, vec2,
 };
 use egui_extras::{Column, TableBuilder, TableRow};
 
@@ -50,7 +50,7 @@ impl Hosts {
         ui.add_space(2.0);
         if !self.choice.selected.is_empty() {
             Panel::bottom("selection")
-                .frame(theme::bar_frame(ui))
+                .frame(theme::card_frame(ui))
                 .show_separator_line(false)
                 .show(ui, |ui| self.selection_ui(ui, view));
         }
@@ -59,7 +59,14 @@ impl Hosts {
         } else if rows.is_empty() {
             nothing_matches_ui(ui, &mut self.choice);
         } else {
-            self.table_ui(ui, view, &rows, &shown);
+            // The table's lines reach as far as its clip rectangle does: not into the bar of the selection.
+            let room = ui.available_rect_before_wrap();
+            ui.scope_builder(UiBuilder::new().max_rect(room), |ui| {
+                ui.shrink_clip_rect(room.expand2(vec2(f32::from(theme::PAD), 0.0)));
+                ui.spacing_mut().item_spacing.y = 0.0;
+                theme::quiet_lines(ui);
+                self.table_ui(ui, view, &rows, &shown);
+            });
         }
     }
 
@@ -250,7 +257,8 @@ impl Hosts {
             ui.push_id(host.id.0, |ui| on_name = name_ui(ui, host, &name));
         });
         row.col(|ui| {
-            ui.add(Label::new(RichText::new(say::host_mac(host)).monospace()).truncate());
+            let mac = RichText::new(say::host_mac(host)).monospace().color(theme::palette(ui).weak);
+            ui.add(Label::new(mac).truncate());
         });
         row.col(|ui| {
             ui.add(Label::new(host.ip.map(|ip| ip.to_string()).unwrap_or_default()).truncate());
