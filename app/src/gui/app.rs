@@ -199,6 +199,9 @@ impl App {
         Panel::top("top").frame(theme::bar_frame(ui)).show(ui, |ui| top::top_ui(ui, &mut view, self.screen, gone));
         CentralPanel::default().frame(theme::screen_frame(ui)).show(ui, |ui| {
             top::banners_ui(ui, &mut view, gone);
+            if self.screen != Screen::Images {
+                top::jobs_ui(ui, &shot);
+            }
             match self.screen {
                 Screen::Hosts => self.hosts.ui(ui, &mut view),
                 Screen::Host(id) => host::host_ui(ui, &mut view, id),

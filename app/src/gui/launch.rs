@@ -1,6 +1,8 @@
 //! Opens the native window, and says in one sentence why it can't be opened.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, anyhow};
 use bootyard_core::api::EngineHandle;
@@ -27,13 +29,13 @@ pub fn run(handle: EngineHandle, runtime: tokio::runtime::Handle) -> Result<()> 
         renderer: Renderer::Glow,
         ..NativeOptions::default()
     };
-    let quiet = QuietLoader::begin();
+    let opening = quiet_loader();
     let opened = catch_unwind(AssertUnwindSafe(|| {
         eframe::run_native(
             "bootyard",
             options,
             Box::new(move |cc| {
-                drop(quiet);
+                opening.store(false, Ordering::Relaxed);
                 Ok(Box::new(App::new(&cc.egui_ctx, handle, runtime)))
             }),
         )
@@ -52,30 +54,17 @@ pub fn run(handle: EngineHandle, runtime: tokio::runtime::Handle) -> Result<()> 
     }
 }
 
-/// Keeps a missing library from printing a panic before the sentence about it. Ends when the window is up.
-struct QuietLoader;
-
-impl QuietLoader {
-    fn begin() -> Self {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let loader = info.payload_as_str().is_some_and(|s| s.contains(LOADER_PANIC));
-            if !loader {
-                before(info);
-            }
-        }));
-        Self
-    }
-}
-
-impl Drop for QuietLoader {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // The filter lets everything else through, so what was set before need not be put back exactly.
-            let filtering = std::panic::take_hook();
-            std::panic::set_hook(filtering);
+/// Until the window is up, keeps a missing library from printing a panic before the sentence about it.
+fn quiet_loader() -> Arc<AtomicBool> {
+    let opening = Arc::new(AtomicBool::new(true));
+    let (still, before) = (opening.clone(), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |info| {
+        let loader = info.payload_as_str().is_some_and(|s| s.contains(LOADER_PANIC));
+        if !(loader && still.load(Ordering::Relaxed)) {
+            before(info);
         }
-    }
+    }));
+    opening
 }
 
 /// The sentence for what the window's libraries said.
@@ -112,7 +101,8 @@ fn icon() -> IconData {
     let mut rgba = Vec::with_capacity(SIDE * SIDE * 4);
     for y in 0..SIDE {
         for x in 0..SIDE {
-            let corner = (x < 3 || x >= SIDE - 3) && (y < 3 || y >= SIDE - 3);
+            let edge = |v| !(3..SIDE - 3).contains(&v);
+            let corner = edge(x) && edge(y);
             let wire = (20..22).contains(&y) && (5..27).contains(&x);
             let stem = [7, 15, 23].iter().any(|s| (*s..s + 2).contains(&x)) && (14..26).contains(&y);
             let machine = [5, 13, 21].iter().any(|s| (*s..s + 6).contains(&x)) && (8..14).contains(&y);

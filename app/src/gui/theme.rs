@@ -19,6 +19,10 @@ pub(super) const HEADER: f32 = 26.0;
 pub(super) const DIALOG: f32 = 500.0;
 /// Width of a text that is read, not scanned.
 pub(super) const MEASURE: f32 = 640.0;
+/// Size of a section's or dialog's title.
+pub(super) const TITLE: f32 = 16.0;
+/// Size of a tab's text.
+pub(super) const TAB: f32 = 15.0;
 /// Side of an icon.
 pub(super) const ICON: f32 = 14.0;
 /// Corner of a button, a badge, a bar.

@@ -79,7 +79,7 @@ pub(crate) fn host(n: u64, stage: Stage, boot: Boot) -> HostView {
         group: None,
         configured: true,
         ip: (stage != Stage::Absent).then(|| [192, 168, 77, (20 + n % 200) as u8].into()),
-        arch: (stage != Stage::Absent).then_some(if n % 4 == 0 { Arch::Bios } else { Arch::UefiX64 }),
+        arch: (stage != Stage::Absent).then_some(if n.is_multiple_of(4) { Arch::Bios } else { Arch::UefiX64 }),
         client: None,
         manufacturer: Some("Dell Inc.".into()),
         product: Some("OptiPlex 7090".into()),
@@ -178,7 +178,7 @@ pub(crate) fn hosts(count: u64) -> Vec<Arc<HostView>> {
                 }
                 Stage::Waiting => {
                     host.activity = Some("waiting for a technician".into());
-                    if n % 2 == 0 {
+                    if n.is_multiple_of(2) {
                         host.name = None;
                         host.configured = false;
                     }
@@ -206,7 +206,7 @@ pub(crate) fn bench(count: u64) -> Snapshot {
         overlays,
         problem: None,
     };
-    let overlay = |n: u64, open| OverlayView { host: format!("pc-{n:02}"), bytes: n * 113 << 20, open };
+    let overlay = |n: u64, open| OverlayView { host: format!("pc-{n:02}"), bytes: (n * 113) << 20, open };
     let events = [
         EventKind::EngineStarted { interfaces: vec!["enp3s0".into()] },
         EventKind::DhcpDiscover {

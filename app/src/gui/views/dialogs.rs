@@ -84,7 +84,7 @@ fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
 
 /// A dialog's title.
 pub(super) fn title_ui(ui: &mut Ui, text: &str) {
-    ui.label(RichText::new(text).size(17.0).color(theme::palette(ui).strong));
+    ui.label(RichText::new(text).size(theme::TITLE).color(theme::palette(ui).strong));
     ui.add_space(4.0);
 }
 

@@ -119,7 +119,7 @@ pub(super) fn profile_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut ProfileFor
         view,
         "Add profile",
         made.map(|profile| {
-            let said = format!("Profile {} added", profile.name);
+            let said = format!("Adding profile {}", profile.name);
             (Command::AddProfile(profile), said)
         }),
     );

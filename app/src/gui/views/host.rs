@@ -8,7 +8,7 @@ use crate::gui::action::{Action, Dialog, Screen};
 use crate::gui::say;
 use crate::gui::targets;
 use crate::gui::theme::{self, Tone};
-use crate::gui::widgets::field::{section_ui, weak_ui};
+use crate::gui::widgets::field::{fact_ui, section_ui, weak_ui};
 use crate::gui::widgets::{assign, badge, finding, progress, timeline};
 
 /// The screen.
@@ -109,9 +109,10 @@ fn inventory_ui(ui: &mut Ui, view: &View<'_>, host: &HostView) {
         ("First seen", clock(host.first_seen)),
         ("Last seen", clock(host.last_seen)),
     ];
+    ui.spacing_mut().interact_size.y = 18.0;
     Grid::new("inventory").num_columns(2).spacing([24.0, 5.0]).show(ui, |ui| {
         for (name, value) in facts.into_iter().filter(|(_, v)| !v.is_empty()) {
-            weak_ui(ui, name);
+            fact_ui(ui, name);
             let copy = Button::new(RichText::new(&value)).frame(false);
             ui.scope(|ui| {
                 ui.spacing_mut().button_padding = vec2(0.0, 1.0);

@@ -224,7 +224,7 @@ impl Hosts {
             ("Firmware", None),
             ("Gets", Some(Sort::Assignment)),
             ("Now", None),
-            ("Since", None),
+            ("At stage", None),
         ];
         for (text, sort) in columns {
             row.col(|ui| {

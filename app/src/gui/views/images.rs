@@ -7,7 +7,7 @@ use super::View;
 use crate::gui::action::UiCommand;
 use crate::gui::say::{self, bytes, clean};
 use crate::gui::theme::{self, Tone};
-use crate::gui::widgets::field::{command_button_ui, section_ui, weak_ui};
+use crate::gui::widgets::field::{command_button_ui, fact_ui, heading_ui, section_ui, weak_ui};
 use crate::gui::widgets::{badge, finding, icon, progress};
 
 /// The screen.
@@ -38,8 +38,9 @@ pub(crate) fn images_ui(ui: &mut Ui, view: &mut View<'_>) {
 }
 
 fn head_ui(ui: &mut Ui, view: &mut View<'_>, title: &str, command: UiCommand) {
+    ui.add_space(theme::SECTION / 2.0);
     ui.horizontal(|ui| {
-        section_ui(ui, title);
+        heading_ui(ui, title);
         ui.add_space(theme::GAP);
         if command_button_ui(ui, command).clicked() {
             view.run(command);
@@ -153,7 +154,7 @@ fn overlays_ui(ui: &mut Ui, disk: &DiskView) {
                 if overlay.open {
                     badge::badge_ui(ui, Tone::Good, "In use", "A session has it open");
                 } else {
-                    weak_ui(ui, "At rest");
+                    fact_ui(ui, "At rest");
                 }
                 ui.end_row();
             }

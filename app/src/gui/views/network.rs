@@ -11,7 +11,7 @@ use crate::gui::action::UiCommand;
 use crate::gui::say::{self, clean_to};
 use crate::gui::theme::{self, Tone};
 use crate::gui::widgets::badge;
-use crate::gui::widgets::field::{command_button_ui, section_ui, weak_ui};
+use crate::gui::widgets::field::{command_button_ui, fact_ui, section_ui, weak_ui};
 
 /// Whether nobody has yet said which interface may serve on this computer.
 pub(crate) fn is_first_start(shot: &Snapshot) -> bool {
@@ -122,7 +122,7 @@ fn in_force_ui(ui: &mut Ui, view: &View<'_>) {
                 ("Other DHCP servers", foreign.join(", ")),
             ] {
                 if !value.is_empty() {
-                    weak_ui(ui, name);
+                    fact_ui(ui, name);
                     ui.label(value);
                     ui.end_row();
                 }

@@ -35,10 +35,11 @@ fn tabs_ui(ui: &mut Ui, view: &mut View<'_>, screen: Screen) {
         (UiCommand::ShowNetwork, screen == Screen::Network, wrong),
     ];
     for (command, on, marked) in tabs {
-        let tooltip = command.shortcut().map(|s| ui.ctx().format_shortcut(&s)).unwrap_or_default();
+        let key = command.shortcut().map(|s| ui.ctx().format_shortcut(&s)).unwrap_or_default();
+        let mark = if marked > 0 { format!(", {marked} to look at") } else { String::new() };
         let response = ui
-            .add(Button::selectable(on, RichText::new(command.text()).size(15.0)).min_size(vec2(0.0, 30.0)))
-            .on_hover_text(format!("{} ({tooltip})", command.tooltip()));
+            .add(Button::selectable(on, RichText::new(command.text()).size(theme::TAB)).min_size(vec2(0.0, 30.0)))
+            .on_hover_text(format!("{}{mark} ({key})", command.tooltip()));
         if marked > 0 {
             let p = theme::palette(ui);
             ui.painter().circle_filled(response.rect.right_top() + vec2(-5.0, 6.0), 3.5, p.tone(Tone::Warn));
@@ -157,7 +158,11 @@ pub(crate) fn banners_ui(ui: &mut Ui, view: &mut View<'_>, gone: bool) {
     } else {
         shown(ui);
     }
-    for job in view.shot.jobs.iter().filter(|j| j.state == JobState::Running) {
+}
+
+/// What is being brought in, for the screens that don't list it.
+pub(crate) fn jobs_ui(ui: &mut Ui, shot: &Snapshot) {
+    for job in shot.jobs.iter().filter(|j| j.state == JobState::Running) {
         ui.horizontal(|ui| {
             icon::tone_ui(ui, Tone::Busy);
             ui.label(say::clean(&job.what));

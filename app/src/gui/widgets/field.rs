@@ -47,8 +47,19 @@ pub(crate) fn weak_ui(ui: &mut Ui, text: impl Into<String>) -> Response {
     ui.add(eframe::egui::Label::new(text).truncate())
 }
 
+/// The name of a fact, beside its value; never cut.
+pub(crate) fn fact_ui(ui: &mut Ui, name: &str) {
+    let text = RichText::new(name).color(theme::palette(ui).weak);
+    ui.add(eframe::egui::Label::new(text).extend());
+}
+
 /// A section's heading.
 pub(crate) fn section_ui(ui: &mut Ui, text: &str) {
     ui.add_space(theme::SECTION / 2.0);
-    ui.label(RichText::new(text).size(16.0).color(theme::palette(ui).strong));
+    heading_ui(ui, text);
+}
+
+/// The same without the room above.
+pub(crate) fn heading_ui(ui: &mut Ui, text: &str) {
+    ui.label(RichText::new(text).size(theme::TITLE).color(theme::palette(ui).strong));
 }

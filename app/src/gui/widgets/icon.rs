@@ -58,3 +58,13 @@ pub(crate) fn paint_caret(painter: &Painter, center: Pos2, color: Color32) {
         [pos2(center.x - 4.0, center.y - 2.0), pos2(center.x + 4.0, center.y - 2.0), pos2(center.x, center.y + 3.0)];
     polygon(painter, &points, color);
 }
+
+/// Cuts a bar's right end into an arrow: it goes on beyond what is shown.
+pub(crate) fn paint_onward(painter: &Painter, end: Pos2, color: Color32, ground: Color32) {
+    painter.rect_filled(Rect::from_center_size(end, vec2(16.0, 14.0)), 0.0, ground);
+    for at in [-14.0, -8.0, -2.0] {
+        let tip = end + vec2(at + 8.0, 0.0);
+        let line = vec![tip + vec2(-5.0, -5.0), tip, tip + vec2(-5.0, 5.0)];
+        painter.add(Shape::line(line, Stroke::new(2.0, color)));
+    }
+}

@@ -101,6 +101,9 @@ pub(crate) fn timeline_ui(ui: &mut Ui, model: &Model) {
             CornerRadius::same(3),
             if bar.tone == Tone::Good { p.fill(bar.tone) } else { p.tone(bar.tone) },
         );
+        if bar.open && bar.end > model.span {
+            icon::paint_onward(painter, bar_rect.right_center(), p.tone(bar.tone), p.ground);
+        }
         let right = pos2(x.max + 10.0, row.center().y);
         let color = if bar.tone == Tone::Bad { p.tone(Tone::Bad) } else { p.text };
         painter.text(right, Align2::LEFT_CENTER, format!("{time}{moved}"), small.clone(), color);
