@@ -98,7 +98,7 @@ async fn run(
         };
         match message {
             Some(Message::Frame { network, bytes }) => {
-                machine.handle(Now::read(), Input::Frame { network, bytes: &bytes })
+                machine.handle(Now::read(), Input::Frame { network, bytes: &bytes });
             }
             Some(Message::Stage { mac, ipxe }) => machine.handle(Now::read(), Input::Stage { mac, ipxe }),
             None => return,
