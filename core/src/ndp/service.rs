@@ -135,7 +135,8 @@ async fn read(socket: Arc<Watched>, network: usize, messages: mpsc::Sender<Messa
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use crate::api::reports;

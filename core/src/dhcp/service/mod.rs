@@ -254,4 +254,5 @@ async fn commit(
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
