@@ -157,8 +157,9 @@ fn file(plan: &Plan, network: &PlanNetwork, facts: &ClientFacts, boot: &Boot) ->
         // In dhcp mode nobody else gives an ignored machine its address; a booted system still gets one.
         (ClientKind::Os, _) if network.mode == Mode::Dhcp => BootFile::None,
         (ClientKind::Os, _) | (_, Boot::Ignore) => BootFile::Silence,
+        // Beside another server there is no root-path answer: iPXE drops a ProxyDHCP offer without a file.
         (ClientKind::Ipxe | ClientKind::Gpxe, Boot::Iscsi(iscsi))
-            if iscsi.via == IscsiVia::RootPath && iscsi.profile.is_none() =>
+            if iscsi.via == IscsiVia::RootPath && iscsi.profile.is_none() && network.mode != Mode::Proxy =>
         {
             match root_path(plan, server, iscsi) {
                 Some(root_path) => BootFile::RootPath { root_path, initiator: initiator_name(facts.mac) },

@@ -98,7 +98,7 @@ async fn run(
         };
         match message {
             Some(Message::Frame { network, bytes }) => {
-                machine.handle(Now::read(), Input::Frame { network, bytes: &bytes })
+                machine.handle(Now::read(), Input::Frame { network, bytes: &bytes });
             }
             Some(Message::Stage { mac, ipxe }) => machine.handle(Now::read(), Input::Stage { mac, ipxe }),
             None => return,
@@ -132,5 +132,64 @@ async fn read(socket: Arc<Watched>, network: usize, messages: mpsc::Sender<Messa
             // An interface that goes down and comes back says so here.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+    use crate::api::reports;
+    use crate::boot::PlanNetwork;
+    use crate::lab::Mode;
+    use crate::ndp::wire::{Heard, decode};
+    use crate::net::bench::{Bench, ip};
+    use crate::net::{Direct, interfaces};
+
+    fn mac_of(name: &str) -> MacAddr {
+        interfaces().unwrap().into_iter().find(|i| i.name == name).and_then(|i| i.mac).unwrap()
+    }
+
+    /// An advertisement heard on `right` within four seconds of its IPv6 starting anew, which is when Linux solicits.
+    async fn advertised() -> Option<Heard> {
+        ip(&["link", "set", "right", "down"]);
+        ip(&["link", "set", "right", "up"]);
+        let listener = Watched::new(Direct.packet("right", PacketUse::RouterDiscovery).unwrap(), "right").unwrap();
+        let mut buffer = [0; 2048];
+        let heard = async {
+            loop {
+                let len = listener.recv(&mut buffer).await.unwrap();
+                if let Some(heard @ Heard::Advertisement { .. }) = decode(&buffer[..len]) {
+                    return heard;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(4), heard).await.ok()
+    }
+
+    #[test]
+    fn linux_is_answered_in_its_ipxe_stage_only() {
+        Bench::run("ndp", || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let us = mac_of("left");
+                let network = PlanNetwork {
+                    index: 0,
+                    interface: "left".into(),
+                    ifindex: 2,
+                    mac: us,
+                    address: "192.168.77.1/24".parse().unwrap(),
+                    mode: Mode::Dhcp,
+                    foreign: false,
+                };
+                let plan = Arc::new(Plan { networks: vec![network], ..Plan::default() });
+                let (reporter, _reports) = reports();
+                let service = start(Config { plan, ports: Arc::new(Direct), reporter }).await.unwrap();
+                assert_eq!(advertised().await, None);
+                service.ipxe_stage(mac_of("right"), true);
+                assert_eq!(advertised().await, Some(Heard::Advertisement { mac: us, lifetime_seconds: 0 }));
+                service.stop().await;
+            });
+        });
     }
 }

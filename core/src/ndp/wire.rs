@@ -53,9 +53,9 @@ pub fn decode(frame: &[u8]) -> Option<Heard> {
     if icmp.get(1) != Some(&0) || checksum(source, destination, icmp) != 0 {
         return None;
     }
-    match icmp.first()? {
-        &SOLICITATION if icmp.len() >= 8 => Some(Heard::Solicitation { mac, source }),
-        &ADVERTISEMENT if icmp.len() >= 16 => {
+    match *icmp.first()? {
+        SOLICITATION if icmp.len() >= 8 => Some(Heard::Solicitation { mac, source }),
+        ADVERTISEMENT if icmp.len() >= 16 => {
             let lifetime_seconds = u16::from_be_bytes(icmp.get(6..8)?.try_into().ok()?);
             Some(Heard::Advertisement { mac, lifetime_seconds })
         }

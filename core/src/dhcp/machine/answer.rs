@@ -12,8 +12,6 @@ use crate::dhcp::wire::{MessageType, Packet, code};
 const ETHERNET_LIMIT: usize = 1500 - 28;
 /// Option 43 of PXE 2.1: discovery control 8, "use the boot file of this packet, ask no boot server".
 const USE_FILE: [u8; 4] = [6, 1, 8, code::END];
-/// The same with an empty menu, which completes a ProxyDHCP offer for iPXE although it names no file.
-const USE_ROOT_PATH: [u8; 9] = [6, 1, 8, 9, 3, 0, 0, 0, code::END];
 /// iPXE's no-pxedhcp: no ProxyDHCP offer will follow.
 const NO_PXEDHCP: [u8; 3] = [0xb0, 1, 1];
 
@@ -130,10 +128,7 @@ impl Context<'_> {
                 self.put_file(reply, file.as_bytes());
             }
             BootFile::Http { url } | BootFile::Script { url } => put_url(reply, url),
-            BootFile::RootPath { root_path, initiator } => {
-                reply.set(code::VENDOR, USE_ROOT_PATH);
-                put_root_path(reply, root_path, initiator);
-            }
+            BootFile::RootPath { root_path, initiator } => put_root_path(reply, root_path, initiator),
             BootFile::None | BootFile::Silence | BootFile::NoFirmware { .. } => {}
         }
     }

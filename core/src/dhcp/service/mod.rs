@@ -63,13 +63,11 @@ pub async fn start(config: Config) -> Result<Service, NetError> {
     let Config { plan, ports, reporter, store, leases } = config;
     let (messages, inbox) = mpsc::channel(QUEUE);
     let mut sockets = Vec::new();
-    let mut readers = Vec::new();
+    // From here on, so that an error for the second network closes the first one's ports.
+    let mut readers = Readers::default();
     for (index, network) in plan.networks.iter().enumerate() {
-        let (socket, tasks) = Sockets::open(&*ports, index, network, &messages)?;
-        sockets.push(socket);
-        readers.extend(tasks);
+        sockets.push(Sockets::open(&*ports, index, network, &messages, &mut readers)?);
     }
-    let readers = Readers(readers);
     let (writes, waiting) = mpsc::channel(QUEUE * 4);
     let committer = tokio::spawn(commit(store, waiting, messages, reporter.clone()));
     let (stop, stopped) = watch::channel(false);
@@ -105,7 +103,15 @@ enum Message {
     Committed(Vec<Ticket>, bool),
 }
 
+/// The tasks that read the sockets; they end with it.
+#[derive(Debug, Default)]
 struct Readers(Vec<JoinHandle<()>>);
+
+impl Readers {
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(tokio::spawn(task));
+    }
+}
 
 impl Drop for Readers {
     fn drop(&mut self) {
@@ -248,4 +254,5 @@ async fn commit(
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;

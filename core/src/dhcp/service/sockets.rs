@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
-use super::{Message, frame};
+use super::{Message, Readers, frame};
 use crate::boot::PlanNetwork;
 use crate::dhcp::machine::{Destination, Reply};
 use crate::lab::Mode;
@@ -38,11 +37,11 @@ impl Sockets {
         index: usize,
         network: &PlanNetwork,
         messages: &mpsc::Sender<Message>,
-    ) -> Result<(Self, Vec<JoinHandle<()>>), NetError> {
-        let mut tasks = Vec::new();
+        readers: &mut Readers,
+    ) -> Result<Self, NetError> {
         let mut udp = |port| -> Result<Arc<UdpSocket>, NetError> {
             let socket = Arc::new(udp(ports, &network.interface, port)?);
-            tasks.push(tokio::spawn(read_udp(socket.clone(), index, port, messages.clone())));
+            readers.spawn(read_udp(socket.clone(), index, port, messages.clone()));
             Ok(socket)
         };
         let server = match udp(67) {
@@ -56,14 +55,14 @@ impl Sockets {
         let overhears = server.is_none();
         if let Some(listener) = listener {
             let listener = Watched::new(listener, &network.interface)?;
-            tasks.push(tokio::spawn(listen(listener, index, (network.mac, overhears), messages.clone())));
+            readers.spawn(listen(listener, index, (network.mac, overhears), messages.clone()));
         } else if overhears {
             let what = format!("hear DHCP requests on {} beside the server that owns port 67", network.interface);
             return Err(NetError::Unsupported(what));
         }
         let interface = network.interface.clone();
         let (address, mac) = (network.address.address, network.mac);
-        Ok((Self { interface, address, mac, server, boot_server, frames }, tasks))
+        Ok(Self { interface, address, mac, server, boot_server, frames })
     }
 
     /// Sends a reply; what cannot be sent is lost, as any packet may be.

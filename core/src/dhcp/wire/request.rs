@@ -88,7 +88,7 @@ impl Request {
         }
         let [a, b, c, d, e, f, ..] = packet.chaddr;
         let mac = MacAddr([a, b, c, d, e, f]);
-        if packet.hlen < 6 || mac.is_group() || mac == MacAddr::default() {
+        if packet.hlen != 6 || mac.is_group() || mac == MacAddr::default() {
             return Err(DecodeError::Hardware);
         }
         let message = match packet.option(code::MESSAGE_TYPE) {

@@ -85,4 +85,32 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn damaged_packets_are_answered_or_not_and_never_fatal(
+        which in 0..6usize, arch in 0..30u16, proxy: bool, boot_port: bool,
+        damage in prop::collection::vec((0..400usize, any::<u8>()), 0..8), cut in 200..600usize,
+    ) {
+        let mode = if proxy { Mode::Proxy } else { Mode::Dhcp };
+        let mut b = Bench::with(lab(), mode);
+        let mut relayed = Packet { giaddr: SERVER, ..pxe(ALICE, arch) };
+        relayed.set(code::RELAY, [5, 4, 192, 168, 2, 1, 11, 4, 1, 2, 3, 4, 19, 0]);
+        let base = [
+            pxe(ALICE, arch), ipxe(ALICE, arch), relayed, selecting(ALICE, ip("192.168.2.20")),
+            Packet { ciaddr: ip("192.168.2.9"), ..packet(ALICE, Some(MessageType::Inform)) }, packet(BOB, None),
+        ];
+        let mut bytes = base[which].encode(&[], 1472);
+        for (at, value) in damage {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = value;
+            }
+        }
+        bytes.truncate(cut);
+        let port = if boot_port { 4011 } else { 67 };
+        b.input(Input::Packet { network: 0, port, source: "192.168.2.9:68".parse().unwrap(), bytes: &bytes });
+        for (reply, packet) in &b.replies {
+            prop_assert!(reply.bytes.len() <= 1472 && packet.op == 2);
+            prop_assert!(!proxy || packet.yiaddr.is_unspecified(), "a proxy gives no address");
+        }
+    }
 }
