@@ -1,3 +1,4 @@
-//! The window and the command line of Bootyard. What they show and ask for is in `bootyard-core`.
+//! The program: arguments to window, `serve` or a one-shot command. What it does is in `bootyard-core`.
 
+pub mod cli;
 pub mod gui;

@@ -67,6 +67,7 @@ fn job_ui(ui: &mut Ui, job: &JobView, view: &mut View<'_>) {
         JobKind::ImportDisk => "Import",
         JobKind::CreateDisk => "Create",
         JobKind::HashImage => "Check",
+        JobKind::ImportProfile => "Add",
     };
     let what = clean(&job.what);
     match &job.state {
