@@ -289,6 +289,10 @@ impl Hosts {
             let label = format!("{name}, {}, gets {}", say::stage(host.stage), say::boot(&host.boot));
             WidgetInfo::selected(Role::Row, true, selected, label)
         });
+        if response.secondary_clicked() && !selected {
+            self.choice.click(shown, host.id, false, false);
+        }
+        response.context_menu(|ui| row_menu_ui(ui, view, host));
         let modifiers = response.ctx.input(|i| i.modifiers);
         if on_name == Some(Modifiers::NONE) || response.double_clicked() {
             view.show(Screen::Host(host.id));
@@ -331,6 +335,29 @@ fn name_ui(ui: &mut Ui, host: &HostView, name: &str) -> Option<Modifiers> {
     about.push("Click to open".into());
     let response = response.on_hover_text(about.join(", "));
     response.clicked().then(|| ui.input(|i| i.modifiers))
+}
+
+/// The same commands as below the table, and what can be copied.
+fn row_menu_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) {
+    if ui.button("Open").clicked() {
+        view.show(Screen::Host(host.id));
+    }
+    for command in
+        [UiCommand::Assign, UiCommand::AssignLocal, UiCommand::AssignWait, UiCommand::Rename, UiCommand::Forget]
+    {
+        if command_button_ui(ui, command).clicked() {
+            view.run(command);
+        }
+    }
+    ui.separator();
+    if ui.button("Copy MAC").clicked() {
+        ui.ctx().copy_text(say::host_mac(host));
+    }
+    if let Some(ip) = host.ip
+        && ui.button("Copy address").clicked()
+    {
+        ui.ctx().copy_text(ip.to_string());
+    }
 }
 
 /// What goes on: what is wrong first, then what grows, then what it does.
