@@ -80,14 +80,16 @@ fn explain(said: &str) -> String {
         "the library libXi is missing; install the package libxi6"
     } else if lower.contains("libx11") || lower.contains("xnotsupported") {
         "the library libX11 is missing; install the packages libx11-6, libx11-xcb1, libxcursor1 and libxi6"
-    } else if lower.contains("neither wayland_display") || lower.contains("display is set") {
-        "there is no display here"
-    } else if lower.contains("glutin") || lower.contains("opengl") || lower.contains("egl") || lower.contains("glx") {
+    } else if ["display", "x server", "wayland"].iter().any(|w| lower.contains(w)) {
+        "there is no display here; start it in a desktop session"
+    } else if ["glutin", "opengl", "egl", "glx"].iter().any(|w| lower.contains(w)) {
         "there is no OpenGL; install the package libgl1"
     } else {
+        // The libraries name places in their own source; nobody needs those.
+        let said = said.split(" at /").next().unwrap_or(said);
+        let said = super::say::clean_to(said, 300);
         return format!(
-            "The window can't be opened: {}. Start it in a desktop session, or run `bootyard serve` without a window.",
-            super::say::clean_to(said, 300)
+            "The window can't be opened: {said}; start it in a desktop session, or run `bootyard serve` without a window."
         );
     };
     format!("The window can't be opened: {remedy}, or run `bootyard serve` without a window.")
@@ -132,7 +134,8 @@ mod tests {
             ("Library libxkbcommon-x11.so could not be loaded.", "libxkbcommon-x11-0"),
             ("NoGlutinConfigs(ConfigTemplate)", "libgl1"),
             ("Found no glutin configs matching the template: ConfigTemplate", "libgl1"),
-            ("something\nelse", "something"),
+            ("os error at /x/winit/mod.rs:788: Failed to open connection to X server", "no display"),
+            ("something\nelse at /x/y.rs:1", "something?else;"),
         ] {
             let sentence = explain(said);
             assert!(sentence.contains(package), "{sentence}");

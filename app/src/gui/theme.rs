@@ -17,6 +17,8 @@ pub(super) const ROW: f32 = 32.0;
 pub(super) const HEADER: f32 = 26.0;
 /// Width of a dialog.
 pub(super) const DIALOG: f32 = 500.0;
+/// Width of an assignment menu.
+pub(super) const MENU: f32 = 250.0;
 /// Width of a text that is read, not scanned.
 pub(super) const MEASURE: f32 = 640.0;
 /// Size of a section's or dialog's title.

@@ -195,6 +195,41 @@ fn letters_typed_into_the_filter_assign_nothing() {
 }
 
 #[test]
+fn a_machine_is_named_by_keyboard_and_a_bad_name_is_not_sent() {
+    let mut window = Window::over(one_waiting());
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::F2);
+    window.harness.event(Event::Text("Ä".into()));
+    window.key(Modifiers::NONE, Key::Enter);
+    assert!(window.sees("is not a name"));
+    window.sent_nothing();
+    window.type_into("Name: a-z, 0-9 and -; empty takes it away", "");
+    window.key(Modifiers::NONE, Key::Backspace);
+    window.harness.event(Event::Text("x".into()));
+    window.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(window.done(), Command::Rename { host: HostId(1), name: "pc-01x".into() });
+}
+
+#[test]
+fn the_palette_runs_what_is_searched() {
+    let mut window = Window::over(bench(1));
+    window.key(Modifiers::COMMAND, Key::K);
+    window.harness.event(Event::Text("read".into()));
+    window.frames();
+    window.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(window.done(), Command::Reload);
+}
+
+#[test]
+fn a_right_click_offers_what_the_keys_do() {
+    let mut window = Window::over(three_waiting());
+    window.harness.get_by_label("52:54:00:00:00:02").click_secondary();
+    window.frames();
+    assert!(window.sees("1 machine selected"));
+    assert!(window.sees("Copy MAC"));
+}
+
+#[test]
 fn an_empty_bench_says_what_to_do_next() {
     let mut window = Window::over(bench(0));
     assert!(window.sees("Power on a machine on enp3s0"));

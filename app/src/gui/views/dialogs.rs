@@ -131,6 +131,8 @@ fn rename_ui(ui: &mut Ui, view: &mut View<'_>, host: HostId, name: &mut String) 
     let was = targets::host(view.shot, host).map(say::host_name).unwrap_or_default();
     title_ui(ui, &format!("Name of {was}"));
     let field = text_field_ui(ui, "Name: a-z, 0-9 and -; empty takes it away", name, "pc-01", 300.0);
+    // Enter takes the focus from the field, so this is asked before it is given back.
+    let enter = field.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
     if ui.memory(|m| m.focused().is_none()) {
         field.request_focus();
     }
@@ -139,7 +141,6 @@ fn rename_ui(ui: &mut Ui, view: &mut View<'_>, host: HostId, name: &mut String) 
     if let Some(problem) = &problem {
         ui.label(RichText::new(problem).color(theme::palette(ui).tone(theme::Tone::Bad)));
     }
-    let enter = field.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
     buttons_ui(ui, view, |ui, view| {
         let pressed = primary_button_ui(ui, problem.is_none(), "Rename").clicked();
         if pressed || (enter && problem.is_none()) {

@@ -1,20 +1,21 @@
 //! Home: every machine, how far it is, and what it gets.
 
-use bootyard_core::api::{EngineState, HostId, HostView, Severity, Snapshot, Stage};
+use bootyard_core::api::{EngineState, HostId, HostView, Snapshot, Stage};
 use eframe::egui::accesskit::Role;
 use eframe::egui::{
-    Align, Button, Context, Id, Key, Label, Layout, Modifiers, Panel, RichText, ScrollArea, Sense, TextEdit, TextStyle,
-    Ui, UiBuilder, WidgetInfo, vec2,
+    Align, Button, Context, Id, Key, Label, Layout, Modifiers, Panel, RichText, ScrollArea, Sense, TextEdit, Ui,
+    UiBuilder, WidgetInfo, vec2,
 };
 use egui_extras::{Column, TableBuilder, TableRow};
 
 use super::View;
+use super::hosts_cells::{name_ui, now_ui, row_menu_ui};
 use super::hosts_model::{Choice, Group, Sort};
 use crate::gui::action::{Action, Screen, UiCommand};
 use crate::gui::say;
-use crate::gui::theme::{self, Tone};
+use crate::gui::theme;
 use crate::gui::widgets::field::{command_button_ui, primary_button_ui, weak_ui};
-use crate::gui::widgets::{assign, badge, finding, progress};
+use crate::gui::widgets::{assign, badge};
 
 /// Rows that Page Up and Page Down move.
 const PAGE: isize = 15;
@@ -187,46 +188,32 @@ impl Hosts {
     }
 
     fn table_ui(&mut self, ui: &mut Ui, view: &mut View<'_>, rows: &[usize], shown: &[HostId]) {
-        let fixed = |w: f32| Column::initial(w).at_least(60.0).clip(true).resizable(true);
+        let columns = columns(ui.available_width());
         let mut table = TableBuilder::new(ui)
-            .id_salt("hosts")
+            .id_salt(("hosts", columns.len()))
             .striped(true)
             .sense(Sense::CLICK)
             .auto_shrink([false, false])
-            .cell_layout(Layout::left_to_right(Align::Center))
-            .column(fixed(112.0))
-            .column(fixed(150.0))
-            .column(fixed(130.0))
-            .column(fixed(108.0))
-            .column(fixed(90.0))
-            .column(Column::initial(176.0).at_least(120.0).clip(true).resizable(true))
-            .column(Column::remainder().at_least(160.0).clip(true))
-            .column(Column::exact(84.0).clip(true));
+            .cell_layout(Layout::left_to_right(Align::Center));
+        for column in &columns {
+            table = table.column(column.width());
+        }
         if let Some(row) = self.scroll_to.take() {
             table = table.scroll_to_row(row, None);
         }
-        table.header(theme::HEADER, |mut row| self.header_ui(&mut row)).body(|body| {
+        table.header(theme::HEADER, |mut row| self.header_ui(&mut row, &columns)).body(|body| {
             body.rows(theme::ROW, rows.len(), |mut row| {
                 let host = rows.get(row.index()).and_then(|at| view.shot.hosts.get(*at));
                 if let Some(host) = host {
-                    self.row_ui(&mut row, view, host, shown);
+                    self.row_ui(&mut row, view, host, shown, &columns);
                 }
             });
         });
     }
 
-    fn header_ui(&mut self, row: &mut TableRow<'_, '_>) {
-        let columns = [
-            ("State", Some(Sort::Stage)),
-            ("Machine", Some(Sort::Name)),
-            ("MAC", None),
-            ("Address", Some(Sort::Address)),
-            ("Firmware", None),
-            ("Gets", Some(Sort::Assignment)),
-            ("Now", None),
-            ("At stage", None),
-        ];
-        for (text, sort) in columns {
+    fn header_ui(&mut self, row: &mut TableRow<'_, '_>, columns: &[Cell]) {
+        for column in columns {
+            let (text, sort) = column.title();
             row.col(|ui| {
                 let p = theme::palette(ui);
                 let Some(sort) = sort else {
@@ -245,50 +232,35 @@ impl Hosts {
         }
     }
 
-    fn row_ui(&mut self, row: &mut TableRow<'_, '_>, view: &mut View<'_>, host: &HostView, shown: &[HostId]) {
+    fn row_ui(
+        &mut self,
+        row: &mut TableRow<'_, '_>,
+        view: &mut View<'_>,
+        host: &HostView,
+        shown: &[HostId],
+        columns: &[Cell],
+    ) {
         let selected = self.choice.selected.contains(&host.id);
         row.set_selected(selected);
         let name = say::host_name(host);
-        row.col(|ui| {
-            badge::badge_ui(ui, say::stage_tone(host.stage), say::stage(host.stage), say::stage_meaning(host.stage));
-        });
         let mut on_name = None;
-        row.col(|ui| {
-            ui.push_id(host.id.0, |ui| on_name = name_ui(ui, host, &name));
-        });
-        row.col(|ui| {
-            let mac = RichText::new(say::host_mac(host)).monospace().color(theme::palette(ui).weak);
-            ui.add(Label::new(mac).truncate());
-        });
-        row.col(|ui| {
-            ui.add(Label::new(host.ip.map(|ip| ip.to_string()).unwrap_or_default()).truncate());
-        });
-        row.col(|ui| {
-            weak_ui(ui, host.arch.map(say::arch).unwrap_or_default());
-        });
-        row.col(|ui| {
-            ui.push_id(host.id.0, |ui| {
-                let width = ui.available_width() - 4.0;
-                let shown = say::boot(&host.boot);
-                let label = format!("{name} gets {shown}");
-                if let Some(boot) = assign::assign_menu_ui(ui, view.shot, &shown, Some(&host.boot), width, &label)
-                    && boot != host.boot
-                {
-                    view.assign(vec![host.id], boot);
-                }
+        for column in columns {
+            row.col(|ui| {
+                ui.push_id(host.id.0, |ui| {
+                    let clicked = cell_ui(ui, view, host, &name, *column);
+                    on_name = on_name.or(clicked);
+                });
             });
-        });
-        row.col(|ui| now_ui(ui, host));
-        row.col(|ui| {
-            if let Some(since) = host.since.filter(|_| host.stage != Stage::Absent) {
-                weak_ui(ui, say::seconds(view.since(since)));
-            }
-        });
+        }
         let response = row.response();
         response.widget_info(|| {
             let label = format!("{name}, {}, gets {}", say::stage(host.stage), say::boot(&host.boot));
             WidgetInfo::selected(Role::Row, true, selected, label)
         });
+        if response.secondary_clicked() && !selected {
+            self.choice.click(shown, host.id, false, false);
+        }
+        response.context_menu(|ui| row_menu_ui(ui, view, host));
         let modifiers = response.ctx.input(|i| i.modifiers);
         if on_name == Some(Modifiers::NONE) || response.double_clicked() {
             view.show(Screen::Host(host.id));
@@ -296,6 +268,104 @@ impl Hosts {
             self.choice.click(shown, host.id, modifiers.command, modifiers.shift);
         }
     }
+}
+
+/// A column of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    State,
+    Machine,
+    Mac,
+    Address,
+    Firmware,
+    Gets,
+    Now,
+    AtStage,
+}
+
+/// The columns for which a table of this width has room; what the machine's own screen shows, too, goes first.
+fn columns(width: f32) -> Vec<Cell> {
+    use Cell::*;
+    [
+        (State, 0.0),
+        (Machine, 0.0),
+        (Mac, 1060.0),
+        (Address, 860.0),
+        (Firmware, 980.0),
+        (Gets, 0.0),
+        (Now, 0.0),
+        (AtStage, 0.0),
+    ]
+    .into_iter()
+    .filter(|(_, least)| width >= *least)
+    .map(|(cell, _)| cell)
+    .collect()
+}
+
+impl Cell {
+    fn title(self) -> (&'static str, Option<Sort>) {
+        match self {
+            Self::State => ("State", Some(Sort::Stage)),
+            Self::Machine => ("Machine", Some(Sort::Name)),
+            Self::Mac => ("MAC", None),
+            Self::Address => ("Address", Some(Sort::Address)),
+            Self::Firmware => ("Firmware", None),
+            Self::Gets => ("Gets", Some(Sort::Assignment)),
+            Self::Now => ("Now", None),
+            Self::AtStage => ("At stage", None),
+        }
+    }
+
+    fn width(self) -> Column {
+        let resizable = |w: f32| Column::initial(w).at_least(60.0).clip(true).resizable(true);
+        match self {
+            Self::State => resizable(112.0),
+            Self::Machine => resizable(150.0),
+            Self::Mac => resizable(130.0),
+            Self::Address => resizable(108.0),
+            Self::Firmware => resizable(90.0),
+            Self::Gets => resizable(176.0).at_least(120.0),
+            Self::Now => Column::remainder().at_least(140.0).clip(true),
+            Self::AtStage => Column::exact(84.0).clip(true),
+        }
+    }
+}
+
+/// One cell; returns the modifiers of a click on the machine's name.
+fn cell_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView, name: &str, column: Cell) -> Option<Modifiers> {
+    match column {
+        Cell::State => {
+            badge::badge_ui(ui, say::stage_tone(host.stage), say::stage(host.stage), say::stage_meaning(host.stage));
+        }
+        Cell::Machine => return name_ui(ui, host, name),
+        Cell::Mac => {
+            let mac = RichText::new(say::host_mac(host)).monospace().color(theme::palette(ui).weak);
+            ui.add(Label::new(mac).truncate());
+        }
+        Cell::Address => {
+            ui.add(Label::new(host.ip.map(|ip| ip.to_string()).unwrap_or_default()).truncate());
+        }
+        Cell::Firmware => {
+            weak_ui(ui, host.arch.map(say::arch).unwrap_or_default());
+        }
+        Cell::Gets => {
+            let width = ui.available_width() - 4.0;
+            let shown = say::boot(&host.boot);
+            let label = format!("{name} gets {shown}");
+            if let Some(boot) = assign::assign_menu_ui(ui, view.shot, &shown, Some(&host.boot), width, &label)
+                && boot != host.boot
+            {
+                view.assign(vec![host.id], boot);
+            }
+        }
+        Cell::Now => now_ui(ui, host),
+        Cell::AtStage => {
+            if let Some(since) = host.since.filter(|_| host.stage != Stage::Absent) {
+                weak_ui(ui, say::seconds(view.since(since)));
+            }
+        }
+    }
+    None
 }
 
 fn filter_id() -> Id {
@@ -314,57 +384,6 @@ fn same_boot(shot: &Snapshot, selected: &[HostId]) -> Option<bootyard_core::lab:
     let mut boots = shot.hosts.iter().filter(|h| selected.contains(&h.id)).map(|h| &h.boot);
     let first = boots.next()?;
     boots.all(|b| b == first).then(|| first.clone())
-}
-
-/// The name, which opens the machine; returns the modifiers of a click.
-fn name_ui(ui: &mut Ui, host: &HostView, name: &str) -> Option<Modifiers> {
-    let p = theme::palette(ui);
-    ui.spacing_mut().button_padding.x = 0.0;
-    let mut text = RichText::new(name).color(p.strong);
-    if host.name.is_none() {
-        text = text.text_style(TextStyle::Monospace);
-    }
-    let response = ui.add(Button::new(text).frame(false).truncate());
-    let mut about: Vec<String> = Vec::new();
-    about.extend([&host.manufacturer, &host.product].into_iter().flatten().map(|t| say::clean(t)));
-    about.extend(host.serial.as_ref().map(|s| format!("serial {}", say::clean(s))));
-    about.push("Click to open".into());
-    let response = response.on_hover_text(about.join(", "));
-    response.clicked().then(|| ui.input(|i| i.modifiers))
-}
-
-/// What goes on: what is wrong first, then what grows, then what it does.
-fn now_ui(ui: &mut Ui, host: &HostView) {
-    let worst = finding::worst(&host.findings);
-    let stopped = |f: &bootyard_core::api::Finding| f.severity == Severity::Error || host.stage == Stage::Failed;
-    let activity = host.activity.as_deref().map(say::clean).unwrap_or_default();
-    match (worst, &host.progress) {
-        (Some((worst, tone)), progress) if stopped(worst) || progress.is_none() => finding_line_ui(ui, worst, tone),
-        (_, Some(p)) => {
-            ui.add_space(0.0);
-            progress::progress_ui(ui, p, say::stage_tone(host.stage), &activity);
-        }
-        _ => match &host.boot_problem {
-            Some(problem) => {
-                let text = RichText::new(say::clean_to(problem, 300)).color(theme::palette(ui).tone(Tone::Warn));
-                ui.add(Label::new(text).truncate());
-            }
-            None => {
-                weak_ui(ui, activity);
-            }
-        },
-    }
-}
-
-fn finding_line_ui(ui: &mut Ui, finding: &bootyard_core::api::Finding, tone: Tone) {
-    let p = theme::palette(ui);
-    let seen = say::clean_to(&finding.seen, 300);
-    let text = RichText::new(seen.clone()).color(p.tone(tone));
-    ui.add(Label::new(text).truncate().show_tooltip_when_elided(false)).on_hover_ui(|ui| {
-        ui.label(RichText::new(&seen).color(theme::palette(ui).strong));
-        ui.label(say::clean_to(&finding.means, 300));
-        ui.label(say::clean_to(&finding.remedy, 300));
-    });
 }
 
 fn nothing_matches_ui(ui: &mut Ui, choice: &mut Choice) {

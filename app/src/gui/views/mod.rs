@@ -5,6 +5,7 @@ pub(super) mod events;
 pub(super) mod forms;
 pub(super) mod host;
 pub(super) mod hosts;
+pub(super) mod hosts_cells;
 pub(super) mod hosts_model;
 pub(super) mod images;
 pub(super) mod network;

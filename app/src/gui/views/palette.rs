@@ -1,6 +1,6 @@
 //! Every command of the window by its name, with its key.
 
-use eframe::egui::{Button, Key, Modifiers, RichText, Ui, vec2};
+use eframe::egui::{Button, Key, RichText, Ui, vec2};
 
 use super::View;
 use super::dialogs::title_ui;
@@ -12,6 +12,7 @@ use crate::gui::widgets::field::{text_field_ui, weak_ui};
 pub(super) fn palette_ui(ui: &mut Ui, view: &mut View<'_>, filter: &mut String) {
     title_ui(ui, "All commands");
     let field = text_field_ui(ui, "Search", filter, "Type a part of a command, Enter runs the first", f32::INFINITY);
+    let enter = field.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
     if ui.memory(|m| m.focused().is_none()) {
         field.request_focus();
     }
@@ -23,8 +24,6 @@ pub(super) fn palette_ui(ui: &mut Ui, view: &mut View<'_>, filter: &mut String) 
     if list.is_empty() {
         weak_ui(ui, "No command matches.");
     }
-    let enter = ui.input_mut(|i| i.consume_key(Modifiers::NONE, Key::Enter))
-        || field.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
     for (at, command) in list.iter().enumerate() {
         let p = theme::palette(ui);
         let key = command.shortcut().map(|s| ui.ctx().format_shortcut(&s)).unwrap_or_default();

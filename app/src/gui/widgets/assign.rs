@@ -42,7 +42,9 @@ pub(crate) fn assign_menu_ui(
 pub(crate) fn assign_list_ui(ui: &mut Ui, shot: &Snapshot, now: Option<&Boot>, keys: bool) -> Option<Boot> {
     let p = theme::palette(ui);
     let mut chosen = None;
-    ui.set_min_width(250.0);
+    if !keys {
+        ui.set_width(theme::MENU);
+    }
     for (at, target) in targets(shot).iter().enumerate() {
         if target.first {
             ui.separator();
