@@ -3,6 +3,9 @@
 use super::super::wire::{be16, be32};
 use super::{Action, Nexus, Sense, allocated, block, capacity, control, inquiry, mode, reserve, thin};
 
+type Begin = fn(&Nexus, &[u8; 16]) -> Action;
+type Data = fn(&Nexus, &[u8; 16], &[u8]) -> Action;
+
 /// A command.
 pub(super) struct Entry {
     opcode: u8,
@@ -14,8 +17,8 @@ pub(super) struct Entry {
     pub(super) medium: bool,
     /// Changes the medium.
     pub(super) writes: bool,
-    pub(super) begin: fn(&Nexus, &[u8; 16]) -> Action,
-    pub(super) data: Option<fn(&Nexus, &[u8; 16], &[u8]) -> Action>,
+    pub(super) begin: Begin,
+    pub(super) data: Option<Data>,
 }
 
 /// How an opcode tells its service actions apart.
@@ -42,24 +45,19 @@ pub(super) fn despite_reservation(cdb: &[u8; 16]) -> bool {
     matches!(cdb[0], 0x12 | 0xa0 | 0x03 | 0x17 | 0x57) || cdb[0] == 0x1e && cdb[4] & 1 == 0
 }
 
-const fn plain(opcode: u8, usage: &'static [u8], begin: fn(&Nexus, &[u8; 16]) -> Action) -> Entry {
+const fn plain(opcode: u8, usage: &'static [u8], begin: Begin) -> Entry {
     Entry { opcode, service_action: None, usage, medium: false, writes: false, begin, data: None }
 }
 
-const fn action(opcode: u8, sa: u16, usage: &'static [u8], begin: fn(&Nexus, &[u8; 16]) -> Action) -> Entry {
+const fn action(opcode: u8, sa: u16, usage: &'static [u8], begin: Begin) -> Entry {
     Entry { service_action: Some(sa), ..plain(opcode, usage, begin) }
 }
 
-const fn medium(opcode: u8, usage: &'static [u8], begin: fn(&Nexus, &[u8; 16]) -> Action) -> Entry {
+const fn medium(opcode: u8, usage: &'static [u8], begin: Begin) -> Entry {
     Entry { medium: true, ..plain(opcode, usage, begin) }
 }
 
-const fn write(
-    opcode: u8,
-    usage: &'static [u8],
-    begin: fn(&Nexus, &[u8; 16]) -> Action,
-    data: fn(&Nexus, &[u8; 16], &[u8]) -> Action,
-) -> Entry {
+const fn write(opcode: u8, usage: &'static [u8], begin: Begin, data: Data) -> Entry {
     Entry { writes: true, data: Some(data), ..medium(opcode, usage, begin) }
 }
 
