@@ -1,4 +1,5 @@
 //! A target on loopback with disks in memory, for tests with other people's initiators.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "code of tests")]
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,7 +29,7 @@ impl Memory {
 
     fn check(&self, offset: u64, len: u64) -> io::Result<()> {
         match offset.checked_add(len) {
-            Some(end) if end <= self.size && offset % 512 == 0 && len % 512 == 0 => Ok(()),
+            Some(end) if end <= self.size && offset.is_multiple_of(512) && len.is_multiple_of(512) => Ok(()),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
     }

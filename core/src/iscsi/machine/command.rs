@@ -223,11 +223,11 @@ impl Session {
             Action::Check(sense) => self.status(core, &running, Status::CheckCondition, Some(sense), 0),
             Action::Data(data) => {
                 let len = data.len();
-                self.data_in(core, &running, Arc::new(data), len as u64, len);
+                self.data_in(core, &running, &Arc::new(data), len as u64, len);
             }
             // Only the beginning of a command takes data.
             Action::Take(_) | Action::TakeExactly(_) => {
-                self.status(core, &running, Status::CheckCondition, Some(Sense::SHORT_DATA), 0)
+                self.status(core, &running, Status::CheckCondition, Some(Sense::SHORT_DATA), 0);
             }
             Action::Run(mut job) => {
                 if let Job::Read { len, .. } = &mut job {
@@ -246,7 +246,7 @@ impl Session {
     }
 
     /// A job was carried out.
-    pub(super) fn ran(&mut self, core: &mut Core, running: Running, done: Done) {
+    pub(super) fn ran(&mut self, core: &mut Core, running: &Running, done: Done) {
         // A reset in the meantime has aborted it.
         if self.nexus.as_ref().is_none_or(|n| n.epoch() != running.epoch) {
             return;
@@ -257,12 +257,12 @@ impl Session {
                 if running.command.write {
                     self.written += moved;
                 }
-                self.status(core, &running, Status::Good, None, moved);
+                self.status(core, running, Status::Good, None, moved);
             }
             Done::Data(buffer, len) => {
                 let intended = running.intended.max(len as u64);
                 self.read += len as u64;
-                self.data_in(core, &running, buffer, intended, len);
+                self.data_in(core, running, &buffer, intended, len);
             }
             Done::Failed { sense, error } => {
                 if let Some(message) = error {
@@ -270,13 +270,13 @@ impl Session {
                     let lba = super::control::lba(&running.command.cdb);
                     core.event(self.who.as_ref(), EventKind::IscsiError { target, lba, message });
                 }
-                self.status(core, &running, Status::CheckCondition, Some(sense), 0);
+                self.status(core, running, Status::CheckCondition, Some(sense), 0);
             }
         }
     }
 
     /// Sends data, and the good status in the last of its PDUs.
-    fn data_in(&mut self, core: &mut Core, running: &Running, buffer: Arc<Vec<u8>>, intended: u64, len: usize) {
+    fn data_in(&mut self, core: &mut Core, running: &Running, buffer: &Arc<Vec<u8>>, intended: u64, len: usize) {
         let command = &running.command;
         let expected = if command.read { command.expected } else { 0 };
         let total = (len as u64).min(u64::from(expected)) as u32;

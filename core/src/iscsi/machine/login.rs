@@ -59,7 +59,7 @@ pub(super) struct Login {
     security: Security,
     stage: Option<u8>,
     /// The request that waits for the service's answer.
-    waiting: Option<(Ticket, request::Login, Vec<(String, String)>)>,
+    waiting: Option<(Ticket, request::Login, Pairs)>,
     /// MaxRecvDataSegmentLength was sent.
     declared: bool,
     /// TargetPortalGroupTag was sent.
@@ -83,6 +83,9 @@ impl Default for Login {
         }
     }
 }
+
+/// Keys with their values.
+type Pairs = Vec<(String, String)>;
 
 type Step<T> = Result<T, Refusal>;
 

@@ -113,7 +113,7 @@ impl Session {
     /// The service has carried a job out.
     pub(super) fn done(&mut self, core: &mut Core, now: Now, ticket: Ticket, done: Done) {
         if let Some(running) = self.running.remove(&ticket) {
-            self.ran(core, running, done);
+            self.ran(core, &running, done);
         }
         core.window(self.open());
         self.progress(core, now);

@@ -32,7 +32,7 @@ impl Disk {
             return Err(kind.into());
         }
         let end = offset as usize + len;
-        if end > SIZE || offset % BLOCK != 0 || len as u64 % BLOCK != 0 {
+        if end > SIZE || !offset.is_multiple_of(BLOCK) || !(len as u64).is_multiple_of(BLOCK) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         Ok(offset as usize..end)
@@ -163,7 +163,7 @@ impl Bench {
                             self.connection.handle(now, Input::Authorized(ticket, answer));
                         }
                         Request::Open { grant, .. } => {
-                            let nexus = grant.map(|_| self.unit.attach());
+                            let nexus = grant.map(|_| self.unit.attach("i".into()));
                             self.connection.handle(now, Input::Opened(ticket, Ok(Opened { tsih: 9, nexus })));
                         }
                         Request::Targets { .. } => {
@@ -620,7 +620,7 @@ fn tasks_are_aborted_and_what_still_comes_for_them_is_thrown_away() {
     // Another session's reset aborts what this one has begun.
     let itt = b.start(write10(0, 1), true, 512, true, &[]);
     let Some((Response::R2t { ttt, .. }, _)) = b.take().pop() else { panic!("no R2T") };
-    b.unit.attach().reset();
+    b.unit.attach("other".into()).reset();
     b.data_out(itt, ttt, 0, 0, true, &[1; 512]);
     assert!(b.got.is_empty());
     assert_eq!(b.command([0; 16], false, 0, &[]), (2, Some((6, 0x2903))));
@@ -726,7 +726,7 @@ fn compare_and_write_writes_only_what_compared() {
 fn a_reservation_keeps_others_out_until_its_session_ends() {
     let mut b = bench();
     b.session("");
-    let other = b.unit.attach();
+    let other = b.unit.attach("other".into());
     let mut cdb = [0; 16];
     cdb[0] = 0x16;
     let _ = other.begin(&[0; 16]);

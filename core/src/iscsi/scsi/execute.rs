@@ -63,7 +63,7 @@ pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buff
             let mut buffer = buffers.take(len);
             match disk.read_at(buffer.get_mut(..len).unwrap_or_default(), *offset) {
                 Ok(()) => return Done::Data(Arc::new(buffer), len),
-                Err(error) => Err(storage(error, Sense::READ_ERROR)),
+                Err(error) => Err(storage(&error, Sense::READ_ERROR)),
             }
         }
         Job::Verify { offset, len, single } => verify(disk, *offset, *len, data, *single, buffers),
@@ -73,7 +73,7 @@ pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buff
                 let len = data.len();
                 return Done::Data(Arc::new(data), len);
             }
-            Err(error) => Err(storage(error, Sense::READ_ERROR)),
+            Err(error) => Err(storage(&error, Sense::READ_ERROR)),
         },
         Job::Write { offset, durable, verify: back } => {
             let shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
@@ -89,7 +89,7 @@ pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buff
             ranges
                 .iter()
                 .try_for_each(|&(offset, len)| {
-                    disk.zero(offset, len, *unmap).map_err(|error| storage(error, Sense::WRITE_ERROR))
+                    disk.zero(offset, len, *unmap).map_err(|error| storage(&error, Sense::WRITE_ERROR))
                 })
                 .and_then(|()| flush(disk, *durable))
         }
@@ -118,7 +118,7 @@ pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buff
 type Failure = (Sense, Option<String>);
 
 /// What an initiator is told of the storage's error.
-fn storage(error: io::Error, otherwise: Sense) -> Failure {
+fn storage(error: &io::Error, otherwise: Sense) -> Failure {
     let sense = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Sense::NO_SPACE,
         io::ErrorKind::ReadOnlyFilesystem => Sense::READ_ONLY,
@@ -131,11 +131,11 @@ fn storage(error: io::Error, otherwise: Sense) -> Failure {
 /// Whole blocks of what the initiator gave.
 fn write(disk: &dyn BlockDevice, data: &[u8], offset: u64) -> Result<(), Failure> {
     let whole = data.len() - data.len() % BLOCK as usize;
-    disk.write_at(data.get(..whole).unwrap_or_default(), offset).map_err(|error| storage(error, Sense::WRITE_ERROR))
+    disk.write_at(data.get(..whole).unwrap_or_default(), offset).map_err(|error| storage(&error, Sense::WRITE_ERROR))
 }
 
 fn flush(disk: &dyn BlockDevice, wanted: bool) -> Result<(), Failure> {
-    if wanted { disk.flush().map_err(|error| storage(error, Sense::WRITE_ERROR)) } else { Ok(()) }
+    if wanted { disk.flush().map_err(|error| storage(&error, Sense::WRITE_ERROR)) } else { Ok(()) }
 }
 
 fn verify(
@@ -155,7 +155,7 @@ fn verify(
         let found = buffer.get_mut(..n).unwrap_or_default();
         let expected = if single { data.get(..n) } else { data.get(at as usize..).and_then(|d| d.get(..n)) };
         result = match disk.read_at(found, offset + at) {
-            Err(error) => Err(storage(error, Sense::READ_ERROR)),
+            Err(error) => Err(storage(&error, Sense::READ_ERROR)),
             Ok(()) => match expected.and_then(|e| e.iter().zip(found.iter()).position(|(a, b)| a != b)) {
                 Some(differs) => Err((Sense::miscompare(at + differs as u64), None)),
                 None => Ok(()),
@@ -180,7 +180,7 @@ fn write_same(disk: &dyn BlockDevice, offset: u64, len: u64, block: &[u8]) -> Re
 
 fn or_write(disk: &dyn BlockDevice, offset: u64, data: &[u8]) -> Result<(), Failure> {
     let mut there = vec![0; data.len() - data.len() % BLOCK as usize];
-    disk.read_at(&mut there, offset).map_err(|error| storage(error, Sense::READ_ERROR))?;
+    disk.read_at(&mut there, offset).map_err(|error| storage(&error, Sense::READ_ERROR))?;
     there.iter_mut().zip(data).for_each(|(there, new)| *there |= new);
     write(disk, &there, offset)
 }

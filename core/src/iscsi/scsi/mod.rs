@@ -12,6 +12,7 @@ mod identity;
 mod inquiry;
 mod mode;
 mod opcodes;
+mod persist;
 mod reserve;
 mod sense;
 mod thin;

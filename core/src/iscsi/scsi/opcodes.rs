@@ -1,7 +1,10 @@
 //! The table of commands: which there are, what they need, who carries them out. REPORT SUPPORTED OPERATION CODES reads it too.
 
 use super::super::wire::{be16, be32};
-use super::{Action, Nexus, Sense, allocated, block, capacity, control, inquiry, mode, reserve, thin};
+use super::{Action, Nexus, Sense, allocated, block, capacity, control, inquiry, mode, persist, reserve, thin};
+
+type Begin = fn(&Nexus, &[u8; 16]) -> Action;
+type Data = fn(&Nexus, &[u8; 16], &[u8]) -> Action;
 
 /// A command.
 pub(super) struct Entry {
@@ -14,8 +17,8 @@ pub(super) struct Entry {
     pub(super) medium: bool,
     /// Changes the medium.
     pub(super) writes: bool,
-    pub(super) begin: fn(&Nexus, &[u8; 16]) -> Action,
-    pub(super) data: Option<fn(&Nexus, &[u8; 16], &[u8]) -> Action>,
+    pub(super) begin: Begin,
+    pub(super) data: Option<Data>,
 }
 
 /// How an opcode tells its service actions apart.
@@ -42,25 +45,24 @@ pub(super) fn despite_reservation(cdb: &[u8; 16]) -> bool {
     matches!(cdb[0], 0x12 | 0xa0 | 0x03 | 0x17 | 0x57) || cdb[0] == 0x1e && cdb[4] & 1 == 0
 }
 
-const fn plain(opcode: u8, usage: &'static [u8], begin: fn(&Nexus, &[u8; 16]) -> Action) -> Entry {
+const fn plain(opcode: u8, usage: &'static [u8], begin: Begin) -> Entry {
     Entry { opcode, service_action: None, usage, medium: false, writes: false, begin, data: None }
 }
 
-const fn action(opcode: u8, sa: u16, usage: &'static [u8], begin: fn(&Nexus, &[u8; 16]) -> Action) -> Entry {
+const fn action(opcode: u8, sa: u16, usage: &'static [u8], begin: Begin) -> Entry {
     Entry { service_action: Some(sa), ..plain(opcode, usage, begin) }
 }
 
-const fn medium(opcode: u8, usage: &'static [u8], begin: fn(&Nexus, &[u8; 16]) -> Action) -> Entry {
+const fn medium(opcode: u8, usage: &'static [u8], begin: Begin) -> Entry {
     Entry { medium: true, ..plain(opcode, usage, begin) }
 }
 
-const fn write(
-    opcode: u8,
-    usage: &'static [u8],
-    begin: fn(&Nexus, &[u8; 16]) -> Action,
-    data: fn(&Nexus, &[u8; 16], &[u8]) -> Action,
-) -> Entry {
+const fn write(opcode: u8, usage: &'static [u8], begin: Begin, data: Data) -> Entry {
     Entry { writes: true, data: Some(data), ..medium(opcode, usage, begin) }
+}
+
+const fn persistent_out(sa: u16, usage: &'static [u8]) -> Entry {
+    Entry { data: Some(persist::reserve_out_list), ..action(0x5f, sa, usage, persist::reserve_out) }
 }
 
 const LBA8: u8 = 0xff;
@@ -92,6 +94,17 @@ static COMMANDS: &[Entry] = &[
     write(0x42, &[0x42, 0x01, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0x07], thin::unmap, thin::unmap_list),
     Entry { data: Some(mode::selected), ..plain(0x55, &[0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07], mode::select) },
     plain(0x5a, &[0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0x07], mode::sense),
+    action(0x5e, 0x00, &[0x5e, 0x00, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07], persist::reserve_in),
+    action(0x5e, 0x01, &[0x5e, 0x01, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07], persist::reserve_in),
+    action(0x5e, 0x02, &[0x5e, 0x02, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07], persist::reserve_in),
+    action(0x5e, 0x03, &[0x5e, 0x03, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07], persist::reserve_in),
+    persistent_out(0x00, &[0x5f, 0x00, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x07]),
+    persistent_out(0x01, &[0x5f, 0x01, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x07]),
+    persistent_out(0x02, &[0x5f, 0x02, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x07]),
+    persistent_out(0x03, &[0x5f, 0x03, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x07]),
+    persistent_out(0x04, &[0x5f, 0x04, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x07]),
+    persistent_out(0x05, &[0x5f, 0x05, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x07]),
+    persistent_out(0x06, &[0x5f, 0x06, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x07]),
     medium(0x88, &[0x88, 0xf8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0x1f, 0x07], block::read),
     write(
         0x89,

@@ -38,6 +38,8 @@ impl Sense {
     pub const LUN: Self = Self::new(0x5, 0x2500);
     /// INVALID FIELD IN PARAMETER LIST.
     pub const LIST_FIELD: Self = Self::new(0x5, 0x2600);
+    /// INVALID RELEASE OF PERSISTENT RESERVATION.
+    pub const RELEASE: Self = Self::new(0x5, 0x2604);
     /// SAVING PARAMETERS NOT SUPPORTED.
     pub const SAVING: Self = Self::new(0x5, 0x3900);
     /// MEDIUM REMOVAL PREVENTED.
@@ -48,6 +50,12 @@ impl Sense {
     pub const RESET: Self = Self::new(0x6, 0x2903);
     /// MODE PARAMETERS CHANGED.
     pub const MODE_CHANGED: Self = Self::new(0x6, 0x2a01);
+    /// RESERVATIONS PREEMPTED.
+    pub const PREEMPTED_RESERVATIONS: Self = Self::new(0x6, 0x2a03);
+    /// RESERVATIONS RELEASED.
+    pub const RELEASED_RESERVATIONS: Self = Self::new(0x6, 0x2a04);
+    /// REGISTRATIONS PREEMPTED.
+    pub const PREEMPTED_REGISTRATIONS: Self = Self::new(0x6, 0x2a05);
     /// WRITE PROTECTED.
     pub const READ_ONLY: Self = Self::new(0x7, 0x2700);
     /// LOGICAL UNIT SOFTWARE WRITE PROTECTED.

@@ -12,6 +12,7 @@ const MAX_ATTENTIONS: usize = 8;
 /// One session's state at a unit.
 #[derive(Debug, Default)]
 pub(super) struct NexusState {
+    pub(super) name: String,
     pub(super) attentions: VecDeque<Sense>,
     pub(super) prevents: bool,
 }
@@ -21,19 +22,26 @@ pub(super) struct State {
     pub(super) nexuses: BTreeMap<u64, NexusState>,
     pub(super) mode: super::mode::Mode,
     pub(super) reserved_by: Option<u64>,
+    pub(super) persistent: super::persist::Persistent,
     pub(super) ejected: bool,
+}
+
+impl NexusState {
+    pub(super) fn attention(&mut self, sense: Sense) {
+        if self.attentions.len() == MAX_ATTENTIONS {
+            self.attentions.pop_front();
+        }
+        if !self.attentions.contains(&sense) {
+            self.attentions.push_back(sense);
+        }
+    }
 }
 
 impl State {
     /// Tells every nexus but one.
     pub(super) fn attention_others(&mut self, but: u64, sense: Sense) {
         for (_, nexus) in self.nexuses.iter_mut().filter(|(id, _)| **id != but) {
-            if nexus.attentions.len() == MAX_ATTENTIONS {
-                nexus.attentions.pop_front();
-            }
-            if !nexus.attentions.contains(&sense) {
-                nexus.attentions.push_back(sense);
-            }
+            nexus.attention(sense);
         }
     }
 }
@@ -65,13 +73,13 @@ impl Unit {
         })
     }
 
-    /// Begins a session's view. Its first command learns of the power-on.
+    /// Begins a session's view; `name` is the initiator's with its ISID. Its first command learns of the power-on.
     #[must_use]
-    pub fn attach(self: &Arc<Self>) -> Nexus {
+    pub fn attach(self: &Arc<Self>, name: String) -> Nexus {
         let id = self.next_nexus.fetch_add(1, Ordering::Relaxed);
-        let nexus = NexusState { attentions: VecDeque::from([Sense::POWER_ON]), prevents: false };
+        let nexus = NexusState { name: name.clone(), attentions: VecDeque::from([Sense::POWER_ON]), prevents: false };
         self.state().nexuses.insert(id, nexus);
-        Nexus { unit: self.clone(), id }
+        Nexus { unit: self.clone(), id, name }
     }
 
     /// The disk has grown.
@@ -105,6 +113,7 @@ impl Unit {
 pub struct Nexus {
     pub(super) unit: Arc<Unit>,
     pub(super) id: u64,
+    pub(super) name: String,
 }
 
 impl Drop for Nexus {
@@ -148,6 +157,9 @@ impl Nexus {
         {
             let state = self.unit.state();
             if state.reserved_by.is_some_and(|holder| holder != self.id) && !opcodes::despite_reservation(cdb) {
+                return Action::Status(Status::ReservationConflict);
+            }
+            if state.persistent.conflicts(&self.name, cdb, entry.writes) {
                 return Action::Status(Status::ReservationConflict);
             }
             if entry.medium && state.ejected {

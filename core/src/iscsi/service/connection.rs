@@ -277,7 +277,8 @@ impl<'a, G: Gate> Worker<'a, G> {
             readonly: disk.readonly(),
         };
         let unit = registry.unit(identity, disk.size());
-        let nexus = unit.attach();
+        let name = format!("{},i,0x{}", login.initiator, isid.iter().map(|b| format!("{b:02x}")).collect::<String>());
+        let nexus = unit.attach(name);
         let tsih = seat.tsih;
         self.now = Now::read();
         registry.opened(SessionInfo {

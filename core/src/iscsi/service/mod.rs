@@ -178,3 +178,6 @@ impl Drop for Service {
         self.halt();
     }
 }
+
+#[cfg(test)]
+mod tests;
