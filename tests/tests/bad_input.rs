@@ -102,7 +102,8 @@ fn nothing_starts_on_a_broken_lab() -> Result<()> {
         ("syntax", "[[host]\n", "lab.toml:"),
         ("table", "[network.x]\n", "x"),
     ] {
-        let mut lab = LabDir::new(&format!("broken-{name}"), NETWORK)?;
+        // The address tells what the subnet is before the interface is looked at.
+        let mut lab = LabDir::new(&format!("broken-{name}"), &format!("address = \"192.168.77.1/24\"\n{NETWORK}"))?;
         lab.add(toml)?;
         let said = refused(&bench, &lab)?;
         assert!(said.contains("lab.toml:") && said.contains(word), "{name}: {said}");

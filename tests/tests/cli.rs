@@ -100,8 +100,10 @@ fn with_an_engine() -> Result<()> {
     let client = Client::plug(&bench, "cli", MAC)?;
     let told = client.boot(Kind::Rom, true)?;
 
-    let seen = host(&lab.json(&bench, &["hosts", "--json"])?)?;
-    assert_eq!(seen["ip"], told.ack["yiaddr"], "{seen}");
+    // Snapshots are made a few times a second.
+    run::wait_until("the machine's address in `hosts`", Duration::from_secs(2), || {
+        Ok((host(&lab.json(&bench, &["hosts", "--json"])?)?["ip"] == told.ack["yiaddr"]).then_some(()))
+    })?;
     run::stdout(&mut lab.command(&bench, &["assign", MAC, "local"])?)?;
     let event = serve.wait_for_event("assigned", Duration::from_secs(5), |e| is(e, "assigned", MAC))?;
     assert_eq!(event["to"], "local", "{event}");
@@ -160,7 +162,12 @@ fn check_reports_each_problem_with_its_line_and_changes_nothing() -> Result<()> 
     assert!(said.contains(&format!("lab.toml:{twice}:")), "the MAC given twice was not seen: {said}");
     let out = lab.output(&bench, &["check", "--json"])?;
     let problems: Value = serde_json::from_slice(&out.stdout)?;
-    assert!(problems.as_array().is_some_and(|p| p.len() >= 2 && p.iter().all(|p| p["line"].is_u64())), "{problems}");
+    assert!(
+        problems
+            .as_array()
+            .is_some_and(|p| p.len() >= 2 && p.iter().all(|p| p["severity"] != "error" || p["line"].is_u64())),
+        "{problems}"
+    );
     assert_eq!(fs::read_to_string(lab.toml())?, text, "check changed lab.toml");
     Ok(())
 }
