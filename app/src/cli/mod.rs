@@ -96,6 +96,14 @@ pub type Outcome = Result<(), Failure>;
 /// Runs the program.
 #[must_use]
 pub fn run() -> ExitCode {
+    // A defect is a sentence for the person who has to report it, not a backtrace.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, |l| format!(" at {}:{}", l.file(), l.line()));
+        let payload = panic.payload();
+        let what =
+            payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        output::error(&format!("internal error{place}: {}; please report it", what.unwrap_or("unknown")));
+    }));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -99,7 +99,8 @@ impl DiskGate {
     /// What other services have just learnt of the client must be known first: its ACK, its script.
     fn settle(&self) {
         let shared = &self.0;
-        let _late_is_no_error = shared.runtime.block_on(tokio::time::timeout(SETTLE, shared.reporter.settled()));
+        let _late_is_no_error =
+            shared.runtime.block_on(async { tokio::time::timeout(SETTLE, shared.reporter.settled()).await });
     }
 }
 

@@ -15,7 +15,7 @@ use super::serving::{self, Serving};
 use super::shared::{Request, Shared};
 use super::{Options, record};
 use crate::api::{
-    Command, CommandError, EngineState, EventKind, HandleEnd, HostId, Observation, Reply, Reported, Reports,
+    Command, CommandError, EngineState, EventKind, HandleEnd, HostId, JobState, Observation, Reply, Reported, Reports,
 };
 use crate::boot::PlanNetwork;
 use crate::jobs::Jobs;
@@ -110,7 +110,7 @@ impl Run {
                         self.refreshed(refreshed);
                     }
                 }
-                Ok(()) = jobs_changed.changed() => self.jobs_changed(),
+                Ok(()) = jobs_changed.changed() => self.jobs_changed().await,
                 Ok(()) = plan.changed() => {
                     let plan = plan.borrow_and_update().clone();
                     if let Some(serving) = &self.serving {
@@ -215,8 +215,26 @@ impl Run {
         self.identify();
     }
 
-    fn jobs_changed(&mut self) {
-        self.shared.state().jobs = self.jobs.views();
+    /// Shows how the jobs stand. One that ended is shown as ended only when what it made is shown, too.
+    async fn jobs_changed(&mut self) {
+        let views = self.jobs.views();
+        let ended = {
+            let state = self.shared.state();
+            let running = |id| state.jobs.iter().any(|j| j.id == id && j.state == JobState::Running);
+            views
+                .iter()
+                .any(|j| j.state != JobState::Running && (running(j.id) || !state.jobs.iter().any(|o| o.id == j.id)))
+        };
+        if ended {
+            if self.shared.folder.stamp() != self.stamp {
+                self.reload(true).await;
+            }
+            let sessions = self.serving.as_ref().map(Serving::sessions).unwrap_or_default();
+            if let Ok(refreshed) = refresh::start(&self.shared, sessions).await {
+                self.refreshed(refreshed);
+            }
+        }
+        self.shared.state().jobs = views;
         self.dirty = true;
     }
 
