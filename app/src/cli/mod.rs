@@ -115,7 +115,7 @@ pub fn run() -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            output::error(&format!("{error:#}"));
+            output::error(&error.to_string());
             ExitCode::from(FAILED)
         }
         Err(Failure::Usage(message)) => {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bootyard_core::api::{Command, EngineState, Severity};
+use bootyard_core::lab::Folder;
 use bootyard_core::net;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -33,7 +34,10 @@ pub(super) fn run(lab: &Path, json: bool) -> Outcome {
                 reply = &mut start, if !started => {
                     started = true;
                     match reply {
-                        Ok(Ok(_)) => net::drop_privileges(lab)?,
+                        Ok(Ok(_)) => {
+                            Folder::open(lab)?.give_to_owner()?;
+                            net::drop_privileges(lab)?;
+                        }
                         Ok(Err(error)) => return Err(error.into()),
                         Err(_) => return Err(Failure::NoEngine),
                     }

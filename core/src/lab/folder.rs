@@ -149,6 +149,38 @@ impl Folder {
         Ok(Self { dir: absolute(dir)? })
     }
 
+    /// What root made in another user's lab becomes that user's, so that a process that gives root up can go on with it. Links are not
+    /// followed; what belongs to others stays theirs.
+    ///
+    /// # Errors
+    /// [`LabError::Io`].
+    pub fn give_to_owner(&self) -> Result<(), LabError> {
+        let owner = fs::metadata(&self.dir).map_err(io_error("read", &self.dir))?;
+        if owner.uid() == 0 {
+            return Ok(());
+        }
+        let mut folders = vec![self.dir.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).map_err(io_error("read", &folder))? {
+                let path = entry.map_err(io_error("read", &folder))?.path();
+                let meta = match fs::symlink_metadata(&path) {
+                    Ok(meta) => meta,
+                    // It went meanwhile.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                    Err(e) => return Err(io_error("read", &path)(e)),
+                };
+                if meta.uid() == 0 {
+                    std::os::unix::fs::lchown(&path, Some(owner.uid()), Some(owner.gid()))
+                        .map_err(io_error("give to the lab's owner", &path))?;
+                }
+                if meta.is_dir() {
+                    folders.push(path);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The folder, absolute.
     #[must_use]
     pub fn dir(&self) -> &Path {
