@@ -80,6 +80,7 @@ fn dhcp(kind: &EventKind) -> Option<String> {
         EventKind::DhcpRelease { address } => format!("Gave {address} back"),
         EventKind::DhcpDecline { address } => format!("Found {address} in use; it is withheld"),
         EventKind::DhcpSilent { reason, .. } => format!("Not answered: {}", clean(reason)),
+        EventKind::DhcpIgnored { reason, .. } => format!("Ignored: {}", clean(reason)),
         EventKind::RouterSolicitation { answered: true, .. } => "Router solicitation answered".into(),
         EventKind::RouterSolicitation { answered: false, reason } => {
             let why = reason.as_deref().map(|r| format!(": {}", clean(r))).unwrap_or_default();

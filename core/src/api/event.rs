@@ -246,6 +246,8 @@ pub enum EventKind {
     DhcpDecline { address: Ipv4Addr },
     /// We saw a request and said nothing, for a reason that a person may want to know.
     DhcpSilent { client: ClientKind, reason: String },
+    /// We saw a request and said nothing, because the machine is to be ignored.
+    DhcpIgnored { client: ClientKind, reason: String },
     /// iPXE's router solicitation got its empty answer.
     RouterSolicitation {
         answered: bool,
@@ -360,9 +362,10 @@ impl EventKind {
             Self::ForeignDhcp { .. } | Self::DhcpNak { .. } | Self::DhcpDecline { .. } => Severity::Warning,
             Self::HttpRequest { status, .. } if *status >= 400 => Severity::Warning,
             Self::TftpAborted { probe: false, .. } | Self::HttpAborted { .. } => Severity::Warning,
-            Self::TftpAborted { probe: true, .. } | Self::HttpRequest { .. } | Self::RouterSolicitation { .. } => {
-                Severity::Debug
-            }
+            Self::TftpAborted { probe: true, .. }
+            | Self::HttpRequest { .. }
+            | Self::RouterSolicitation { .. }
+            | Self::DhcpIgnored { .. } => Severity::Debug,
             kind if kind.is_progress() => Severity::Debug,
             _ => Severity::Info,
         }

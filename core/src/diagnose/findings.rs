@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::lang::{Param, finding, sentence};
 use crate::api::{Event, EventKind, Finding, ServiceKind, Severity};
 
 /// The findings about one host.
@@ -27,71 +28,58 @@ impl Findings {
     /// Takes in one event about this host.
     pub fn apply(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::ScriptError { step, code } => self.script_error(step, *code),
-            EventKind::IscsiRefused { initiator, target, status, reason } => self.add(Finding {
-                id: "iscsi-refused".into(),
-                severity: Severity::Error,
-                seen: format!("{initiator} asked for {target} and got status {status:04x}."),
-                means: refused_means(*status).into(),
-                remedy: reason.clone(),
-            }),
+            EventKind::ScriptError { step, code } => {
+                let code = format!("{code:08x}");
+                let meaning = sentence("ipxe-error", code.get(..2).unwrap_or_default());
+                let remedy = sentence("script-remedy", step);
+                self.error(
+                    "script-error",
+                    &[("code", &code), ("step", step), ("meaning", &meaning), ("remedy", &remedy)],
+                );
+            }
+            EventKind::ScriptStep { step } if matches!(step.as_str(), "kernel-start" | "local") => {
+                self.cure(&["script-error", "http-refused"]);
+            }
+            EventKind::IscsiRefused { initiator, target, status, reason } => {
+                let status = format!("{status:04x}");
+                let meaning = sentence("iscsi-status", &status);
+                self.error(
+                    "iscsi-refused",
+                    &[
+                        ("initiator", initiator),
+                        ("target", target),
+                        ("status", &status),
+                        ("meaning", &meaning),
+                        ("reason", reason),
+                    ],
+                );
+            }
             EventKind::IscsiLogin { .. } => self.cure(&["iscsi-refused", "script-error"]),
             EventKind::ScriptServed { .. } => self.cure(&["tftp-failed", "no-boot-file"]),
             EventKind::TftpDone { .. } => self.cure(&["tftp-failed"]),
-            EventKind::TftpFailed { file, code, message } if !crate::hosts::is_optional(file) => self.add(Finding {
-                id: "tftp-failed".into(),
-                severity: Severity::Error,
-                seen: format!("The machine asked for `{file}` over TFTP; error {code}: {message}."),
-                means: "Its firmware did not get the boot file and will give up or try the next boot device.".into(),
-                remedy: match code {
-                    1 => "Put the file into the lab's firmware folder, or take away the setting that names it.".into(),
-                    _ => "Check cable and switch, and that no firewall on the machine's side drops UDP.".into(),
-                },
-            }),
-            EventKind::HttpRequest { path, status, .. } if *status >= 400 => self.add(Finding {
-                id: "http-refused".into(),
-                severity: Severity::Error,
-                seen: format!("The machine asked for `{path}` and got HTTP {status}."),
-                means: "A file that its script names is not there, or is not for this machine.".into(),
-                remedy:
-                    "Look at the profile's kernel, initrds and answer file; `bootyard check` names what is missing."
-                        .into(),
-            }),
-            EventKind::IscsiError { target, lba, message } => self.add(Finding {
-                id: "iscsi-error".into(),
-                severity: Severity::Error,
-                seen: format!("A command to {target} at block {lba} failed: {message}."),
-                means: "The machine got an input/output error; what was acknowledged before is kept.".into(),
-                remedy: "Free space on the disk that holds the lab, then start the machine again.".into(),
-            }),
-            EventKind::DhcpSilent { reason, .. } => self.add(Finding {
-                id: "no-boot-file".into(),
-                severity: Severity::Warning,
-                seen: format!("A request of this machine was not answered in full: {reason}."),
-                means: "It will not boot from here as it stands.".into(),
-                remedy: "Mend what is named, then start the machine again.".into(),
-            }),
-            EventKind::DhcpNak { address, reason } => self.add(Finding {
-                id: "dhcp-nak".into(),
-                severity: Severity::Warning,
-                seen: format!("The machine wanted {address} and was refused: {reason}."),
-                means: "It will ask for another address; a boot goes on after that.".into(),
-                remedy: "Nothing, unless it happens at each boot: then another DHCP server gave it that address."
-                    .into(),
-            }),
+            EventKind::TftpFailed { file, code, message } if !crate::hosts::is_optional(file) => {
+                let remedy = sentence("tftp-remedy", if *code == 1 { "missing" } else { "other" });
+                self.error("tftp-failed", &[("file", file), ("code", code), ("message", message), ("remedy", &remedy)]);
+            }
+            EventKind::HttpRequest { path, status, .. } if *status >= 400 => {
+                self.error("http-refused", &[("path", path), ("status", status)]);
+            }
+            EventKind::IscsiError { target, lba, message } => {
+                self.error("iscsi-error", &[("target", target), ("lba", lba), ("message", message)]);
+            }
+            EventKind::DhcpSilent { reason, .. } => {
+                self.add(finding("no-boot-file", Severity::Warning, &[("reason", reason)]));
+            }
+            EventKind::DhcpNak { address, reason } => {
+                self.add(finding("dhcp-nak", Severity::Warning, &[("address", address), ("reason", reason)]));
+            }
             EventKind::DhcpAck { .. } => self.cure(&["dhcp-nak"]),
             _ => {}
         }
     }
 
-    fn script_error(&mut self, step: &str, code: u32) {
-        self.add(Finding {
-            id: "script-error".into(),
-            severity: Severity::Error,
-            seen: format!("iPXE reported error {code:08x} in step `{step}`."),
-            means: format!("See https://ipxe.org/{code:08x}."),
-            remedy: "Mend the cause; the machine tries again by itself.".into(),
-        });
+    fn error(&mut self, id: &str, params: &[Param<'_>]) {
+        self.add(finding(id, Severity::Error, params));
     }
 
     fn add(&mut self, finding: Finding) {
@@ -100,17 +88,6 @@ impl Findings {
 
     fn cure(&mut self, cured: &[&str]) {
         self.by_id.retain(|id, _| !cured.contains(&id.as_str()));
-    }
-}
-
-fn refused_means(status: u16) -> &'static str {
-    match status {
-        0x0201 => "The initiator could not prove who it is: user name or secret differ.",
-        0x0202 => "This machine may not use this disk.",
-        0x0203 => "There is no disk of that name here.",
-        0x0301 => "The disk is there but can't be served now.",
-        0x0302 => "The server has no room for another session.",
-        _ => "The target refused the login.",
     }
 }
 
@@ -153,32 +130,16 @@ impl LabFindings {
     pub fn list(&self, proxy: impl Fn(&str) -> bool) -> Vec<Finding> {
         let mut list = Vec::new();
         for (service, error) in &self.services {
-            list.push(Finding {
-                id: "service-failed".into(),
-                severity: Severity::Error,
-                seen: format!("{service:?} does not run: {error}."),
-                means: "Machines get no answer from it.".into(),
-                remedy: "Mend what is named, then press Start again.".into(),
-            });
+            let service = format!("{service:?}");
+            list.push(finding("service-failed", Severity::Error, &[("service", &service), ("error", error)]));
         }
         if !self.broken.is_empty() {
-            list.push(Finding {
-                id: "lab-broken".into(),
-                severity: Severity::Error,
-                seen: self.broken.join(" "),
-                means: "lab.toml was changed and has problems; what was in force before stays in force.".into(),
-                remedy: "Mend the file; `bootyard check` shows each problem with its line.".into(),
-            });
+            list.push(finding("lab-broken", Severity::Error, &[("problems", &self.broken.join(" "))]));
         }
         for (interface, server) in &self.foreign {
             if !proxy(interface) {
-                list.push(Finding {
-                    id: "foreign-dhcp".into(),
-                    severity: Severity::Warning,
-                    seen: format!("Another DHCP server answers on {interface}: {server}."),
-                    means: "Machines may get its address and its boot file; new offers of ours are held back.".into(),
-                    remedy: "Choose ProxyDHCP mode for this network, or switch the other server off.".into(),
-                });
+                let params: [Param<'_>; 2] = [("interface", interface), ("server", server)];
+                list.push(finding("foreign-dhcp", Severity::Warning, &params));
             }
         }
         list.sort_by_key(|f| std::cmp::Reverse(f.severity));

@@ -4,5 +4,6 @@
 //! the host's next boot. Knows events, never services.
 
 mod findings;
+pub(crate) mod lang;
 
 pub use findings::{Findings, LabFindings};

@@ -16,6 +16,7 @@ use crate::api::{
     ProfileView, Reported, ServiceKind, ServiceView, Severity, Snapshot, Source, VERSION, Who,
 };
 use crate::boot::Plan;
+use crate::diagnose::lang::finding;
 use crate::diagnose::{Findings, LabFindings};
 use crate::hosts::{Directory, Host};
 use crate::lab::{Lab, Problem};
@@ -302,22 +303,10 @@ impl State {
     fn own_findings(&self) -> Vec<Finding> {
         let mut list = Vec::new();
         if self.restart_needed {
-            list.push(Finding {
-                id: "restart-needed".into(),
-                severity: Severity::Warning,
-                seen: "lab.toml names other networks or ports than those in service.".into(),
-                means: "They take effect when serving starts anew; everything else in the file is in force.".into(),
-                remedy: "Press Stop, then Start, when no machine boots.".into(),
-            });
+            list.push(finding("restart-needed", Severity::Warning, &[]));
         }
         if let Some(problem) = &self.storage_problem {
-            list.push(Finding {
-                id: "lab-not-written".into(),
-                severity: Severity::Error,
-                seen: problem.clone(),
-                means: "What the program learns of the machines may be lost at its end.".into(),
-                remedy: "Free space, or make the lab's folder writable.".into(),
-            });
+            list.push(finding("lab-not-written", Severity::Error, &[("problem", problem)]));
         }
         list
     }

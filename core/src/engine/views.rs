@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::api::{Finding, HostId, HostView, NetworkView, Severity};
 use crate::boot::{Decision, Plan, PlanNetwork, assignment};
 use crate::diagnose::Findings;
+use crate::diagnose::lang::finding;
 use crate::hosts::{Directory, Host};
 use crate::lab::{Boot, Lab, Mode};
 use crate::net::Interface;
@@ -70,13 +71,8 @@ fn firmware_finding(host: &Host, plan: &Plan) -> Option<Finding> {
     if plan.networks.is_empty() || plan.firmware.contains_key(&arch.without_http()) {
         return None;
     }
-    Some(Finding {
-        id: "firmware-missing".into(),
-        severity: Severity::Error,
-        seen: format!("This machine's firmware is {arch}, and there is no boot file for it here."),
-        means: "It gets an address and nothing to boot.".into(),
-        remedy: crate::boot::firmware_remedy(arch),
-    })
+    let remedy = crate::boot::firmware_remedy(arch);
+    Some(finding("firmware-missing", Severity::Error, &[("arch", &arch), ("remedy", &remedy)]))
 }
 
 /// The networks of lab.toml with what is in force.

@@ -216,7 +216,11 @@ impl DhcpMachine {
 
     fn silent(&mut self, context: &Context<'_>, reason: impl Into<String>) {
         if self.silent.first(context.now, context.request.mac) && self.budget.take(context.now) {
-            let kind = EventKind::DhcpSilent { client: context.client, reason: reason.into() };
+            let (client, reason) = (context.client, reason.into());
+            let kind = match context.boot().is_silence() {
+                true => EventKind::DhcpIgnored { client, reason },
+                false => EventKind::DhcpSilent { client, reason },
+            };
             self.event(context.who(), kind);
         }
     }

@@ -134,12 +134,12 @@ impl Bench {
     }
 
     pub(super) fn silent_because(&self) -> Vec<&str> {
-        let reason = |e: &'_ EventKind| matches!(e, EventKind::DhcpSilent { .. });
+        let reason = |e: &'_ EventKind| matches!(e, EventKind::DhcpSilent { .. } | EventKind::DhcpIgnored { .. });
         self.events
             .iter()
             .filter(|e| reason(e))
             .map(|e| match e {
-                EventKind::DhcpSilent { reason, .. } => reason.as_str(),
+                EventKind::DhcpSilent { reason, .. } | EventKind::DhcpIgnored { reason, .. } => reason.as_str(),
                 _ => "",
             })
             .collect()
