@@ -74,6 +74,15 @@ impl Who {
     }
 }
 
+/// UUIDs that makers leave in place of a machine's own.
+const BOGUS: [Uuid; 3] = [Uuid::nil(), Uuid::max(), Uuid::from_u128(0x0300_0200_0400_0500_0006_0007_0008_0009)];
+
+/// An SMBIOS UUID, unless it is a well-known one that many machines share.
+#[must_use]
+pub fn machine_uuid(uuid: Uuid) -> Option<Uuid> {
+    (!BOGUS.contains(&uuid)).then_some(uuid)
+}
+
 /// What a service reports; the engine adds number, time and host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {

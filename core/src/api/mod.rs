@@ -10,7 +10,9 @@ mod reporter;
 mod snapshot;
 
 pub use command::{Command, CommandError, NewDisk, NewProfile, Reply};
-pub use event::{ClientKind, Event, EventKind, HostId, JobKind, Observation, ServiceKind, Severity, Source, Who};
+pub use event::{
+    ClientKind, Event, EventKind, HostId, JobKind, Observation, ServiceKind, Severity, Source, Who, machine_uuid,
+};
 pub use handle::{EngineHandle, HandleEnd, HandleError};
 pub use reporter::{Reported, Reporter, Reports, reports};
 pub use snapshot::{

@@ -21,7 +21,7 @@ use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::shared::{SETTLE, Shared};
-use crate::api::{EventKind, HostId, Stage, Who};
+use crate::api::{EventKind, HostId, Stage, Who, machine_uuid};
 use crate::boot::script::{Dialect, ScriptFor, entry, render};
 use crate::boot::{Plan, PlanNetwork, base_url, initiator_name};
 use crate::http::{App, AppBody, AppReply, AppRequest};
@@ -164,7 +164,7 @@ impl Web {
             return;
         }
         let told = |name: &str| value(query, name).map(printable).filter(|v| !v.is_empty());
-        caller.who.uuid = told("uuid").and_then(|u| Uuid::parse_str(&u).ok()).filter(|u| !u.is_nil() && !u.is_max());
+        caller.who.uuid = told("uuid").and_then(|u| Uuid::parse_str(&u).ok()).and_then(machine_uuid);
         let inventory = EventKind::Inventory {
             serial: told("serial"),
             manufacturer: told("manufacturer"),

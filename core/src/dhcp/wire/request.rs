@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::code;
 use super::packet::{DecodeError, Packet};
+use crate::api::machine_uuid;
 use crate::net::MacAddr;
 
 /// Option 53, RFC 2132 9.6.
@@ -72,9 +73,6 @@ pub struct Request {
     /// Option 97, unless it is one that many boards share.
     pub uuid: Option<Uuid>,
 }
-
-/// UUIDs that mainboards carry by the thousand; they identify nothing.
-const BOGUS: [Uuid; 3] = [Uuid::nil(), Uuid::max(), Uuid::from_u128(0x0300_0200_0400_0500_0006_0007_0008_0009)];
 
 impl Request {
     /// Reads a client's message.
@@ -174,7 +172,7 @@ impl Request {
 fn smbios_uuid(value: &[u8]) -> Option<Uuid> {
     let [0, rest @ ..] = value else { return None };
     let uuid = Uuid::from_bytes_le(rest.try_into().ok()?);
-    (!BOGUS.contains(&uuid)).then_some(uuid)
+    machine_uuid(uuid)
 }
 
 fn relay(value: &[u8]) -> RelayInfo {
