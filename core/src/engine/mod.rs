@@ -63,7 +63,6 @@ pub struct Engine {
     close: oneshot::Sender<()>,
     run: JoinHandle<()>,
     control: Option<control::Server>,
-    _lock: Lock,
 }
 
 impl Engine {
@@ -88,8 +87,8 @@ impl Engine {
             true => Some(control::Server::start(dir, handle.clone())?),
             false => None,
         };
-        let run = tokio::spawn(run.run(closed));
-        Ok(Self { handle, close, run, control, _lock: lock })
+        let run = tokio::spawn(hold(lock, run.run(closed)));
+        Ok(Self { handle, close, run, control })
     }
 
     /// The handle for a window or a command line.
@@ -104,6 +103,11 @@ impl Engine {
         let _already_gone_is_fine = self.close.send(());
         let _a_panic_ends_it_too = self.run.await;
     }
+}
+
+/// The lab is this engine's until its loop has ended, also where the [`Engine`] is dropped without [`Engine::close`].
+async fn hold(_lock: Lock, run: impl Future<Output = ()>) {
+    run.await;
 }
 
 /// What lab.db remembers.
