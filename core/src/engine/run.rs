@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::refresh::{self, Refreshed};
 use super::serving::{self, Serving};
-use super::shared::{Request, Shared};
+use super::shared::{Request, Shared, epoch_record};
 use super::{Options, record};
 use crate::api::{
     Command, CommandError, EngineState, EventKind, HandleEnd, HostId, JobState, Observation, Reply, Reported, Reports,
@@ -46,6 +46,8 @@ pub(super) struct Run {
     pub(super) serving: Option<Serving>,
     transition: Option<Transition>,
     waiting: Vec<Answer>,
+    /// Installations that prove to run and could not be written to lab.toml.
+    pub(super) unwritten: Vec<Request>,
     /// Who wants an end of what is still being started.
     stop_next: Vec<Answer>,
     end: HandleEnd,
@@ -72,6 +74,7 @@ impl Run {
             serving: None,
             transition: None,
             waiting: Vec::new(),
+            unwritten: Vec::new(),
             stop_next: Vec::new(),
             end,
             reports,
@@ -151,6 +154,14 @@ impl Run {
                 records.extend(folded.record);
                 ipxe.extend(folded.ipxe);
                 foreign |= folded.foreign;
+                if let Some(epoch) = folded.epoch.and_then(|id| Some((id, state.boots.get(id)?))) {
+                    // Queued now; the login that follows waits for it.
+                    drop(self.shared.db.put_epoch(epoch_record(epoch.0, epoch.1)));
+                }
+                for gone in folded.gone {
+                    self.shared.db.delete_host(gone);
+                    self.shared.db.delete_epoch(gone);
+                }
                 if let Some(event) = folded.event {
                     self.end.emit(event.clone());
                     if !event.kind.is_progress() {
@@ -197,6 +208,7 @@ impl Run {
         if self.shared.folder.stamp() != self.stamp {
             self.reload(true).await;
         }
+        self.retry().await;
         if self.refreshing.is_none() {
             let sessions = self.serving.as_ref().map(Serving::sessions).unwrap_or_default();
             self.refreshing = Some(tokio::spawn(refresh::run(self.shared.clone(), sessions)));

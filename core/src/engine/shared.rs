@@ -185,7 +185,13 @@ impl Shared {
     pub(super) fn assignment(&self, id: HostId, network: &PlanNetwork) -> Option<Decision<Boot>> {
         let state = self.state();
         let mac = *state.directory.macs(id).first()?;
-        Some(assignment(&state.plan, network, mac, state.directory.uuid(id)))
+        let mut decision = assignment(&state.plan, network, mac, state.directory.uuid(id));
+        if let (Some(owed), Boot::Install(install)) = (state.owed.get(&id), &decision.value)
+            && owed.profile == install.profile
+        {
+            decision.value = owed.then.clone().into();
+        }
+        Some(decision)
     }
 
     /// Begins a boot epoch: this machine is given `boot` now. Ready when that is on disk.
@@ -223,7 +229,7 @@ fn adopt(plan: &mut Plan, lab: &Arc<Lab>) -> bool {
             true
         }
         None => {
-            let (networks, ports) = (plan.lab.networks.clone(), plan.lab.ports.clone());
+            let (networks, ports) = (plan.lab.networks.clone(), plan.lab.ports);
             plan.lab = Arc::new(Lab { networks, ports, ..(**lab).clone() });
             false
         }
@@ -252,7 +258,8 @@ fn rematch(old: &Lab, new: &Lab, serving: &[PlanNetwork]) -> Option<Vec<PlanNetw
         .collect()
 }
 
-fn epoch_record(host: HostId, epoch: &Epoch) -> EpochRecord {
+/// An epoch as lab.db keeps it.
+pub(super) fn epoch_record(host: HostId, epoch: &Epoch) -> EpochRecord {
     let install = epoch.install.as_ref().map(|install| InstallRecord {
         profile: install.profile.clone(),
         then: install.then.clone(),

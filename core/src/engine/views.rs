@@ -100,8 +100,7 @@ pub(super) fn networks(
                 .or_else(|| interfaces.iter().find(|i| i.name == network.interface)?.addresses.first().copied())
                 .or(network.address);
             let in_net = |n: &PlanNetwork| {
-                held.iter().filter(|ip| matches!(ip, IpAddr::V4(v4) if n.address.contains(*v4))).count()
-                    as u64
+                held.iter().filter(|ip| matches!(ip, IpAddr::V4(v4) if n.address.contains(*v4))).count() as u64
             };
             NetworkView {
                 interface: network.interface.clone(),
