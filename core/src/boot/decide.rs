@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::script::percent_encode;
 use super::{Arch, Plan, PlanNetwork};
 use crate::api::ClientKind;
 use crate::lab::{Boot, IscsiBoot, IscsiVia, Mode};
@@ -186,7 +187,8 @@ fn firmware(plan: &Plan, server: Ipv4Addr, facts: &ClientFacts) -> BootFile {
     match wanted {
         None => BootFile::NoFirmware { arch },
         Some(file) if arch.is_http() || facts.client == ClientKind::HttpBoot => {
-            BootFile::Http { url: format!("{}/firmware/{file}", base_url(plan, server)) }
+            let path = file.split('/').map(percent_encode).collect::<Vec<_>>().join("/");
+            BootFile::Http { url: format!("{}/firmware/{path}", base_url(plan, server)) }
         }
         Some(file) => BootFile::Tftp { file },
     }

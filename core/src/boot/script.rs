@@ -57,6 +57,8 @@ pub struct ScriptFor<'a> {
     pub ip: Option<IpAddr>,
     /// The rest of the answer file's path: `/answers/MAC/TOKEN`, for a profile with answers.
     pub token: Option<&'a str>,
+    /// The machine has chosen in its menu to wait: the menu alone does not end that.
+    pub menu: bool,
 }
 
 /// The path under which this machine's script, marks and errors are.
@@ -81,6 +83,22 @@ pub fn hypervisor_path(profile: &Profile) -> Option<String> {
 #[must_use]
 pub fn initrd_path(profile: &Profile, index: usize) -> Option<String> {
     Some(format!("/media/{}/initrd/{index}/{}", profile.name, leaf(profile.initrds.get(index)?)))
+}
+
+/// Whether the machine is told to fetch this profile's answer file from us: the profile has one, and its own arguments name no other.
+#[must_use]
+pub fn fetches_answers(profile: &Profile) -> bool {
+    let own: &[&str] = match profile.kind {
+        Some(ProfileKind::Preseed) => &["url=", "preseed/url=", "preseed/file=", "file="],
+        Some(ProfileKind::Kickstart) => &["inst.ks=", "ks="],
+        Some(ProfileKind::Autoinstall) => &["ds=", "cloud-config-url="],
+        Some(ProfileKind::None) | None => return false,
+    };
+    profile.answers.is_some() && !says(profile, own)
+}
+
+fn says(profile: &Profile, keys: &[&str]) -> bool {
+    profile.args.split_whitespace().any(|arg| keys.iter().any(|k| arg.starts_with(k)))
 }
 
 /// The name of the answer file in its URL, by form. An autoinstall's is a folder for cloud-init.
@@ -167,24 +185,21 @@ fn kernel_args(script: &ScriptFor<'_>, profile: &Profile, root: Option<(&IscsiBo
 }
 
 fn answers_args(script: &ScriptFor<'_>, profile: &Profile) -> Vec<String> {
-    let (Some(token), Some(kind)) = (script.token, profile.kind) else {
+    let (Some(token), Some(kind), true) = (script.token, profile.kind, fetches_answers(profile)) else {
         return Vec::new();
     };
-    let says = |keys: &[&str]| profile.args.split_whitespace().any(|arg| keys.iter().any(|k| arg.starts_with(k)));
     let Some(name) = answers_name(kind) else {
         return Vec::new();
     };
     let url = format!("{}/answers/{}/{token}/{name}", script.base, script.mac.hyphenated());
     match kind {
-        ProfileKind::Preseed if !says(&["url=", "preseed/url=", "preseed/file=", "file="]) => {
-            vec![format!("url={url}")]
-        }
-        ProfileKind::Kickstart if !says(&["inst.ks=", "ks="]) => vec![format!("inst.ks={url}")],
-        ProfileKind::Autoinstall if !says(&["ds=", "cloud-config-url="]) => {
-            let auto = (!says(&["autoinstall"])).then(|| "autoinstall".to_owned());
+        ProfileKind::Preseed => vec![format!("url={url}")],
+        ProfileKind::Kickstart => vec![format!("inst.ks={url}")],
+        ProfileKind::Autoinstall => {
+            let auto = (!says(profile, &["autoinstall"])).then(|| "autoinstall".to_owned());
             auto.into_iter().chain([format!("ds=nocloud-net;s={url}")]).collect()
         }
-        _ => Vec::new(),
+        ProfileKind::None => Vec::new(),
     }
 }
 
@@ -393,7 +408,7 @@ impl<'a> Ipxe<'a> {
 
     /// One request is held until something is assigned. Ctrl-C ends it at once, which is how the key for the local disk is reached.
     fn wait(&mut self) {
-        let held = self.own("wait.ipxe");
+        let held = self.own(if self.script.menu { "wait.ipxe?menu=1" } else { "wait.ipxe" });
         let name = self.script.name;
         let ip = self.script.ip.map_or_else(|| "${net0/ip}".to_owned(), |ip| ip.to_string());
         self.line("echo");
@@ -527,6 +542,7 @@ mod tests {
             name: "pc-1",
             ip: None,
             token: Some("0123"),
+            menu: false,
         }
     }
 

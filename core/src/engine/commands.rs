@@ -45,34 +45,57 @@ impl Run {
         }
     }
 
-    /// What a server asked for.
+    /// What a server asked for. What cannot be written now, because lab.toml is broken or its disk full, is tried again: a machine must
+    /// not be installed twice.
     pub(super) async fn request(&mut self, request: Request) {
-        let Request::Consume { host, install, because } = request;
-        let epoch = self.shared.state().boots.get(host).cloned();
+        let Request::Consume { host, install, because } = &request;
+        self.catch_up().await;
+        // A choice in the machine's menu is no assignment, and what was assigned since stands. A machine that `unknown` erased gets an
+        // entry, so that it is not erased again.
+        let given = self.given(*host);
+        let next = match &given {
+            Some(Boot::Install(i)) if i.profile == install.profile => Boot::from(i.then.clone()),
+            other => other.clone().unwrap_or_default(),
+        };
+        if given.as_ref() != Some(&next)
+            && let Err(error) = self.assign(vec![*host], next.clone(), "install-finished").await
+        {
+            self.shared.state().storage_problem =
+                Some(format!("A machine installs, but what follows could not be written to lab.toml: {error}"));
+            self.shared.state().owed.insert(*host, install.clone());
+            self.unwritten.push(request);
+            return;
+        }
+        self.shared.state().owed.remove(host);
+        // After lab.toml: were it the other way round, a crash in between would lead to a second installation.
+        let epoch = self.shared.state().boots.get(*host).cloned();
         if let Some(epoch) = epoch
-            && let Err(error) = self.shared.keep_epoch(host, &epoch).await
+            && let Err(error) = self.shared.keep_epoch(*host, &epoch).await
         {
             self.shared.state().storage_problem = Some(error);
         }
-        let next: Boot = install.then.clone().into();
         let profile = install.profile.to_string();
-        let assigned = {
-            let state = self.shared.state();
-            state.entry(host).and_then(|i| state.lab.hosts.get(i)?.boot.clone())
-        };
-        // A choice in the machine's menu, or `unknown`, is no assignment of its own: only an entry is rewritten, and a machine that
-        // `unknown` erased gets one, so that it is not erased again.
-        let by_menu = assigned == Some(Boot::Menu);
-        let changed_since = matches!(&assigned, Some(Boot::Install(i)) if i.profile != install.profile)
-            || matches!(&assigned, Some(Boot::Local | Boot::Wait | Boot::Iscsi(_) | Boot::Ignore));
-        if !by_menu
-            && !changed_since
-            && let Err(error) = self.assign(vec![host], next.clone(), "install-finished").await
-        {
-            self.shared.state().storage_problem =
-                Some(format!("the machine installs, but what follows could not be written: {error}"));
+        self.report_of(*host, EventKind::InstallConsumed { profile, next, because: because.clone() });
+    }
+
+    /// Tries again what could not be written.
+    pub(super) async fn retry(&mut self) {
+        let unwritten = std::mem::take(&mut self.unwritten);
+        if unwritten.is_empty() {
+            return;
         }
-        self.report_of(host, EventKind::InstallConsumed { profile, next, because });
+        self.shared.state().storage_problem = None;
+        for request in unwritten {
+            self.request(request).await;
+        }
+    }
+
+    /// What this machine is given as things are.
+    fn given(&self, host: HostId) -> Option<Boot> {
+        let state = self.shared.state();
+        let entry = state.entry(host).and_then(|i| state.lab.hosts.get(i)?.boot.clone());
+        let ip = state.hosts.get(&host).and_then(|t| t.host.ip);
+        entry.or_else(|| Some(super::views::boot_of(&state.plan, &state.directory, host, ip)?.value))
     }
 
     /// Edits lab.toml and takes it into force. Entries are counted in the file as it was last read: see [`Run::catch_up`].

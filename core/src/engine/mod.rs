@@ -19,6 +19,15 @@ mod state;
 mod views;
 mod web;
 
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod commands_tests;
+#[cfg(test)]
+mod gate_tests;
+#[cfg(test)]
+mod web_tests;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,7 +72,6 @@ pub struct Engine {
     close: oneshot::Sender<()>,
     run: JoinHandle<()>,
     control: Option<control::Server>,
-    _lock: Lock,
 }
 
 impl Engine {
@@ -72,6 +80,11 @@ impl Engine {
     /// # Errors
     /// [`EngineError`]; a broken lab.toml is none: it is shown, and nothing can be started on it.
     pub async fn open(dir: &Path, options: Options) -> Result<Self, EngineError> {
+        Self::open_sharing(dir, options).await.map(|(engine, _)| engine)
+    }
+
+    /// The same, with what its loop and its servers share.
+    async fn open_sharing(dir: &Path, options: Options) -> Result<(Self, Arc<Shared>), EngineError> {
         let folder = Folder::open_or_create(dir)?;
         let lock = folder.lock()?;
         let db = Db::open(&folder.db())?;
@@ -81,15 +94,15 @@ impl Engine {
         let store = Store::new(folder.disks());
         let (handle, end) = EngineHandle::channel(Snapshot::default());
         let shared = Arc::new(Shared::new(state, folder, db, store, reporter, requests));
-        let mut run = Run::new(shared, end, reports, requests_rx, options);
+        let mut run = Run::new(shared.clone(), end, reports, requests_rx, options);
         run.load().await;
         let (close, closed) = oneshot::channel();
         let control = match options.control {
             true => Some(control::Server::start(dir, handle.clone())?),
             false => None,
         };
-        let run = tokio::spawn(run.run(closed));
-        Ok(Self { handle, close, run, control, _lock: lock })
+        let run = tokio::spawn(hold(lock, run.run(closed)));
+        Ok((Self { handle, close, run, control }, shared))
     }
 
     /// The handle for a window or a command line.
@@ -106,11 +119,17 @@ impl Engine {
     }
 }
 
+/// The lab is this engine's until its loop has ended, also where the [`Engine`] is dropped without [`Engine::close`].
+async fn hold(_lock: Lock, run: impl Future<Output = ()>) {
+    run.await;
+}
+
 /// What lab.db remembers.
 fn restore(db: &Db) -> Result<State, DbError> {
     let mut state = State::new(db.last_seq()?, db.recent_events(200)?);
     let machine = this_machine();
     state.confirmed = db.confirmed()?.into_iter().filter(|c| c.machine == machine).map(|c| c.mac).collect();
+    state.directory.reserve(db.last_host()?);
     for record in db.hosts()? {
         let id = record.id;
         state.directory.restore(id, record.macs.clone(), record.uuid);

@@ -12,12 +12,11 @@ use tokio::time::Instant;
 
 use super::refresh::{self, Refreshed};
 use super::serving::{self, Serving};
-use super::shared::{Request, Shared};
+use super::shared::{Request, Shared, epoch_record};
 use super::{Options, record};
 use crate::api::{
     Command, CommandError, EngineState, EventKind, HandleEnd, HostId, JobState, Observation, Reply, Reported, Reports,
 };
-use crate::boot::PlanNetwork;
 use crate::jobs::Jobs;
 use crate::lab::Problem;
 use crate::machine::Now;
@@ -47,6 +46,10 @@ pub(super) struct Run {
     pub(super) serving: Option<Serving>,
     transition: Option<Transition>,
     waiting: Vec<Answer>,
+    /// Installations that prove to run and could not be written to lab.toml.
+    pub(super) unwritten: Vec<Request>,
+    /// Who wants an end of what is still being started.
+    stop_next: Vec<Answer>,
     end: HandleEnd,
     reports: Reports,
     requests: mpsc::Receiver<Request>,
@@ -71,6 +74,8 @@ impl Run {
             serving: None,
             transition: None,
             waiting: Vec::new(),
+            unwritten: Vec::new(),
+            stop_next: Vec::new(),
             end,
             reports,
             requests,
@@ -149,6 +154,14 @@ impl Run {
                 records.extend(folded.record);
                 ipxe.extend(folded.ipxe);
                 foreign |= folded.foreign;
+                if let Some(epoch) = folded.epoch.and_then(|id| Some((id, state.boots.get(id)?))) {
+                    // Queued now; the login that follows waits for it.
+                    drop(self.shared.db.put_epoch(epoch_record(epoch.0, epoch.1)));
+                }
+                for gone in folded.gone {
+                    self.shared.db.delete_host(gone);
+                    self.shared.db.delete_epoch(gone);
+                }
                 if let Some(event) = folded.event {
                     self.end.emit(event.clone());
                     if !event.kind.is_progress() {
@@ -181,14 +194,12 @@ impl Run {
 
     /// New offers stop where another server was seen; leases of ours are still renewed.
     fn mark_foreign(&self) {
-        let mut plan = (**self.shared.plan.borrow()).clone();
-        {
-            let state = self.shared.state();
+        let seen: Vec<String> = self.shared.state().foreign.keys().cloned().collect();
+        self.shared.change_plan(|plan| {
             for network in &mut plan.networks {
-                network.foreign |= state.foreign.contains_key(&network.interface);
+                network.foreign |= seen.contains(&network.interface);
             }
-        }
-        self.shared.set_plan(plan);
+        });
     }
 
     /// Looks at what changes without telling: time, lab.toml, interfaces, files.
@@ -197,6 +208,7 @@ impl Run {
         if self.shared.folder.stamp() != self.stamp {
             self.reload(true).await;
         }
+        self.retry().await;
         if self.refreshing.is_none() {
             let sessions = self.serving.as_ref().map(Serving::sessions).unwrap_or_default();
             self.refreshing = Some(tokio::spawn(refresh::run(self.shared.clone(), sessions)));
@@ -207,10 +219,7 @@ impl Run {
         let (changed, firmware) = refresh::apply(&self.shared, refreshed);
         self.dirty |= changed;
         if let Some((by_arch, files)) = firmware {
-            let mut plan = (**self.shared.plan.borrow()).clone();
-            plan.firmware = by_arch;
-            plan.files = files;
-            self.shared.set_plan(plan);
+            self.shared.change_plan(|plan| (plan.firmware, plan.files) = (by_arch, files));
         }
         self.identify();
     }
@@ -241,40 +250,18 @@ impl Run {
     /// Reads lab.toml anew. A broken one is shown; what was in force stays in force.
     pub(super) async fn reload(&mut self, tell: bool) {
         self.stamp = self.shared.folder.stamp();
-        let (old, networks) = {
-            let state = self.shared.state();
-            (state.lab.clone(), state.plan.networks.clone())
-        };
         let shared = self.shared.clone();
         let read = serving::blocking(move || {
             let lab = shared.folder.read()?;
-            let networks = if networks.is_empty() { Some(networks) } else { serving::rematch(&old, &lab, &networks) };
-            let plan = networks.map(|networks| {
-                let mut plan = serving::make_plan(&lab, networks, &shared.folder.media());
-                let now = shared.plan.borrow();
-                plan.firmware.clone_from(&now.firmware);
-                plan.files.clone_from(&now.files);
-                plan
-            });
-            Ok::<_, Vec<Problem>>((lab, plan))
+            Ok::<_, Vec<Problem>>(serving::with_kinds(lab, &shared.folder.media()))
         })
         .await;
         match read {
-            Ok(Ok((lab, plan))) => {
-                let restart_needed = plan.is_none();
-                {
-                    let mut state = self.shared.state();
-                    state.set_lab(Arc::new(lab));
-                    state.problems.clear();
-                    state.restart_needed = restart_needed;
-                }
-                if let Some(plan) = plan {
-                    self.shared.set_plan(plan);
-                }
+            Ok(Ok(lab)) => {
+                self.shared.take_lab(lab);
                 if tell {
                     self.shared.report(None, EventKind::LabChanged);
                 }
-                self.identify();
             }
             Ok(Err(problems)) => {
                 let texts = problems.iter().filter(|p| p.is_error()).map(ToString::to_string).collect();
@@ -323,10 +310,7 @@ impl Run {
                 self.transition = Some(Transition::Stop(tokio::spawn(async move { serving.stop(&shared).await })));
             }
             (None, Some(Transition::Stop(_))) => self.waiting.push(answer),
-            (None, Some(Transition::Start(_))) => {
-                let _nobody_listens =
-                    answer.send(Err(CommandError::new("the servers are just starting; stop them when they run")));
-            }
+            (None, Some(Transition::Start(_))) => self.stop_next.push(answer),
             (None, None) => {
                 let _nobody_listens = answer.send(Ok(Reply::Done));
             }
@@ -342,12 +326,12 @@ impl Run {
                 Ok(Reply::Done)
             }
             Ended::Started(Err(error)) => {
-                self.no_networks();
+                self.shared.serve_nothing();
                 self.shared.report(None, EventKind::EngineStopped { error: Some(error.clone()) });
                 Err(CommandError::new(error))
             }
             Ended::Stopped => {
-                self.no_networks();
+                self.shared.serve_nothing();
                 self.shared.report(None, EventKind::EngineStopped { error: None });
                 Ok(Reply::Done)
             }
@@ -355,35 +339,30 @@ impl Run {
         for answer in self.waiting.drain(..) {
             let _nobody_listens = answer.send(outcome.clone());
         }
+        for answer in std::mem::take(&mut self.stop_next) {
+            self.stop(answer);
+        }
         self.dirty = true;
-    }
-
-    fn no_networks(&self) {
-        let mut plan = (**self.shared.plan.borrow()).clone();
-        plan.networks = Vec::<PlanNetwork>::new();
-        self.shared.set_plan(plan);
-        self.shared.state().restart_needed = false;
     }
 
     /// The end: whatever runs is stopped, whatever is queued is written.
     async fn close(mut self) {
-        if let Some(Transition::Start(start)) = self.transition.take()
-            && let Ok(Ok(serving)) = start.await
-        {
-            self.serving = Some(serving);
-        }
-        if let Some(serving) = self.serving.take() {
-            let (done, mut stopped) = oneshot::channel();
-            let shared = self.shared.clone();
-            tokio::spawn(async move {
-                serving.stop(&shared).await;
-                let _the_loop_waits = done.send(());
-            });
-            // What the servers report at their end still counts.
+        let (shared, serving) = (self.shared.clone(), self.serving.take());
+        let mut ending = match self.transition.take() {
+            Some(Transition::Stop(stop)) => Some(stop),
+            Some(Transition::Start(start)) => Some(tokio::spawn(async move {
+                if let Ok(Ok(serving)) = start.await {
+                    serving.stop(&shared).await;
+                }
+            })),
+            None => serving.map(|serving| tokio::spawn(async move { serving.stop(&shared).await })),
+        };
+        if ending.is_some() {
+            // What the servers report at their end still counts, and their end may wait for it.
             loop {
                 tokio::select! {
                     batch = self.reports.next() => self.fold(batch),
-                    _ = &mut stopped => break,
+                    _stopped = joined(&mut ending) => break,
                 }
             }
             self.shared.report(None, EventKind::EngineStopped { error: None });
@@ -413,7 +392,8 @@ impl Run {
             Command::Stop => self.stop(answer),
             other => {
                 let outcome = self.carry_out(other).await;
-                self.dirty = true;
+                // Whoever looks after the answer sees what it speaks of.
+                self.publish();
                 let _nobody_listens = answer.send(outcome);
             }
         }

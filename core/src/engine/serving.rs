@@ -75,22 +75,16 @@ pub(super) async fn start(shared: Arc<Shared>, ports: Arc<dyn PortSet>, trust: b
     }
     let mut networks = Vec::new();
     let mut holds = Vec::new();
-    for (index, network) in lab.networks.iter().enumerate() {
-        let prepared = prepare(&shared, &ports, index, network, confirmed.as_deref()).await?;
-        networks.push(prepared.network);
-        holds.extend(prepared.hold);
-    }
-    let plan = {
-        let (lab, networks, media) = (lab.clone(), networks.clone(), shared.folder.media());
-        let mut plan = blocking(move || make_plan(&lab, networks, &media)).await?;
-        let now = shared.plan.borrow();
-        plan.firmware.clone_from(&now.firmware);
-        plan.files.clone_from(&now.files);
-        plan
+    let started = async {
+        for (index, network) in lab.networks.iter().enumerate() {
+            let prepared = prepare(&shared, &ports, index, network, confirmed.as_deref()).await?;
+            networks.push(prepared.network);
+            holds.extend(prepared.hold);
+        }
+        shared.serve_networks(&lab, &networks)?;
+        servers(&shared, &ports, &lab, &networks).await
     };
-    shared.set_plan(plan);
-    let started = servers(&shared, &ports, &lab, &networks).await;
-    let (dhcp, ndp, tftp, http, iscsi) = match started {
+    let (dhcp, ndp, tftp, http, iscsi) = match started.await {
         Ok(servers) => servers,
         Err(error) => {
             let _holds_go_back = blocking(move || drop(holds)).await;
@@ -359,33 +353,13 @@ async fn mode(
     Ok((found.0, found.1, servers))
 }
 
-/// The plan of these networks, without boot files. Reads the answer files, so it blocks.
-pub(super) fn make_plan(lab: &Lab, networks: Vec<PlanNetwork>, media: &Path) -> Plan {
-    let mut lab = lab.clone();
+/// The form of every answer file that lab.toml leaves to its content. Reads the files, so it blocks.
+pub(super) fn with_kinds(mut lab: Lab, media: &Path) -> Lab {
     for profile in &mut lab.profiles {
         if profile.kind.is_none() {
             let text = profile.answers.as_ref().and_then(|a| answers::read(&media::resolve(media, a).ok()?).ok());
             profile.kind = Some(text.map_or(ProfileKind::None, |text| answers::kind_of(&text)));
         }
     }
-    Plan { lab: Arc::new(lab), networks, ..Plan::default() }
-}
-
-/// The networks in service, matched anew to the entries of a changed lab.toml. `None` when other networks or ports are named than
-/// those in service: these take effect at the next start.
-pub(super) fn rematch(old: &Lab, new: &Lab, serving: &[PlanNetwork]) -> Option<Vec<PlanNetwork>> {
-    let identity = |n: &Network| (n.interface.clone(), n.address, n.mode, n.force);
-    let same = old.ports == new.ports
-        && old.networks.len() == new.networks.len()
-        && old.networks.iter().all(|n| new.networks.iter().any(|m| identity(m) == identity(n)));
-    if !same {
-        return None;
-    }
-    serving
-        .iter()
-        .map(|n| {
-            let index = new.networks.iter().position(|m| m.interface == n.interface)?;
-            Some(PlanNetwork { index, ..n.clone() })
-        })
-        .collect()
+    lab
 }

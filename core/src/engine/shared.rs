@@ -11,7 +11,7 @@ use super::state::State;
 use crate::api::{EventKind, HostId, Observation, Reporter, Who};
 use crate::boot::{Decision, Plan, PlanNetwork, assignment};
 use crate::disks::Store;
-use crate::lab::{Boot, Db, Document, EpochRecord, Folder, InstallRecord, LabError, Mode, Stamp};
+use crate::lab::{Boot, Db, Document, EpochRecord, Folder, InstallRecord, Lab, LabError, Mode, Network, Stamp};
 use crate::machine::Now;
 use crate::net::{self, MacAddr};
 
@@ -93,11 +93,49 @@ impl Shared {
         self.reporter.report(Now::read(), Observation { who, kind });
     }
 
-    /// Makes a plan the one in force.
-    pub(super) fn set_plan(&self, plan: Plan) {
-        let plan = Arc::new(plan);
-        self.state().set_plan(plan.clone());
-        self.plan.send_replace(plan);
+    /// Changes the plan in force.
+    pub(super) fn change_plan<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
+        self.change(|_, plan| change(plan))
+    }
+
+    /// Changes state and plan together: no change is made of a plan that another has just replaced.
+    fn change<T>(&self, change: impl FnOnce(&mut State, &mut Plan) -> T) -> T {
+        let mut state = self.state();
+        let mut plan = (*state.plan).clone();
+        let told = change(&mut state, &mut plan);
+        state.set_plan(Arc::new(plan));
+        // Under the lock, so that whoever waits for a change sees the newest last. Nobody looks at the state with a plan borrowed.
+        self.plan.send_replace(state.plan.clone());
+        told
+    }
+
+    /// Takes a lab.toml that was just read in force. Other networks or ports than those in service wait for the next start.
+    pub(super) fn take_lab(&self, lab: Lab) {
+        self.change(|state, plan| {
+            let lab = Arc::new(lab);
+            state.restart_needed = !adopt(plan, &lab);
+            state.problems.clear();
+            state.set_lab(lab);
+        });
+    }
+
+    /// Puts networks in service that were prepared under `lab`.
+    pub(super) fn serve_networks(&self, lab: &Lab, networks: &[PlanNetwork]) -> Result<(), String> {
+        self.change(|state, plan| {
+            plan.networks = rematch(lab, &state.lab, networks)
+                .ok_or("the networks of lab.toml changed while they were being started; start again")?;
+            plan.lab = state.lab.clone();
+            Ok(())
+        })
+    }
+
+    /// Nothing is in service any more: all of lab.toml is in force.
+    pub(super) fn serve_nothing(&self) {
+        self.change(|state, plan| {
+            plan.networks = Vec::new();
+            plan.lab = state.lab.clone();
+            state.restart_needed = false;
+        });
     }
 
     /// The network through which a client at `peer` reaches our address `local`.
@@ -147,7 +185,13 @@ impl Shared {
     pub(super) fn assignment(&self, id: HostId, network: &PlanNetwork) -> Option<Decision<Boot>> {
         let state = self.state();
         let mac = *state.directory.macs(id).first()?;
-        Some(assignment(&state.plan, network, mac, state.directory.uuid(id)))
+        let mut decision = assignment(&state.plan, network, mac, state.directory.uuid(id));
+        if let (Some(owed), Boot::Install(install)) = (state.owed.get(&id), &decision.value)
+            && owed.profile == install.profile
+        {
+            decision.value = owed.then.clone().into();
+        }
+        Some(decision)
     }
 
     /// Begins a boot epoch: this machine is given `boot` now. Ready when that is on disk.
@@ -175,7 +219,47 @@ impl Shared {
     }
 }
 
-fn epoch_record(host: HostId, epoch: &Epoch) -> EpochRecord {
+/// Puts `lab` in force for the networks in service. False when it names other networks or ports: these stay as they are, and all
+/// else in the file is in force.
+fn adopt(plan: &mut Plan, lab: &Arc<Lab>) -> bool {
+    match rematch(&plan.lab, lab, &plan.networks) {
+        Some(networks) => {
+            plan.networks = networks;
+            plan.lab = lab.clone();
+            true
+        }
+        None => {
+            let (networks, ports) = (plan.lab.networks.clone(), plan.lab.ports);
+            plan.lab = Arc::new(Lab { networks, ports, ..(**lab).clone() });
+            false
+        }
+    }
+}
+
+/// The networks in service, matched anew to the entries of a changed lab.toml. `None` when other networks or ports are named than
+/// those in service.
+fn rematch(old: &Lab, new: &Lab, serving: &[PlanNetwork]) -> Option<Vec<PlanNetwork>> {
+    if serving.is_empty() {
+        return Some(Vec::new());
+    }
+    let identity = |n: &Network| (n.interface.clone(), n.address, n.mode, n.force);
+    let same = old.ports == new.ports
+        && old.networks.len() == new.networks.len()
+        && old.networks.iter().all(|n| new.networks.iter().any(|m| identity(m) == identity(n)));
+    if !same {
+        return None;
+    }
+    serving
+        .iter()
+        .map(|n| {
+            let index = new.networks.iter().position(|m| m.interface == n.interface)?;
+            Some(PlanNetwork { index, ..n.clone() })
+        })
+        .collect()
+}
+
+/// An epoch as lab.db keeps it.
+pub(super) fn epoch_record(host: HostId, epoch: &Epoch) -> EpochRecord {
     let install = epoch.install.as_ref().map(|install| InstallRecord {
         profile: install.profile.clone(),
         then: install.then.clone(),

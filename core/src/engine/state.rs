@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::boots::Boots;
+use super::boots::{Boots, PendingInstall};
 use super::views;
 use crate::api::{
-    DiskView, EngineState, Event, EventKind, Finding, FirmwareView, HostId, HostView, InterfaceView, JobView,
-    ProfileView, Reported, ServiceKind, ServiceView, Severity, Snapshot, Source, VERSION, Who,
+    ClientKind, DiskView, EngineState, Event, EventKind, Finding, FirmwareView, HostId, HostView, InterfaceView,
+    JobView, ProfileView, Reported, ServiceKind, ServiceView, Severity, Snapshot, Source, VERSION, Who,
 };
 use crate::boot::Plan;
 use crate::diagnose::lang::finding;
 use crate::diagnose::{Findings, LabFindings};
 use crate::hosts::{Directory, Host};
-use crate::lab::{Lab, Problem};
+use crate::lab::{Boot, IscsiBoot, IscsiVia, Lab, Problem};
 use crate::net::{Interface, MacAddr};
 
 /// The snapshot carries this many of the last events.
@@ -43,6 +43,10 @@ pub(super) struct Folded {
     pub(super) ipxe: Option<(MacAddr, bool)>,
     /// Another DHCP server was seen on a network that did not know it.
     pub(super) foreign: bool,
+    /// A boot epoch of this machine began.
+    pub(super) epoch: Option<HostId>,
+    /// These machines made room for others.
+    pub(super) gone: Vec<HostId>,
 }
 
 /// See the module's text.
@@ -54,6 +58,8 @@ pub(super) struct State {
     pub(super) directory: Directory,
     pub(super) boots: Boots,
     pub(super) hosts: HashMap<HostId, Tracked>,
+    /// Installations that proved to run while lab.toml could not be rewritten: the machine gets what follows all the same.
+    pub(super) owed: HashMap<HostId, PendingInstall>,
     /// The machines of `lab.hosts`, in its order.
     pub(super) configured: Vec<HostId>,
     pub(super) engine: EngineState,
@@ -86,6 +92,7 @@ impl State {
             directory: Directory::default(),
             boots: Boots::default(),
             hosts: HashMap::new(),
+            owed: HashMap::new(),
             configured: Vec::new(),
             engine: EngineState::Stopped,
             because: HashMap::new(),
@@ -142,7 +149,8 @@ impl State {
 
     /// Takes in what a service saw or did.
     pub(super) fn fold(&mut self, reported: Reported) -> Folded {
-        let Reported { at, observation } = reported;
+        let Reported { at, mut observation } = reported;
+        hide_token(&mut observation.kind);
         let id = observation.who.as_ref().and_then(|who| self.directory.resolve(who));
         self.bind(id, &observation.kind);
         self.seq += 1;
@@ -155,8 +163,12 @@ impl State {
             source: Source::Served,
             kind: observation.kind,
         });
-        let mut folded = Folded::default();
+        let mut folded = Folded { gone: self.directory.take_gone(), ..Folded::default() };
+        for gone in &folded.gone {
+            self.forget(*gone);
+        }
         if let Some(id) = id {
+            folded.epoch = self.given_root_path(id, &event.kind).then_some(id);
             let tracked = self.hosts.entry(id).or_default();
             let before = tracked.host.runs_ipxe();
             let changed = tracked.host.apply(&event);
@@ -194,6 +206,20 @@ impl State {
             }
             _ => {}
         }
+    }
+
+    /// A root-path is to iPXE what the script is: a boot epoch begins with it.
+    fn given_root_path(&mut self, id: HostId, kind: &EventKind) -> bool {
+        let EventKind::DhcpAck { client: ClientKind::Ipxe | ClientKind::Gpxe, root_path: Some(root), .. } = kind else {
+            return false;
+        };
+        // RFC 4173: the target's name is the last part, and has colons itself.
+        let given = self.lab.disks.iter().find(|d| root.ends_with(&format!(":{}", d.iqn)));
+        let Some(disk) = given.map(|d| d.name.clone()) else {
+            return false;
+        };
+        self.boots.begin(id, &Boot::Iscsi(IscsiBoot { disk, profile: None, via: IscsiVia::RootPath }));
+        true
     }
 
     fn engine_event(&mut self, event: &Event) -> bool {
@@ -263,6 +289,7 @@ impl State {
     pub(super) fn forget(&mut self, id: HostId) {
         self.directory.forget(id);
         self.boots.forget(id);
+        self.owed.remove(&id);
         self.hosts.remove(&id);
         self.views.remove(&id);
     }
@@ -340,10 +367,21 @@ impl State {
     }
 }
 
+/// The token in an answer file's path opens it: it is no matter for events.
+fn hide_token(kind: &mut EventKind) {
+    if let EventKind::HttpRequest { path, .. } = kind
+        && let Some(rest) = path.strip_prefix("/answers/")
+    {
+        let parts: Vec<&str> = rest.split('/').collect();
+        let (mac, leaf) = (parts.first().unwrap_or(&""), parts.get(2).unwrap_or(&""));
+        *path = format!("/answers/{mac}/…/{leaf}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{ClientKind, Observation, Stage};
+    use crate::api::{Observation, Stage};
     use crate::machine::Now;
     use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! From the engine's state to the parts of a [`Snapshot`](crate::api::Snapshot) that need more than a copy.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use crate::api::{Finding, HostId, HostView, NetworkView, Severity};
 use crate::boot::{Decision, Plan, PlanNetwork, assignment};
@@ -10,10 +11,11 @@ use crate::hosts::{Directory, Host};
 use crate::lab::{Boot, Lab, Mode};
 use crate::net::Interface;
 
-/// What a machine gets and whether its network is known: the first network stands for all where it has no address yet.
-pub(super) fn boot_of(plan: &Plan, directory: &Directory, id: HostId) -> Option<Decision<Boot>> {
+/// What a machine gets: on the network of its address, or on the first one where it has none yet.
+pub(super) fn boot_of(plan: &Plan, directory: &Directory, id: HostId, ip: Option<IpAddr>) -> Option<Decision<Boot>> {
     let mac = *directory.macs(id).first()?;
-    let network = plan.networks.first()?;
+    let of_ip = |n: &&PlanNetwork| matches!(ip, Some(IpAddr::V4(ip)) if n.address.contains(ip));
+    let network = plan.networks.iter().find(of_ip).or_else(|| plan.networks.first())?;
     Some(assignment(plan, network, mac, directory.uuid(id)))
 }
 
@@ -28,7 +30,7 @@ pub(super) fn host_view(
     directory: &Directory,
 ) -> HostView {
     let entry = entry.and_then(|i| lab.hosts.get(i));
-    let boot = match boot_of(plan, directory, id) {
+    let boot = match boot_of(plan, directory, id, host.ip) {
         Some(decision) => decision.value,
         None => entry.and_then(|e| e.boot.clone()).unwrap_or_default(),
     };
@@ -82,21 +84,19 @@ pub(super) fn networks(
     because: &HashMap<String, String>,
     foreign: &HashMap<String, Vec<std::net::Ipv4Addr>>,
     interfaces: &[Interface],
-    hosts: impl Iterator<Item = std::net::IpAddr>,
+    hosts: impl Iterator<Item = IpAddr>,
 ) -> Vec<NetworkView> {
     let held: Vec<_> = hosts.collect();
     lab.networks
         .iter()
-        .enumerate()
-        .map(|(index, network)| {
-            let serving = plan.networks.iter().find(|n| n.index == index);
+        .map(|network| {
+            let serving = plan.networks.iter().find(|n| n.interface == network.interface);
             let address = serving
                 .map(|n| n.address)
                 .or_else(|| interfaces.iter().find(|i| i.name == network.interface)?.addresses.first().copied())
                 .or(network.address);
             let in_net = |n: &PlanNetwork| {
-                held.iter().filter(|ip| matches!(ip, std::net::IpAddr::V4(v4) if n.address.contains(*v4))).count()
-                    as u64
+                held.iter().filter(|ip| matches!(ip, IpAddr::V4(v4) if n.address.contains(*v4))).count() as u64
             };
             NetworkView {
                 interface: network.interface.clone(),

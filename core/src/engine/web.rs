@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::shared::{SETTLE, Shared};
 use crate::api::{EventKind, HostId, Stage, Who, machine_uuid};
-use crate::boot::script::{Dialect, ScriptFor, entry, render};
+use crate::boot::script::{Dialect, ScriptFor, entry, fetches_answers, render};
 use crate::boot::{Plan, PlanNetwork, base_url, initiator_name};
 use crate::http::{App, AppBody, AppReply, AppRequest};
 use crate::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia, Profile};
@@ -78,18 +78,14 @@ impl App for Web {
         let Some(profile) = plan.lab.profiles.iter().find(|p| p.name.as_str() == *name) else {
             return;
         };
-        if has_answers(profile) || !is_last(profile, &parts) {
+        // Where there is an answer file, that is the proof.
+        if fetches_answers(profile) || !is_last(profile, &parts) {
             return;
         }
         if let Some(id) = self.0.client(ip) {
             self.0.consume(id, name, "kernel and initrd were delivered");
         }
     }
-}
-
-/// Proof of an installation is its answer file, where it has one.
-fn has_answers(profile: &Profile) -> bool {
-    profile.answers.is_some() && profile.kind.is_some_and(|k| crate::boot::script::answers_name(k).is_some())
 }
 
 /// The last file that a machine loads to start this profile.
@@ -138,6 +134,9 @@ impl Web {
     }
 
     async fn boot(&self, request: &AppRequest, mac: &str, leaf: &str) -> AppReply {
+        if request.method != "GET" {
+            return self.reply(request.peer.ip(), AppBody::Bytes(405, TEXT, b"use GET\n".to_vec()));
+        }
         let mut caller = match self.caller(request, mac).await {
             Ok(caller) => caller,
             Err(reply) => return reply,
@@ -149,7 +148,7 @@ impl Web {
                 self.inventory(&mut caller, &request.query);
                 self.assigned(&caller).await
             }
-            ("wait.ipxe", _) => self.wait(&caller).await,
+            ("wait.ipxe", _) => self.wait(&mut caller, value(&request.query, "menu").is_some()).await,
             ("choose.ipxe", _) => self.choose(&caller, value(&request.query, "to").unwrap_or_default()).await,
             ("step", _) => self.step(&caller, value(&request.query, "name").unwrap_or_default()),
             ("error", _) => self.error(&caller, &request.query),
@@ -165,6 +164,10 @@ impl Web {
         }
         let told = |name: &str| value(query, name).map(printable).filter(|v| !v.is_empty());
         caller.who.uuid = told("uuid").and_then(|u| Uuid::parse_str(&u).ok()).and_then(machine_uuid);
+        if caller.who.uuid.is_some() {
+            // A dock: only now it is known which of the machines behind its MAC this is.
+            caller.id = self.0.state().directory.resolve(&caller.who).unwrap_or(caller.id);
+        }
         let inventory = EventKind::Inventory {
             serial: told("serial"),
             manufacturer: told("manufacturer"),
@@ -201,15 +204,15 @@ impl Web {
             because: because.to_owned(),
         };
         self.0.report(Some(caller.who.clone()), kind);
-        self.script(caller, boot, token.as_deref())
+        self.script(caller, boot, token.as_deref(), false)
     }
 
-    fn script(&self, caller: &Caller, boot: &Boot, token: Option<&str>) -> AppBody {
+    fn script(&self, caller: &Caller, boot: &Boot, token: Option<&str>, menu: bool) -> AppBody {
         let name = self.0.state().shown_name(caller.id);
         // The newest plan: a held request outlives the one that it came under.
         let plan = self.0.plan.borrow().clone();
         let token = token.filter(|_| match boot {
-            Boot::Install(install) => plan.lab.profile(&install.profile).is_some_and(has_answers),
+            Boot::Install(install) => plan.lab.profile(&install.profile).is_some_and(fetches_answers),
             _ => false,
         });
         text(render(
@@ -222,18 +225,25 @@ impl Web {
                 name: &name,
                 ip: Some(caller.peer),
                 token,
+                menu,
             },
             boot,
         ))
     }
 
-    /// Holds the request until something is assigned, the wait times out, or the hold is over.
-    async fn wait(&self, caller: &Caller) -> AppBody {
-        let hold = if caller.dialect == Dialect::Gpxe { HOLD_GPXE } else { HOLD };
-        let until = tokio::time::Instant::now() + hold;
+    /// Holds the request until something is assigned, the wait times out, or the hold is over. `menu`: the machine has a menu and has
+    /// chosen to wait; gPXE, which knows no menus, waits instead.
+    async fn wait(&self, caller: &mut Caller, menu: bool) -> AppBody {
+        let gpxe = caller.dialect == Dialect::Gpxe;
+        let until = tokio::time::Instant::now() + if gpxe { HOLD_GPXE } else { HOLD };
         let mut plan = self.0.plan.subscribe();
         loop {
-            plan.mark_unchanged();
+            // What is in force now, not what was when the request came.
+            caller.plan = plan.borrow_and_update().clone();
+            let Some(network) = Shared::network(&caller.plan, Some(caller.server), caller.peer).cloned() else {
+                return AppBody::Bytes(503, TEXT, b"no network is in service\n".to_vec());
+            };
+            caller.network = network;
             let Some(decision) = self.0.assignment(caller.id, &caller.network) else {
                 return AppBody::NotFound("this machine was just forgotten; start it again".into());
             };
@@ -243,12 +253,24 @@ impl Web {
                     return self.give(caller, &Boot::Local, "nothing was assigned within `wait-timeout`").await;
                 }
                 Boot::Wait => {}
+                Boot::Menu if menu || gpxe => {}
                 boot => return self.give(caller, &boot, &decision.because.to_string()).await,
             }
+            self.waits(caller, &decision.because.to_string());
             let next = left.map_or(until, |left| until.min(tokio::time::Instant::now() + left));
             if tokio::time::timeout_at(next, plan.changed()).await.is_err() && next >= until {
-                return self.script(caller, &Boot::Wait, None);
+                return self.script(caller, &Boot::Wait, None, menu);
             }
+        }
+    }
+
+    /// A machine may wait since before the engine was started: only its request tells of it.
+    fn waits(&self, caller: &Caller, because: &str) {
+        let known = self.0.state().hosts.get(&caller.id).is_some_and(|t| t.host.stage == Stage::Waiting);
+        if !known {
+            let dialect = caller.dialect.as_str().to_owned();
+            let kind = EventKind::ScriptServed { boot: Boot::Wait, dialect, because: because.to_owned() };
+            self.0.report(Some(caller.who.clone()), kind);
         }
     }
 
@@ -259,10 +281,11 @@ impl Web {
             return None;
         }
         let state = self.0.state();
-        let host = &state.hosts.get(&caller.id)?.host;
-        let since = host.since.filter(|_| host.stage == Stage::Waiting);
+        let host = state.hosts.get(&caller.id).map(|t| &t.host);
+        let since = host.and_then(|h| h.since.filter(|_| h.stage == Stage::Waiting));
         let waited = since.map_or(SignedDuration::ZERO, |since| Now::read().wall.duration_since(since));
-        Some(timeout.saturating_sub(waited.unsigned_abs()))
+        // A clock that was set back has not waited.
+        Some(timeout.saturating_sub(Duration::try_from(waited).unwrap_or_default()))
     }
 
     /// The menu's choice, which holds for this boot only. Only a machine that is given the menu may choose.
@@ -287,6 +310,10 @@ impl Web {
             _ => None,
         };
         match boot {
+            Some(Boot::Wait) => {
+                self.waits(caller, "chosen in the machine's menu");
+                self.script(caller, &Boot::Wait, None, true)
+            }
             Some(boot) => self.give(caller, &boot, "chosen in the machine's menu").await,
             None => AppBody::NotFound("the menu has no such entry".into()),
         }

@@ -19,6 +19,8 @@ const MAX_HOSTS: usize = 4096;
 struct Entry {
     macs: Vec<MacAddr>,
     uuid: Option<Uuid>,
+    /// lab.toml says the UUID: a machine with another one is another machine behind the same MAC.
+    by_uuid: bool,
     configured: bool,
     used: u64,
 }
@@ -31,20 +33,31 @@ pub struct Directory {
     by_ip: HashMap<IpAddr, HostId>,
     next: u64,
     clock: u64,
+    gone: Vec<HostId>,
 }
 
 impl Directory {
     /// Takes in a machine that lab.db knows.
     pub fn restore(&mut self, id: HostId, macs: Vec<MacAddr>, uuid: Option<Uuid>) {
         self.next = self.next.max(id.0 + 1);
-        self.insert(id, Entry { macs, uuid, configured: false, used: 0 });
+        self.insert(id, Entry { macs, uuid, by_uuid: false, configured: false, used: 0 });
+    }
+
+    /// Numbers up to this one were given: overlays bear them, so that no other machine may get one, forgotten or not.
+    pub fn reserve(&mut self, last: HostId) {
+        self.next = self.next.max(last.0 + 1);
+    }
+
+    /// The machines that made room for others since the last call.
+    pub fn take_gone(&mut self) -> Vec<HostId> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Brings the entries of lab.toml in: each gets a [`HostId`] of its own, the known one where its first MAC (and `uuid`) is known.
     /// Returns the ids in the order of `lab.hosts`.
     pub fn configure(&mut self, lab: &Lab) -> Vec<HostId> {
         for entry in self.entries.values_mut() {
-            entry.configured = false;
+            (entry.configured, entry.by_uuid) = (false, false);
         }
         let mut ids = Vec::with_capacity(lab.hosts.len());
         for host in &lab.hosts {
@@ -52,8 +65,9 @@ impl Directory {
             let known = host.macs.iter().find_map(|mac| {
                 self.by_mac.get(mac)?.iter().copied().find(|id| {
                     let taken = ids.contains(id);
-                    let same_uuid = self.entries.get(id).is_some_and(|e| e.uuid == host.uuid);
-                    !taken && (!shared(mac) || same_uuid)
+                    let seen = self.entries.get(id).and_then(|e| e.uuid);
+                    let may_be = host.uuid.is_none() || seen.is_none() || seen == host.uuid;
+                    !taken && if shared(mac) { seen == host.uuid } else { may_be }
                 })
             });
             let id = known.unwrap_or_else(|| self.fresh_id());
@@ -63,7 +77,7 @@ impl Directory {
             }
             let uuid = host.uuid.or_else(|| self.entries.get(&id).and_then(|e| e.uuid));
             self.remove_from_macs(id);
-            self.insert(id, Entry { macs, uuid, configured: true, used: self.clock });
+            self.insert(id, Entry { macs, uuid, by_uuid: host.uuid.is_some(), configured: true, used: self.clock });
             ids.push(id);
         }
         ids
@@ -76,12 +90,15 @@ impl Directory {
             return self.by_ip.get(&who.ip?).copied();
         };
         let candidates = self.by_mac.get(&mac)?;
-        let of_uuid = |id: &&HostId| who.uuid.is_some() && self.entries.get(id).is_some_and(|e| e.uuid == who.uuid);
+        let same = |id: &HostId| who.uuid.is_some() && self.entries.get(id).is_some_and(|e| e.uuid == who.uuid);
+        let other = |id: &HostId| who.uuid.is_some() && self.entries.get(id).is_some_and(|e| e.by_uuid) && !same(id);
+        let mut may_be = candidates.iter().filter(|id| !other(id));
+        let holder = who.ip.and_then(|ip| self.by_ip.get(&ip));
         candidates
             .iter()
-            .find(of_uuid)
-            .or_else(|| who.ip.and_then(|ip| candidates.iter().find(|id| self.by_ip.get(&ip) == Some(id))))
-            .or_else(|| candidates.first())
+            .find(|id| same(id))
+            .or_else(|| may_be.clone().find(|id| Some(*id) == holder))
+            .or_else(|| may_be.next())
             .copied()
     }
 
@@ -93,7 +110,7 @@ impl Directory {
             (None, Some(mac)) if !mac.is_group() => {
                 self.make_room();
                 let id = self.fresh_id();
-                self.insert(id, Entry { macs: vec![mac], uuid: who.uuid, configured: false, used: 0 });
+                self.insert(id, Entry { macs: vec![mac], uuid: who.uuid, by_uuid: false, configured: false, used: 0 });
                 id
             }
             _ => return None,
@@ -177,6 +194,7 @@ impl Directory {
         let oldest = self.entries.iter().filter(|(_, e)| !e.configured).min_by_key(|(_, e)| e.used).map(|(id, _)| *id);
         if let Some(id) = oldest {
             self.forget(id);
+            self.gone.push(id);
         }
     }
 }
@@ -218,6 +236,27 @@ mod tests {
             assert_eq!(dir.resolve(&Who { uuid: Some(uuid), ..Who::mac(mac(1)) }), Some(id));
         }
         assert_eq!(dir.configure(&lab), ids, "reading the same lab again changes no identity");
+    }
+
+    #[test]
+    fn a_stranger_on_a_configured_dock_is_another_machine() {
+        let (ours, strange) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let lab = Lab { hosts: vec![host(&[mac(1)], Some(ours))], ..Lab::default() };
+        let mut dir = Directory::default();
+        let seen_first = dir.resolve(&Who { uuid: Some(strange), ..Who::mac(mac(1)) }).unwrap();
+        let configured = dir.configure(&lab)[0];
+        assert_ne!(configured, seen_first);
+        assert_eq!(dir.resolve(&Who { uuid: Some(ours), ..Who::mac(mac(1)) }), Some(configured));
+        assert_eq!(dir.resolve(&Who { uuid: Some(strange), ..Who::mac(mac(1)) }), Some(seen_first));
+        let third = dir.resolve(&Who { uuid: Some(Uuid::from_u128(3)), ..Who::mac(mac(1)) });
+        assert_ne!(third, Some(configured));
+    }
+
+    #[test]
+    fn a_number_is_never_given_twice() {
+        let mut dir = Directory::default();
+        dir.reserve(HostId(7));
+        assert_eq!(dir.resolve(&Who::mac(mac(1))), Some(HostId(8)));
     }
 
     #[test]

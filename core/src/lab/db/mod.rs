@@ -261,6 +261,14 @@ impl Db {
         self.read(tables::last_seq)
     }
 
+    /// The highest number that a machine has had in this lab, forgotten ones included.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub fn last_host(&self) -> Result<HostId, DbError> {
+        self.read(tables::last_host)
+    }
+
     /// The interfaces that a person confirmed, on whichever computers.
     ///
     /// # Errors

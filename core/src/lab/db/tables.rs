@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::writer::Pending;
 use super::{ConfirmedInterface, DbError, EVENTS_KEPT, EpochRecord, HostRecord, JobRecord};
-use crate::api::Event;
+use crate::api::{Event, HostId};
 use crate::lab::lease::{LeaseRecord, LeaseState};
 
 /// How long one connection waits for the other.
@@ -28,6 +28,9 @@ const STEPS: &[&str] = &["
     CREATE TABLE events (seq INTEGER PRIMARY KEY, record TEXT NOT NULL);
     CREATE TABLE confirmed (mac TEXT NOT NULL, machine TEXT NOT NULL, PRIMARY KEY (mac, machine)) WITHOUT ROWID;
     CREATE TABLE jobs (id INTEGER PRIMARY KEY, record TEXT NOT NULL);
+", "
+    CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO numbers SELECT 'host', coalesce(max(id), 0) FROM hosts;
 "];
 
 fn newest() -> i64 {
@@ -93,6 +96,7 @@ pub(super) fn write_vital(tx: &Transaction<'_>, pending: &Pending) -> rusqlite::
 pub(super) fn write_rest(tx: &Transaction<'_>, pending: &Pending) -> rusqlite::Result<()> {
     for (id, host) in &pending.hosts {
         put(tx, "hosts", "id", id.0, host.as_ref())?;
+        tx.prepare("UPDATE numbers SET value = max(value, ?1) WHERE name = 'host'")?.execute([id.0.cast_signed()])?;
     }
     for event in &pending.events {
         put(tx, "events", "seq", event.seq, Some(event))?;
@@ -207,6 +211,11 @@ pub(super) fn recent_events(conn: &Connection, limit: usize) -> rusqlite::Result
 pub(super) fn last_seq(conn: &Connection) -> rusqlite::Result<u64> {
     let seq: Option<i64> = conn.query_row("SELECT max(seq) FROM events", [], |row| row.get(0))?;
     Ok(seq.unwrap_or_default().cast_unsigned())
+}
+
+pub(super) fn last_host(conn: &Connection) -> rusqlite::Result<HostId> {
+    let id: i64 = conn.query_row("SELECT value FROM numbers WHERE name = 'host'", [], |row| row.get(0))?;
+    Ok(HostId(id.cast_unsigned()))
 }
 
 pub(super) fn confirmed(conn: &Connection) -> rusqlite::Result<Vec<ConfirmedInterface>> {

@@ -1,0 +1,127 @@
+//! What a person asks for, and what of it outlives the engine.
+
+use std::time::Duration;
+
+use super::bench::{A, B, Bench, IP_A};
+use super::{Engine, Options, control};
+use crate::api::{Command, EngineState, HandleError, HostId, Reply};
+use crate::lab::Boot;
+
+fn refused(outcome: Result<Reply, HandleError>) -> String {
+    match outcome {
+        Err(HandleError::Refused(error)) => error.to_string(),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_assignment_is_written_and_shown() {
+    let bench = Bench::new("").await;
+    bench.assign(A, Boot::Local).await;
+    assert!(bench.toml().contains("mac = \"52:54:00:00:00:01\"\nboot = \"local\""), "{}", bench.toml());
+    let snapshot = bench.handle().snapshot();
+    assert_eq!(
+        (snapshot.hosts.len(), &snapshot.hosts[0].boot),
+        (1, &Boot::Local),
+        "the answer comes after the picture"
+    );
+    let nobody = Command::AssignNamed { hosts: vec!["nobody".into()], to: Boot::Local };
+    assert!(refused(bench.call(nobody).await).contains("no machine or group is called `nobody`"));
+}
+
+#[tokio::test]
+async fn a_persons_own_edit_is_taken_in_before_an_entry_is_changed() {
+    let bench = Bench::new("[[host]]\nmac = \"52:54:00:00:00:01\"\nname = \"pc-1\"\n").await;
+    let id = bench.handle().snapshot().hosts[0].id;
+    // Another entry is put above: the machine is the second one now.
+    let other = "[[host]]\nmac = \"52:54:00:00:00:02\"\nname = \"pc-2\"\n\n[[host]]\nmac = \"52:54:00:00:00:01\"";
+    let toml = bench.toml().replace("[[host]]\nmac = \"52:54:00:00:00:01\"", other);
+    std::fs::write(bench.dir.path().join("lab.toml"), toml).unwrap();
+    bench.call(Command::Assign { hosts: vec![id], to: Boot::Wait }).await.unwrap();
+    assert!(bench.toml().contains("name = \"pc-1\"\nboot = \"wait\""), "{}", bench.toml());
+}
+
+#[tokio::test]
+async fn on_a_broken_lab_nothing_starts_nothing_is_written_and_the_last_good_one_stays() {
+    let bench = Bench::new("[[host]]\nmac = \"52:54:00:00:00:01\"\nboot = \"local\"\n").await;
+    let good = bench.toml();
+    let broken = good.replace("version = 1\n", "version = 1\nverzion = 2\n");
+    std::fs::write(bench.dir.path().join("lab.toml"), &broken).unwrap();
+    assert!(refused(bench.call(Command::Reload).await).contains("lab.toml:2"));
+    assert!(refused(bench.call(Command::Start).await).contains("lab.toml:2"));
+    assert!(matches!(&bench.handle().snapshot().engine, EngineState::Failed { .. } | EngineState::Starting));
+    let to = Command::AssignNamed { hosts: vec![A.to_string()], to: Boot::Wait };
+    refused(bench.call(to).await);
+    assert_eq!(bench.toml(), broken, "a broken file is mended by a person");
+    assert_eq!(bench.handle().snapshot().hosts[0].boot, Boot::Local);
+    std::fs::write(bench.dir.path().join("lab.toml"), good).unwrap();
+    bench.assign(A, Boot::Wait).await;
+}
+
+#[tokio::test]
+async fn a_start_without_a_network_says_what_to_do_and_a_stop_of_nothing_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(dir.path(), Options::default()).await.unwrap();
+    assert!(refused(engine.handle().call(Command::Start).await).contains("choose one in the window"));
+    assert_eq!(engine.handle().call(Command::Stop).await.unwrap(), Reply::Done);
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn with_other_networks_in_the_file_the_rest_of_it_is_in_force() {
+    let bench = Bench::new("").await;
+    bench.addressed(A, IP_A).await;
+    let toml = bench.toml().replace("192.168.2.1/24", "192.168.3.1/24");
+    std::fs::write(bench.dir.path().join("lab.toml"), toml).unwrap();
+    bench.assign(A, Boot::Local).await;
+    let snapshot = bench.handle().snapshot();
+    assert!(snapshot.findings.iter().any(|f| f.id == "restart-needed"), "{:?}", snapshot.findings);
+    let (_, script) = bench.get(IP_A, "/boot/52-54-00-00-00-01/script.ipxe").await;
+    assert!(!script.contains("technician"), "{script}");
+    bench.assign(A, Boot::Wait).await;
+    assert!(bench.handle().snapshot().findings.iter().any(|f| f.id == "restart-needed"), "an edit does not hide it");
+}
+
+#[tokio::test]
+async fn what_was_seen_is_there_again_and_numbers_go_on() {
+    let bench = Bench::new("").await;
+    bench.addressed(A, IP_A).await;
+    let seq = bench.events().await.last().unwrap().seq;
+    let before = bench.handle().snapshot().hosts[0].clone();
+    let bench = bench.reopened().await;
+    let snapshot = bench.handle().snapshot();
+    assert_eq!((snapshot.hosts[0].id, snapshot.hosts[0].ip), (before.id, Some(IP_A.into())));
+    assert_eq!(snapshot.recent.last().unwrap().seq, seq);
+    bench.addressed(A, IP_A).await;
+    assert_eq!(bench.events().await.last().unwrap().seq, seq + 1);
+}
+
+#[tokio::test]
+async fn a_forgotten_machines_number_is_nobody_elses() {
+    let bench = Bench::new("").await;
+    bench.addressed(A, IP_A).await;
+    bench.events().await;
+    let id = bench.handle().snapshot().hosts[0].id;
+    bench.call(Command::Forget { host: id, entry: false }).await.unwrap();
+    assert!(bench.handle().snapshot().hosts.is_empty());
+    let bench = bench.reopened().await;
+    bench.addressed(B, IP_A).await;
+    bench.events().await;
+    assert_eq!(bench.handle().snapshot().hosts[0].id, HostId(id.0 + 1), "its overlays may still be there");
+}
+
+#[tokio::test]
+async fn another_process_of_the_owner_commands_the_same_engine() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(dir.path(), Options { control: true, ..Options::default() }).await.unwrap();
+    assert!(Engine::open(dir.path(), Options::default()).await.unwrap_err().to_string().contains("in use by process"));
+    let remote = control::connect(dir.path()).await.unwrap().unwrap();
+    let to = Command::AssignNamed { hosts: vec![A.to_string()], to: Boot::Local };
+    assert_eq!(remote.call(to).await.unwrap(), Reply::Hosts { count: 1 });
+    assert_eq!(remote.snapshot().hosts[0].boot, Boot::Local);
+    engine.close().await;
+    let gone = tokio::time::timeout(Duration::from_secs(2), remote.call(Command::Ping)).await.unwrap();
+    assert!(matches!(gone, Err(HandleError::Gone)), "{gone:?}");
+    assert!(control::connect(dir.path()).await.unwrap().is_none());
+    Engine::open(dir.path(), Options::default()).await.unwrap().close().await;
+}

@@ -1,0 +1,122 @@
+//! Who may log in to which disk, and whose writes it finds there.
+
+use std::net::Ipv4Addr;
+
+use super::bench::{A, B, Bench, IP_A, IP_B};
+use super::gate::DiskGate;
+use crate::boot::initiator_name;
+use crate::iscsi::{Gate, LoginRequest, Refusal};
+
+const HOSTS: &str = "[[host]]
+mac = \"52:54:00:00:00:01\"
+boot = { iscsi = \"kept\" }
+";
+
+fn login(disk: &str, ip: Ipv4Addr, initiator: &str) -> LoginRequest {
+    let target = crate::lab::derived_iqn(&disk.parse().unwrap());
+    LoginRequest { initiator: initiator.to_owned(), target, peer: ip.into(), firmware: true }
+}
+
+/// Logs in as an iSCSI thread does.
+async fn try_login(bench: &Bench, login: LoginRequest) -> Result<String, Refusal> {
+    let gate = DiskGate(bench.shared.clone());
+    tokio::task::spawn_blocking(move || gate.authorize(&login).map(|grant| grant.scope)).await.unwrap()
+}
+
+/// Logs in, gives the first byte of the disk, and writes another one.
+async fn use_disk(bench: &Bench, login: LoginRequest, write: u8) -> u8 {
+    let gate = DiskGate(bench.shared.clone());
+    let work = move || {
+        let grant = gate.authorize(&login).unwrap();
+        let device = gate.open(&login, &grant).unwrap();
+        let mut sector = [0; 512];
+        device.read(0, &mut sector).unwrap();
+        device.write(0, &[write; 512]).unwrap();
+        device.flush().unwrap();
+        sector[0]
+    };
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+#[tokio::test]
+async fn only_the_machine_that_is_assigned_gets_in() {
+    let bench = Bench::new(HOSTS).await;
+    bench.addressed(A, IP_A).await;
+    bench.addressed(B, IP_B).await;
+    let ours = try_login(&bench, login("kept", IP_A, &initiator_name(A))).await.unwrap();
+    assert_eq!(
+        try_login(&bench, login("kept", IP_A, "iqn.1993-08.org.debian:clone")).await,
+        Ok(ours),
+        "clones share a name"
+    );
+    let refused = try_login(&bench, login("kept", IP_B, &initiator_name(B))).await.unwrap_err();
+    assert_eq!(refused.status, 0x0202);
+    assert!(refused.reason.contains("is not assigned to the disk kept"), "{}", refused.reason);
+    let refused = try_login(&bench, login("kept", IP_B, &initiator_name(A))).await.unwrap_err();
+    assert_eq!(refused.status, 0x0202);
+    assert!(refused.reason.contains("look for two machines with one address"), "{}", refused.reason);
+    assert_eq!(try_login(&bench, login("none", IP_A, "iqn.a")).await.unwrap_err().status, 0x0203);
+}
+
+#[tokio::test]
+async fn a_stranger_gets_in_where_allow_says_so() {
+    let bench = Bench::new("").await;
+    let stranger = Ipv4Addr::new(10, 9, 9, 9);
+    assert!(try_login(&bench, login("fresh", stranger, "iqn.2020-01.org.example:x")).await.is_ok());
+    assert!(try_login(&bench, login("fresh", stranger, "iqn.2021-01.org.example:x")).await.is_err());
+    assert!(try_login(&bench, login("kept", stranger, "iqn.2020-01.org.example:x")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_running_machine_keeps_its_disk_until_its_next_boot() {
+    let bench = Bench::new(HOSTS).await;
+    bench.addressed(A, IP_A).await;
+    bench.get(IP_A, "/boot/52-54-00-00-00-01/script.ipxe").await;
+    bench.assign(A, crate::lab::Boot::Local).await;
+    assert!(try_login(&bench, login("kept", IP_A, "iqn.a")).await.is_ok());
+    bench.get(IP_A, "/boot/52-54-00-00-00-01/script.ipxe").await;
+    assert!(try_login(&bench, login("kept", IP_A, "iqn.a")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_kept_overlay_is_there_again_at_the_next_boot_and_in_the_next_engine() {
+    let mut bench = Bench::new(HOSTS).await;
+    bench.addressed(A, IP_A).await;
+    let name = initiator_name(A);
+    assert_eq!(use_disk(&bench, login("kept", IP_A, &name), 2).await, 1);
+    bench.get(IP_A, "/boot/52-54-00-00-00-01/script.ipxe").await;
+    assert_eq!(use_disk(&bench, login("kept", IP_A, &name), 3).await, 2);
+    bench = bench.reopened().await;
+    bench.addressed(A, IP_A).await;
+    assert_eq!(use_disk(&bench, login("kept", IP_A, &name), 4).await, 3);
+}
+
+#[tokio::test]
+async fn a_fresh_overlay_is_new_at_the_first_firmware_login_after_a_script_and_never_else() {
+    let mut bench = Bench::new(&HOSTS.replace("kept", "fresh")).await;
+    bench.addressed(A, IP_A).await;
+    let script = "/boot/52-54-00-00-00-01/script.ipxe";
+    let firmware = || login("fresh", IP_A, &initiator_name(A));
+    let system = || LoginRequest { firmware: false, ..firmware() };
+    bench.get(IP_A, script).await;
+    assert_eq!(use_disk(&bench, firmware(), 2).await, 1);
+    assert_eq!(use_disk(&bench, system(), 3).await, 2, "the system finds what its firmware left");
+    assert_eq!(use_disk(&bench, firmware(), 4).await, 3, "a reconnect is no boot");
+    bench = bench.reopened().await;
+    bench.addressed(A, IP_A).await;
+    assert_eq!(use_disk(&bench, firmware(), 5).await, 4, "nor is a restart of the engine");
+    bench.get(IP_A, script).await;
+    assert_eq!(use_disk(&bench, firmware(), 6).await, 1, "a script is");
+}
+
+#[tokio::test]
+async fn a_root_path_begins_a_boot_as_a_script_does() {
+    let bench = Bench::new(&HOSTS.replace("\"kept\"", "\"fresh\", via = \"root-path\"")).await;
+    let root = format!("iscsi:192.168.2.1::::{}", crate::lab::derived_iqn(&"fresh".parse().unwrap()));
+    let firmware = || login("fresh", IP_A, &initiator_name(A));
+    for _ in 0..2 {
+        bench.acknowledged(A, IP_A, Some(&root)).await;
+        assert_eq!(use_disk(&bench, firmware(), 2).await, 1);
+        assert_eq!(use_disk(&bench, firmware(), 2).await, 2);
+    }
+}

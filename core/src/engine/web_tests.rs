@@ -1,0 +1,225 @@
+//! What a machine is told over HTTP, from its first script to the end of its installation.
+
+use std::time::Duration;
+
+use super::bench::{A, B, Bench, IP_A, IP_B, answer, path_in};
+use super::web::Web;
+use crate::api::{Command, EventKind, Stage, Who};
+use crate::http::App;
+use crate::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia};
+
+const BOOT_A: &str = "/boot/52-54-00-00-00-01";
+
+fn install(profile: &str) -> Boot {
+    Boot::Install(Install { profile: profile.parse().unwrap(), then: InstallThen::Local })
+}
+
+fn host(boot: &str) -> String {
+    format!(
+        "# the one at the window\n[[host]]\nmac = \"52:54:00:00:00:01\"\nname = \"pc-1\"\nboot = {boot} # for now\n"
+    )
+}
+
+#[tokio::test]
+async fn a_machine_gets_its_script_and_no_other_machine_gets_it() {
+    let bench = Bench::new(&host("{ iscsi = \"kept\" }")).await;
+    bench.addressed(A, IP_A).await;
+    bench.addressed(B, IP_B).await;
+    let (status, entry) = bench.get(IP_A, &format!("{BOOT_A}/boot.ipxe")).await;
+    assert_eq!(status, 200);
+    assert!(entry.contains(&format!("http://192.168.2.1{BOOT_A}/script.ipxe?uuid=${{uuid}}")), "{entry}");
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    assert!(script.contains("sanboot iscsi:192.168.2.1::"), "{script}");
+    let (status, why) = bench.get(IP_B, &format!("{BOOT_A}/script.ipxe")).await;
+    assert_eq!((status, why.as_str()), (403, "192.168.2.22 is 52:54:00:00:00:02's address, not 52:54:00:00:00:01's"));
+}
+
+#[tokio::test]
+async fn answers_open_with_their_token_for_their_machine_until_its_next_boot() {
+    let bench = Bench::new(&host("{ install = \"debian\" }")).await;
+    bench.addressed(A, IP_A).await;
+    bench.addressed(B, IP_B).await;
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    let answers = path_in(&script, "/answers/");
+    assert_eq!(bench.get(IP_A, "/answers/52-54-00-00-00-01/0123/preseed.cfg").await.0, 403);
+    assert_eq!(bench.get(IP_B, &answers).await.0, 403);
+    let stolen = answers.replace("52-54-00-00-00-01", "52-54-00-00-00-02");
+    assert_eq!(bench.get(IP_B, &stolen).await.0, 403);
+    assert!(bench.toml().contains("install"), "a refused request is no proof");
+    let (status, text) = bench.get(IP_A, &answers).await;
+    assert_eq!((status, text.as_str()), (200, "d-i netcfg/get_hostname string pc-1\n"));
+    assert_eq!(bench.get(IP_A, &answers).await.0, 200, "an installer may read it twice");
+    bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    assert_eq!(bench.get(IP_A, &answers).await.0, 403, "the next boot ends it");
+}
+
+#[tokio::test]
+async fn an_installation_is_consumed_by_its_answer_file_and_comments_stay() {
+    let bench = Bench::new(&host("{ install = \"debian\", then = { iscsi = \"kept\" } }")).await;
+    bench.addressed(A, IP_A).await;
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    // The kernel could not be loaded: nothing was erased, and it is tried again.
+    bench.get(IP_A, &format!("{BOOT_A}/error?step=kernel&code=0x2d0c618e")).await;
+    Web(bench.shared.clone()).delivered(&Who::ip(IP_A), "/media/debian/initrd/0/initrd.gz");
+    bench.events().await;
+    assert!(bench.toml().contains("install = \"debian\""), "with an answer file, that alone is the proof");
+    bench.get(IP_A, &path_in(&script, "/answers/")).await;
+    bench.toml_says("boot = { iscsi = \"kept\" } # for now").await;
+    assert!(bench.toml().contains("# the one at the window"));
+    bench.toml_says("iscsi").await;
+    for _ in 0..100 {
+        let next: Vec<Boot> = bench
+            .events()
+            .await
+            .iter()
+            .filter_map(|e| match &e.kind {
+                EventKind::InstallConsumed { next, .. } => Some(next.clone()),
+                _ => None,
+            })
+            .collect();
+        if !next.is_empty() {
+            assert_eq!(next[0].to_string(), "iscsi kept");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("its end was not told");
+}
+
+#[tokio::test]
+async fn without_answers_the_last_initrd_is_the_proof() {
+    let bench = Bench::new(&host("{ install = \"live\" }")).await;
+    bench.addressed(A, IP_A).await;
+    bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    let web = Web(bench.shared.clone());
+    web.delivered(&Who::ip(IP_A), "/media/live/kernel/linux");
+    bench.events().await;
+    assert!(bench.toml().contains("install = \"live\""));
+    web.delivered(&Who::ip(IP_A), "/media/live/initrd/0/initrd.gz");
+    bench.toml_says("boot = \"local\"").await;
+}
+
+#[tokio::test]
+async fn an_answer_file_that_the_arguments_point_away_from_is_no_proof() {
+    let bench = Bench::new(&host("{ install = \"debian\" }")).await;
+    let toml = bench.toml().replace("answers = ", "args = \"url=http://elsewhere/p.cfg\"\nanswers = ");
+    std::fs::write(bench.dir.path().join("lab.toml"), toml).unwrap();
+    bench.call(Command::Reload).await.unwrap();
+    bench.addressed(A, IP_A).await;
+    bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    Web(bench.shared.clone()).delivered(&Who::ip(IP_A), "/media/debian/initrd/0/initrd.gz");
+    bench.toml_says("boot = \"local\"").await;
+}
+
+#[tokio::test]
+async fn a_broken_lab_does_not_install_a_machine_twice() {
+    let bench = Bench::new(&host("{ install = \"debian\" }")).await;
+    bench.addressed(A, IP_A).await;
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    let good = bench.toml();
+    std::fs::write(bench.dir.path().join("lab.toml"), format!("{good}\nhuh")).unwrap();
+    bench.get(IP_A, &path_in(&script, "/answers/")).await;
+    for _ in 0..100 {
+        if bench.handle().snapshot().findings.iter().any(|f| f.id == "lab-not-written") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    assert!(!script.contains("/media/debian/kernel"), "it boots what follows:\n{script}");
+    std::fs::write(bench.dir.path().join("lab.toml"), good).unwrap();
+    bench.toml_says("boot = \"local\"").await;
+}
+
+#[tokio::test]
+async fn a_waiting_machine_goes_on_within_a_second_of_the_click() {
+    let bench = Bench::new("").await;
+    bench.addressed(A, IP_A).await;
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    assert!(script.contains("waiting for a technician"), "{script}");
+    let shared = bench.shared.clone();
+    let held = tokio::spawn(async move { answer(&shared, IP_A, &format!("{BOOT_A}/wait.ipxe"), "iPXE/1.21.1").await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!held.is_finished());
+    bench.assign(A, install("live")).await;
+    let (_, script) = tokio::time::timeout(Duration::from_secs(1), held).await.unwrap().unwrap();
+    assert!(script.contains("/media/live/kernel/linux"), "{script}");
+}
+
+#[tokio::test]
+async fn a_machine_that_waits_since_before_the_engine_was_started_is_seen_to_wait() {
+    let bench = Bench::new("").await;
+    bench.addressed(A, IP_A).await;
+    bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    let bench = bench.reopened().await;
+    let shared = bench.shared.clone();
+    let held = tokio::spawn(async move { answer(&shared, IP_A, &format!("{BOOT_A}/wait.ipxe"), "iPXE/1.21.1").await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    bench.events().await;
+    assert_eq!(bench.handle().snapshot().hosts[0].stage, Stage::Waiting);
+    held.abort();
+}
+
+#[tokio::test]
+async fn only_a_machine_with_a_menu_may_choose_and_its_choice_is_no_assignment() {
+    let bench = Bench::new(&host("\"menu\"")).await;
+    bench.addressed(A, IP_A).await;
+    bench.addressed(B, IP_B).await;
+    let (_, menu) = bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    assert!(menu.contains("item install:live"), "{menu}");
+    let choose = format!("{BOOT_A}/choose.ipxe?to=install:live");
+    let (_, script) = bench.get(IP_A, &choose).await;
+    assert!(script.contains("/media/live/kernel/linux"), "{script}");
+    Web(bench.shared.clone()).delivered(&Who::ip(IP_A), "/media/live/initrd/0/initrd.gz");
+    bench.events().await;
+    assert!(bench.toml().contains("boot = \"menu\""));
+    let (_, script) = bench.get(IP_B, "/boot/52-54-00-00-00-02/choose.ipxe?to=install:live").await;
+    assert!(!script.contains("/media/live"), "without a menu there is no choice:\n{script}");
+}
+
+#[tokio::test]
+async fn who_chose_to_wait_waits() {
+    let bench = Bench::new(&host("\"menu\"")).await;
+    bench.addressed(A, IP_A).await;
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/choose.ipxe?to=wait")).await;
+    let wait = path_in(&script, &format!("{BOOT_A}/wait.ipxe"));
+    for (url, agent) in [(wait, "iPXE/1.21.1"), (format!("{BOOT_A}/wait.ipxe"), "gPXE/1.0.1")] {
+        let held = tokio::time::timeout(Duration::from_millis(300), bench.get_as(IP_A, &url, agent)).await;
+        assert!(held.is_err(), "{agent} at {url} got {held:?} at once");
+    }
+}
+
+#[tokio::test]
+async fn two_laptops_on_one_dock_get_each_its_own() {
+    let uuid = |n: u8| format!("00000000-0000-4000-8000-00000000000{n}");
+    let entry = |n, boot: &str| format!("[[host]]\nmac = \"{A}\"\nuuid = \"{}\"\nboot = {boot}\n", uuid(n));
+    let bench = Bench::new(&(entry(1, "\"local\"") + &entry(2, "{ iscsi = \"kept\" }"))).await;
+    bench.addressed(A, IP_A).await;
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/script.ipxe?uuid={}", uuid(2))).await;
+    assert!(script.contains("sanboot iscsi:"), "{script}");
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/script.ipxe?uuid={}", uuid(1))).await;
+    assert!(!script.contains("sanboot iscsi:"), "{script}");
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/script.ipxe?uuid={}", uuid(3))).await;
+    assert!(script.contains("waiting for a technician"), "a third laptop is a stranger:\n{script}");
+}
+
+#[tokio::test]
+async fn no_event_tells_what_opens_an_answer_file() {
+    let bench = Bench::new(&host("{ install = \"debian\" }")).await;
+    bench.addressed(A, IP_A).await;
+    let path = "/answers/52-54-00-00-00-01/0123456789abcdef/preseed.cfg".to_owned();
+    let request = EventKind::HttpRequest { method: "GET".into(), path, status: 200, agent: None };
+    bench.shared.report(Some(Who::ip(IP_A)), request);
+    let text = format!("{:?}", bench.events().await);
+    assert!(!text.contains("0123456789abcdef") && text.contains("/answers/52-54-00-00-00-01/"), "{text}");
+}
+
+#[tokio::test]
+async fn an_iscsi_disk_is_given_as_it_was_assigned() {
+    let bench = Bench::new("").await;
+    bench.addressed(A, IP_A).await;
+    let disk = IscsiBoot { disk: "kept".parse().unwrap(), profile: None, via: IscsiVia::Script };
+    bench.assign(A, Boot::Iscsi(disk)).await;
+    let (_, script) = bench.get_as(IP_A, &format!("{BOOT_A}/boot.ipxe"), "gPXE/1.0.1").await;
+    assert!(script.starts_with("#!gpxe\n") && script.contains("sanboot iscsi:"), "{script}");
+}
