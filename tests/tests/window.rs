@@ -47,7 +47,7 @@ fn a_click_boots_a_machine() -> Result<()> {
     let bench = Netns::bench("window", Some("192.168.77.1/24"))?;
     let installed = Installed::new("window", true)?;
     let mut lab = LabDir::at(
-        installed.dir().to_owned(),
+        installed.user_dir(),
         "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"\nrouter = \"192.168.77.1\"\ndns = [\"192.168.77.1\"]",
     )?;
     installer::add_profile(&mut lab)?;
