@@ -68,7 +68,6 @@ fn a_click_boots_a_machine() -> Result<()> {
     let mut machine = Machine::start(&bench, lab.scratch(), &spec)?;
     let mut seen = BTreeSet::new();
     until(&mut window, &["Waiting"], &mut seen, Duration::from_secs(120))?;
-    assert!(seen.len() > 1, "its stages did not advance: {seen:?}");
     window.picture(&pictures.join("waiting.png"))?;
 
     // One click for the list, one for the choice.
@@ -82,6 +81,10 @@ fn a_click_boots_a_machine() -> Result<()> {
     until(&mut window, &["Installing"], &mut seen, Duration::from_secs(300))?;
     machine.wait_for("ANSWERS-RAN", Duration::from_secs(120))?;
     window.picture(&pictures.join("installing.png"))?;
+
+    for stage in ["Waiting", "Loading", "Installing"] {
+        assert!(seen.contains(stage), "the window never showed {stage}, only {seen:?}");
+    }
 
     // The machine that waited went on at once.
     let mut events = desktop.command(&bench, installed.program());
