@@ -48,7 +48,7 @@ impl Installed {
     /// It was not built, or capabilities cannot be set here.
     pub fn new(tag: &str, ports: bool) -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("bootyard-{tag}-{}", std::process::id()));
-        fs::create_dir_all(&dir)?;
+        fs::create_dir_all(dir.join("user"))?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
         fs::copy(program()?, dir.join("bootyard"))?;
         let installed = Self { dir };
@@ -65,10 +65,10 @@ impl Installed {
         Ok(installed)
     }
 
-    /// Its folder, for a lab beside it.
+    /// A folder beside it for the user's lab: a program that changes its owner loses its capabilities.
     #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    pub fn user_dir(&self) -> PathBuf {
+        self.dir.join("user")
     }
 
     /// The program.

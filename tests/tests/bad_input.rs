@@ -70,7 +70,7 @@ fn without_privileges_it_says_what_to_run() -> Result<()> {
     let bench = Netns::bench("nopriv", Some("192.168.77.1/24"))?;
     // Without `bootyard-ports` beside it, as after a plain `cargo build`.
     let installed = Installed::new("nopriv", false)?;
-    let lab = LabDir::at(installed.dir().to_owned(), NETWORK)?;
+    let lab = LabDir::at(installed.user_dir(), NETWORK)?;
     lab.give_to(NOBODY)?;
     let mut command = bench.command("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]);

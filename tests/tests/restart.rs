@@ -74,7 +74,7 @@ fn an_address_of_the_interfaces_own_stays() -> Result<()> {
 fn serve_as_root_becomes_the_labs_owner() -> Result<()> {
     let bench = Netns::bench("owner", None)?;
     let place = Installed::new("owner", false)?;
-    let lab = LabDir::at(place.dir().to_owned(), &format!("address = \"192.168.77.1/24\"\n{NETWORK}"))?;
+    let lab = LabDir::at(place.user_dir(), &format!("address = \"192.168.77.1/24\"\n{NETWORK}"))?;
     lab.give_to(NOBODY)?;
     let client = Client::plug(&bench, "owner", "02:00:00:00:0b:04")?;
     let mut serve = Serve::start(&bench, &lab)?;

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bootyard_tests::bootyard::{Installed, LabDir, NOBODY, is, seconds_between};
 use bootyard_tests::netns::Netns;
+use bootyard_tests::pxe_client::{Client, Kind};
 use bootyard_tests::qemu::{Firmware, Machine, Spec};
 use bootyard_tests::window::{Desktop, Window};
 use bootyard_tests::{installer, run};
 use serde_json::Value;
 
 const MAC: &str = "52:54:00:00:05:01";
+
+const OTHERS: [&str; 2] = ["02:00:00:00:05:11", "02:00:00:00:05:12"];
 
 /// The stage in the machine's row: `52:54:00:00:05:01, Waiting, gets Wait`.
 fn stage(window: &mut Window<'_>) -> Result<Option<String>> {
@@ -47,10 +50,17 @@ fn a_click_boots_a_machine() -> Result<()> {
     let bench = Netns::bench("window", Some("192.168.77.1/24"))?;
     let installed = Installed::new("window", true)?;
     let mut lab = LabDir::at(
-        installed.dir().to_owned(),
+        installed.user_dir(),
         "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"\nrouter = \"192.168.77.1\"\ndns = [\"192.168.77.1\"]",
     )?;
     installer::add_profile(&mut lab)?;
+    let empty = pictures.join("empty.raw");
+    std::fs::File::create(&empty)?.set_len(64 << 20)?;
+    lab.add_disk("server01", &empty, "keep")?;
+    // A bench has more than one machine: two ROMs in software, and one that is off.
+    lab.add_host(OTHERS[0], "pc-01", "\"wait\"")?;
+    lab.add_host(OTHERS[1], "pc-02", "\"local\"")?;
+    lab.add_host("02:00:00:00:05:13", "server01", "{ iscsi = \"server01\" }")?;
     lab.give_to(NOBODY)?;
     let desktop = Desktop::start(&bench, lab.scratch(), "1280x800")?;
     let mut window = Window::open(&bench, &desktop, &installed, &lab)?;
@@ -60,15 +70,21 @@ fn a_click_boots_a_machine() -> Result<()> {
     assert!(bench.tool("ss", &["-Hlun", "sport = :67"])?.is_empty(), "it serves before anybody said so");
     window.click("br0")?;
     window.click("Start")?;
-    window.wait_for("Power on a machine", Duration::from_secs(30))?;
+    window.wait_for("Serving", Duration::from_secs(30))?;
     let status = std::fs::read_to_string(format!("/proc/{}/status", window.pid()))?;
     assert!(status.contains("CapEff:\t0000000000000000"), "the window has privileges:\n{status}");
 
+    for (n, mac) in OTHERS.iter().enumerate() {
+        let client = Client::plug(&bench, &format!("pc{n}"), mac)?;
+        let told = client.boot(Kind::Rom, true)?;
+        client.take(&told)?;
+        client.ns.tool("curl", &["-fsS", "-o", "/dev/null", "tftp://192.168.77.1/undionly.kpxe"])?;
+    }
+    window.wait_for("pc-02, Firmware", Duration::from_secs(10))?;
     let spec = Spec { firmware: Firmware::Bios, mac: MAC, memory: 1024, name: "window" };
     let mut machine = Machine::start(&bench, lab.scratch(), &spec)?;
     let mut seen = BTreeSet::new();
     until(&mut window, &["Waiting"], &mut seen, Duration::from_secs(120))?;
-    assert!(seen.len() > 1, "its stages did not advance: {seen:?}");
     window.picture(&pictures.join("waiting.png"))?;
 
     // One click for the list, one for the choice.
@@ -76,12 +92,15 @@ fn a_click_boots_a_machine() -> Result<()> {
     window.wait_for("Install debian-12", Duration::from_secs(5))?;
     window.click("Install debian-12")?;
     until(&mut window, &["Loading"], &mut seen, Duration::from_secs(60))?;
-    std::thread::sleep(Duration::from_secs(2));
     window.picture(&pictures.join("loading.png"))?;
     machine.wait_for("Linux version", Duration::from_secs(180))?;
     until(&mut window, &["Installing"], &mut seen, Duration::from_secs(300))?;
     machine.wait_for("ANSWERS-RAN", Duration::from_secs(120))?;
     window.picture(&pictures.join("installing.png"))?;
+
+    for stage in ["Waiting", "Loading", "Installing"] {
+        assert!(seen.contains(stage), "the window never showed {stage}, only {seen:?}");
+    }
 
     // The machine that waited went on at once.
     let mut events = desktop.command(&bench, installed.program());
