@@ -2,28 +2,9 @@
 
 use super::*;
 use crate::api::{Reports, reports};
-use crate::net::{AddressHold, Ipv4Cidr, PacketSocket, PacketUse, UdpSpec};
+use crate::net::testing::Loopback;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// Opens ordinary sockets.
-#[derive(Debug)]
-struct Loopback;
-
-impl PortSet for Loopback {
-    fn udp(&self, _: &UdpSpec) -> Result<std::net::UdpSocket, NetError> {
-        Err(NetError::Unsupported("test".into()))
-    }
-    fn tcp(&self, spec: &TcpSpec) -> Result<std::net::TcpListener, NetError> {
-        std::net::TcpListener::bind(spec.bind).map_err(|source| NetError::Io { what: "bind".into(), source })
-    }
-    fn packet(&self, _: &str, _: PacketUse) -> Result<Box<dyn PacketSocket>, NetError> {
-        Err(NetError::Unsupported("test".into()))
-    }
-    fn hold_address(&self, _: &str, _: Ipv4Cidr) -> Result<Box<dyn AddressHold>, NetError> {
-        Err(NetError::Unsupported("test".into()))
-    }
-}
 
 #[derive(Debug, Default)]
 struct Site {
@@ -63,12 +44,17 @@ impl App for Site {
     }
 }
 
-async fn serve(folder: PathBuf, port: u16) -> (Service, Reports, Arc<Site>) {
+async fn serve(folder: &Path) -> (Service, Reports, Arc<Site>) {
+    serve_within(folder, Limits::default()).await
+}
+
+#[allow(clippy::unused_async, reason = "the server's tasks need a runtime to be started in")]
+async fn serve_within(folder: &Path, limits: Limits) -> (Service, Reports, Arc<Site>) {
     let (reporter, reports) = reports();
-    let app = Arc::new(Site { folder, ..Site::default() });
-    let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), None)];
+    let app = Arc::new(Site { folder: folder.into(), ..Site::default() });
+    let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
     let config = Config { binds, ports: Arc::new(Loopback), app: app.clone(), reporter };
-    (start(config).await.unwrap(), reports, app)
+    (start_with(config, limits).unwrap(), reports, app)
 }
 
 /// Sends bytes on a new connection and reads to its end.
@@ -93,7 +79,7 @@ async fn files_come_whole_in_parts_and_are_told_when_delivered() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("boot.efi"), b"0123456789").unwrap();
     std::fs::write(dir.path().join("empty"), b"").unwrap();
-    let (service, mut events, site) = serve(dir.path().into(), 0).await;
+    let (service, mut events, site) = serve(dir.path()).await;
     let to = service.addresses()[0];
 
     let whole = get(to, "//boot.efi", "").await.to_ascii_lowercase();
@@ -128,7 +114,7 @@ async fn files_come_whole_in_parts_and_are_told_when_delivered() {
 async fn what_is_wrong_is_refused_with_its_status() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("f"), b"x").unwrap();
-    let (service, _events, _) = serve(dir.path().into(), 0).await;
+    let (service, _events, _) = serve(dir.path()).await;
     let to = service.addresses()[0];
     assert_eq!(status(&get(to, "/../etc/passwd", "").await), "400");
     assert_eq!(status(&get(to, "/%2e%2e/etc/passwd", "").await), "400");
@@ -152,7 +138,7 @@ async fn what_is_wrong_is_refused_with_its_status() {
 #[tokio::test]
 async fn one_connection_serves_many_and_one_panic_ends_one() {
     let dir = tempfile::tempdir().unwrap();
-    let (service, _events, _) = serve(dir.path().into(), 0).await;
+    let (service, _events, _) = serve(dir.path()).await;
     let to = service.addresses()[0];
     let script = "GET /script?a=1&b=%20 HTTP/1.1\r\nHost: x\r\n\r\n";
     let last = "GET /script HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -167,7 +153,7 @@ async fn one_connection_serves_many_and_one_panic_ends_one() {
 #[tokio::test]
 async fn a_client_that_hangs_up_frees_its_held_request_and_a_stop_waits_for_none() {
     let dir = tempfile::tempdir().unwrap();
-    let (service, mut events, site) = serve(dir.path().into(), 0).await;
+    let (service, mut events, site) = serve(dir.path()).await;
     let to = service.addresses()[0];
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -179,7 +165,7 @@ async fn a_client_that_hangs_up_frees_its_held_request_and_a_stop_waits_for_none
     let mut held = TcpStream::connect(to).await.unwrap();
     held.write_all(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    tokio::time::timeout(STOP_WITHIN * 2, service.stop()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(4), service.stop()).await.unwrap();
     let none = tokio::time::timeout(Duration::from_millis(50), events.next()).await;
     assert!(none.is_err(), "a request without an answer was told");
 }
@@ -188,7 +174,7 @@ async fn a_client_that_hangs_up_frees_its_held_request_and_a_stop_waits_for_none
 async fn a_client_that_leaves_is_told_and_has_nothing_delivered() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("big"), vec![1; 64 << 20]).unwrap();
-    let (service, mut events, site) = serve(dir.path().into(), 0).await;
+    let (service, mut events, site) = serve(dir.path()).await;
     let mut stream = TcpStream::connect(service.addresses()[0]).await.unwrap();
     stream.write_all(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut buf = vec![0; 100_000];
@@ -200,17 +186,4 @@ async fn a_client_that_leaves_is_told_and_has_nothing_delivered() {
     }
     assert!(site.delivered.lock().unwrap().is_empty() && !kinds.contains(&"http-done".to_owned()));
     service.stop().await;
-}
-
-/// For trying real clients by hand: `BOOTYARD_HTTP_DIR=/tmp/x cargo test … http::service::tests::by_hand -- --ignored`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "serves a folder on 127.0.0.1:8069 until it is killed"]
-async fn by_hand() {
-    let Some(dir) = std::env::var_os("BOOTYARD_HTTP_DIR") else { return };
-    let (_service, mut events, _site) = serve(dir.into(), 8069).await;
-    loop {
-        for report in events.next().await {
-            println!("{:?}", report.observation);
-        }
-    }
 }

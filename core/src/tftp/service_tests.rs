@@ -2,28 +2,9 @@
 
 use super::*;
 use crate::api::reports;
-use crate::net::{AddressHold, Ipv4Cidr, PacketSocket, PacketUse, TcpSpec};
-use std::net::{IpAddr, TcpListener};
-use std::path::PathBuf;
-
-/// Opens ordinary sockets.
-#[derive(Debug)]
-struct Loopback;
-
-impl PortSet for Loopback {
-    fn udp(&self, spec: &UdpSpec) -> Result<std::net::UdpSocket, NetError> {
-        std::net::UdpSocket::bind(spec.bind).map_err(|source| NetError::Io { what: "bind".into(), source })
-    }
-    fn tcp(&self, _: &TcpSpec) -> Result<TcpListener, NetError> {
-        Err(NetError::Unsupported("test".into()))
-    }
-    fn packet(&self, _: &str, _: PacketUse) -> Result<Box<dyn PacketSocket>, NetError> {
-        Err(NetError::Unsupported("test".into()))
-    }
-    fn hold_address(&self, _: &str, _: Ipv4Cidr) -> Result<Box<dyn AddressHold>, NetError> {
-        Err(NetError::Unsupported("test".into()))
-    }
-}
+use crate::net::testing::Loopback;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
 struct Folder(PathBuf);
@@ -34,10 +15,10 @@ impl Root for Folder {
     }
 }
 
-async fn serve_folder(folder: PathBuf, port: u16) -> (Service, crate::api::Reports) {
+async fn serve_folder(folder: &Path) -> (Service, crate::api::Reports) {
     let (reporter, reports) = reports();
-    let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), None)];
-    let config = Config { binds, ports: Arc::new(Loopback), root: Arc::new(Folder(folder)), reporter };
+    let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
+    let config = Config { binds, ports: Arc::new(Loopback), root: Arc::new(Folder(folder.into())), reporter };
     (start(config).await.unwrap(), reports)
 }
 
@@ -50,7 +31,7 @@ fn rrq(file: &str, options: &[(&str, &str)]) -> Vec<u8> {
 async fn a_repeated_request_is_one_transfer_and_a_stranger_is_turned_away() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("f"), vec![7; 700]).unwrap();
-    let (service, mut reports) = serve_folder(dir.path().into(), 0).await;
+    let (service, mut reports) = serve_folder(dir.path()).await;
     let to = service.addresses()[0];
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut buf = [0; 2048];
@@ -84,7 +65,7 @@ async fn a_repeated_request_is_one_transfer_and_a_stranger_is_turned_away() {
 async fn refusals_carry_the_code_that_says_why() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("d")).unwrap();
-    let (service, _reports) = serve_folder(dir.path().into(), 0).await;
+    let (service, _reports) = serve_folder(dir.path()).await;
     let to = service.addresses()[0];
     let mut write = rrq("f", &[]);
     write[1] = 2;
@@ -103,17 +84,4 @@ async fn refusals_carry_the_code_that_says_why() {
         assert_eq!(code, expected, "{message}");
     }
     service.stop().await;
-}
-
-/// For trying real clients by hand: `BOOTYARD_TFTP_DIR=/tmp/x cargo test … tftp::service::tests::by_hand -- --ignored`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "serves a folder on 127.0.0.1:6969 until it is killed"]
-async fn by_hand() {
-    let Some(dir) = std::env::var_os("BOOTYARD_TFTP_DIR") else { return };
-    let (_service, mut reports) = serve_folder(dir.into(), 6969).await;
-    loop {
-        for report in reports.next().await {
-            println!("{:?}", report.observation);
-        }
-    }
 }
