@@ -269,7 +269,8 @@ pub enum EventKind {
     TftpRequest { file: String, options: Vec<(String, String)> },
     /// Progress; coalesced, not persisted.
     TftpProgress { file: String, sent: u64, total: u64 },
-    /// The last block was acknowledged.
+    /// The last block was acknowledged; or it was sent more than once and the client, which acknowledged what came before, has
+    /// fallen silent, as firmware does that starts what it has got.
     TftpDone { file: String, bytes: u64, millis: u64 },
     /// The client ended it. `probe` is the size probe of a firmware, which is no error.
     TftpAborted { file: String, sent: u64, probe: bool, message: String },

@@ -3,12 +3,14 @@
 //! Every type here is serde with stable names, because the JSON output of the command line, the control socket and lab.db's
 //! history are these types. `v` is the version of that form.
 
+mod allowance;
 mod command;
 mod event;
 mod handle;
 mod reporter;
 mod snapshot;
 
+pub(crate) use allowance::{Allowance, Rate};
 pub use command::{Command, CommandError, NewDisk, NewProfile, Reply};
 pub use event::{
     ClientKind, Event, EventKind, HostId, JobKind, Observation, ServiceKind, Severity, Source, Who, machine_uuid,

@@ -1,5 +1,6 @@
 //! The body of an answer. A file is read in large pieces: at once what the page cache has, on a thread what it has not.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::machine::{Deliveries, Version};
 use super::stream::Unflushed;
-use crate::api::{EventKind, Observation, Reporter, Who};
+use crate::api::{Allowance, EventKind, Observation, Rate, Reporter, Who};
 use crate::machine::Now;
 
 /// Bytes of one piece: measured as the best compromise between system calls and cache.
@@ -25,6 +26,20 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Files up to this many bytes have no progress events.
 const SMALL: u64 = 64 * 1024;
 
+/// Answers of which one client is told, each with its end. An installer that fetches packages, or a disk that is read over HTTP in
+/// small ranges, may exceed it; a machine that boots does not.
+const TOLD: Rate = Rate { burst: 500, per_second: 50 };
+/// The same for all clients together.
+const TOLD_TO_ALL: Rate = Rate { burst: 10_000, per_second: 1000 };
+/// Refusals among them.
+const REFUSALS: Rate = Rate { burst: 50, per_second: 5 };
+/// The same for all clients together.
+const REFUSALS_TO_ALL: Rate = Rate { burst: 1000, per_second: 100 };
+/// The same refusal of the same client is told once in this time.
+const SAME_REFUSAL: Duration = Duration::from_secs(1);
+/// Refusals that are remembered for that.
+const MAX_REFUSALS: usize = 256;
+
 /// Calls [`super::App::delivered`].
 type Delivered = Box<dyn Fn(&Who, &str) + Send + Sync>;
 
@@ -33,6 +48,18 @@ pub(super) struct Ledger {
     reporter: Reporter,
     deliveries: Mutex<Deliveries>,
     delivered: Delivered,
+    told: Allowance,
+    refused: Allowance,
+    refusals: Mutex<VecDeque<Refusal>>,
+}
+
+/// A refusal that was told.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal {
+    at: Duration,
+    client: IpAddr,
+    status: u16,
+    path: String,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -43,7 +70,35 @@ impl std::fmt::Debug for Ledger {
 
 impl Ledger {
     pub(super) fn new(reporter: Reporter, delivered: Delivered) -> Self {
-        Self { reporter, deliveries: Mutex::default(), delivered }
+        Self {
+            reporter,
+            deliveries: Mutex::default(),
+            delivered,
+            told: Allowance::new(TOLD, TOLD_TO_ALL),
+            refused: Allowance::new(REFUSALS, REFUSALS_TO_ALL),
+            refusals: Mutex::default(),
+        }
+    }
+
+    /// A request came: whether it and how it ends are told.
+    pub(super) fn begins(&self, client: IpAddr) -> bool {
+        self.told.take(Now::read().boot, client)
+    }
+
+    /// A request was refused: whether that is told.
+    pub(super) fn refuses(&self, client: IpAddr, status: u16, path: &str) -> bool {
+        let now = Now::read().boot;
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |one: &Refusal| now.saturating_sub(one.at) < SAME_REFUSAL;
+        while refusals.len() >= MAX_REFUSALS || refusals.front().is_some_and(|one| !fresh(one)) {
+            refusals.pop_front();
+        }
+        if refusals.iter().any(|one| (one.client, one.status, one.path.as_str()) == (client, status, path)) {
+            return false;
+        }
+        refusals.push_back(Refusal { at: now, client, status, path: path.to_owned() });
+        drop(refusals);
+        self.refused.take(now, client)
     }
 
     pub(super) fn report(&self, who: &Who, kind: EventKind) {
@@ -55,6 +110,8 @@ impl Ledger {
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) ledger: Arc<Ledger>,
+    /// Its events are told; what it delivers counts either way.
+    pub(super) told: bool,
     pub(super) who: Who,
     pub(super) client: IpAddr,
     pub(super) path: String,
@@ -66,11 +123,17 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    fn report(&self, kind: EventKind) {
+        if self.told {
+            self.ledger.report(&self.who, kind);
+        }
+    }
+
     /// The network has every byte.
     pub(super) fn flushed(self) {
         let bytes = self.end - self.first;
         let millis = u64::try_from(Now::read().boot.saturating_sub(self.began).as_millis()).unwrap_or(u64::MAX);
-        self.ledger.report(&self.who, EventKind::HttpDone { path: self.path.clone(), bytes, millis });
+        self.report(EventKind::HttpDone { path: self.path.clone(), bytes, millis });
         let whole = self.ledger.deliveries.lock().unwrap_or_else(PoisonError::into_inner).add(
             self.client,
             &self.path,
@@ -90,7 +153,7 @@ impl Sent {
 
     fn aborted(&self, at: u64) {
         let (sent, total) = (at - self.first, self.end - self.first);
-        self.ledger.report(&self.who, EventKind::HttpAborted { path: self.path.clone(), sent, total });
+        self.report(EventKind::HttpAborted { path: self.path.clone(), sent, total });
     }
 }
 
@@ -235,7 +298,7 @@ impl FileBody {
         if sent.version.size > SMALL && now.boot.saturating_sub(self.told) >= PROGRESS_EVERY {
             self.told = now.boot;
             let kind = EventKind::HttpProgress { path: sent.path.clone(), sent: self.at, total: sent.version.size };
-            sent.ledger.report(&sent.who, kind);
+            sent.report(kind);
         }
     }
 }

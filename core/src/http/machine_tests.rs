@@ -23,7 +23,15 @@ fn paths_are_made_plain_and_climbers_refused() {
 fn queries_are_pairs_in_order() {
     let expected = [("mac", "52:54:00:00:00:01"), ("a b", "c=d"), ("x", ""), ("p", "100%")];
     let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
-    assert_eq!(query("mac=52%3a54:00:00:00:01&a+b=c%3Dd&&x&p=100%"), expected);
+    assert_eq!(query("mac=52%3a54:00:00:00:01&a%20b=c%3Dd&&x&p=100%"), expected);
+}
+
+#[test]
+fn a_plus_is_a_plus() {
+    // As iPXE's `:uristring` sends it.
+    let expected = [("version", "1.0.0+git-2019"), ("product", "PowerEdge R640")];
+    let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(query("version=1.0.0+git-2019&product=PowerEdge%20R640"), expected);
 }
 
 fn file() -> Version {
@@ -97,6 +105,11 @@ proptest! {
             prop_assert!(path.starts_with('/') && !path.contains("//") && !path.contains('\\'));
             prop_assert!(path.split('/').all(|part| part != ".." && part != "."));
         }
+    }
+
+    #[test]
+    fn any_request_is_survived(lines in prop::collection::vec("[ -~]{0,40}|bytes=[0-9]{0,9}-[0-9]{0,9}", 0..8)) {
+        fuzz(lines.join("\n").as_bytes());
     }
 
     #[test]

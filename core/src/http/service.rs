@@ -27,21 +27,41 @@ use crate::api::{EventKind, Reporter, Who};
 use crate::machine::Now;
 use crate::net::{NetError, PortSet, TcpSpec};
 
-/// Connections at once.
-const MAX_CONNECTIONS: usize = 1024;
-/// Connections at once from one address.
-const MAX_PER_CLIENT: usize = 64;
 /// Bytes of a request's line and headers.
 const MAX_HEAD: usize = 32 * 1024;
 /// Bytes of a request's body.
 const MAX_BODY: usize = 64 * 1024;
-/// From a connection's begin, or the end of its last answer, to the end of the next request's headers: ends idle connections and
-/// slow senders alike, and leaves a firmware time to think between its HEAD and its GET.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
-/// From the end of the headers to the end of the body.
-const BODY_WITHIN: Duration = Duration::from_secs(10);
-/// How long answers that are being sent may go on when the server is stopped.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a client may take of the server. The one that is served with is [`Limits::default`]; tests have shorter ones.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Connections at once.
+    connections: usize,
+    /// Connections at once from one address.
+    per_client: usize,
+    /// From a connection's begin, or the end of its last answer, to the end of the next request's headers: ends idle connections
+    /// and slow senders alike, and leaves a firmware time to think between its HEAD and its GET.
+    head_within: Duration,
+    /// From the end of the headers to the end of the body.
+    body_within: Duration,
+    /// A client that takes no byte for this long is gone.
+    stalled: Duration,
+    /// How long answers that are being sent may go on when the server is stopped.
+    stop_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            per_client: 64,
+            head_within: Duration::from_secs(30),
+            body_within: Duration::from_secs(10),
+            stalled: Duration::from_secs(60),
+            stop_within: Duration::from_secs(2),
+        }
+    }
+}
 
 /// What the server needs.
 #[derive(Debug)]
@@ -83,6 +103,10 @@ impl Service {
 /// # Errors
 /// [`NetError`] when a port can't be had; none is kept then.
 pub async fn start<A: App>(config: Config<A>) -> Result<Service, NetError> {
+    start_with(config, Limits::default())
+}
+
+fn start_with<A: App>(config: Config<A>, limits: Limits) -> Result<Service, NetError> {
     let mut sockets = Vec::new();
     let mut addresses = Vec::new();
     for (bind, interface) in &config.binds {
@@ -97,7 +121,7 @@ pub async fn start<A: App>(config: Config<A>) -> Result<Service, NetError> {
     let (stop, stopped) = watch::channel(false);
     let told = config.app.clone();
     let ledger = Ledger::new(config.reporter, Box::new(move |who, path| told.delivered(who, path)));
-    let shared = Arc::new(Shared { app: config.app, ledger: Arc::new(ledger), open: Arc::default(), stopped });
+    let shared = Arc::new(Shared { app: config.app, ledger: Arc::new(ledger), open: Arc::default(), limits, stopped });
     let mut listeners = JoinSet::new();
     for socket in sockets {
         listeners.spawn(listen(shared.clone(), socket));
@@ -109,6 +133,7 @@ struct Shared<A> {
     app: Arc<A>,
     ledger: Arc<Ledger>,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    limits: Limits,
     stopped: watch::Receiver<bool>,
 }
 
@@ -119,13 +144,13 @@ struct Place {
 }
 
 impl Place {
-    fn take(open: &Arc<Mutex<HashMap<IpAddr, usize>>>, client: IpAddr) -> Option<Self> {
+    fn take(open: &Arc<Mutex<HashMap<IpAddr, usize>>>, limits: &Limits, client: IpAddr) -> Option<Self> {
         let mut table = open.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.values().sum::<usize>() >= MAX_CONNECTIONS {
+        if table.values().sum::<usize>() >= limits.connections {
             return None;
         }
         let count = table.entry(client).or_default();
-        if *count >= MAX_PER_CLIENT {
+        if *count >= limits.per_client {
             return None;
         }
         *count += 1;
@@ -161,7 +186,7 @@ async fn listen<A: App>(shared: Arc<Shared<A>>, socket: TcpListener) {
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = socket.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(place) = Place::take(&shared.open, peer.ip()) {
+                    if let Some(place) = Place::take(&shared.open, &shared.limits, peer.ip()) {
                         connections.spawn(connection(shared.clone(), stream, peer, place));
                     }
                 }
@@ -171,7 +196,8 @@ async fn listen<A: App>(shared: Arc<Shared<A>>, socket: TcpListener) {
         }
     }
     drop(socket);
-    let _ = tokio::time::timeout(STOP_WITHIN, async { while connections.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(shared.limits.stop_within, async { while connections.join_next().await.is_some() {} })
+        .await;
     connections.shutdown().await;
 }
 
@@ -188,15 +214,17 @@ async fn connection<A: App>(shared: Arc<Shared<A>>, stream: TcpStream, peer: Soc
         _ => Ipv4Addr::UNSPECIFIED,
     };
     let unflushed = Unflushed::default();
-    let io = TokioIo::new(Stream::new(stream, unflushed.clone()));
+    let io = TokioIo::new(Stream::new(stream, unflushed.clone(), shared.limits.stalled));
     let mut stopped = shared.stopped.clone();
+    let head_within = shared.limits.head_within;
     let service = service_fn(move |request| {
-        let exchange = Exchange { shared: shared.clone(), unflushed: unflushed.clone(), peer, local };
+        let told = shared.ledger.begins(peer.ip());
+        let exchange = Exchange { shared: shared.clone(), unflushed: unflushed.clone(), peer, local, told };
         async move { Ok::<_, Infallible>(exchange.answer(request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
+        .header_read_timeout(head_within)
         .max_buf_size(MAX_HEAD)
         .serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
@@ -216,6 +244,8 @@ struct Exchange<A> {
     unflushed: Unflushed,
     peer: SocketAddr,
     local: Ipv4Addr,
+    /// The client may cause events with this request.
+    told: bool,
 }
 
 type Reply = Response<Answer>;
@@ -272,6 +302,9 @@ impl<A: App> Exchange<A> {
         let who = Who { ip: Some(self.peer.ip()), ..who };
         let status = reply.status().as_u16();
         let method = shown(method.as_str());
+        if !self.told || (status >= 400 && !self.shared.ledger.refuses(self.peer.ip(), status, &path)) {
+            return reply;
+        }
         self.shared.ledger.report(&who, EventKind::HttpRequest { method, path, status, agent });
         reply
     }
@@ -293,7 +326,8 @@ impl<A: App> Exchange<A> {
         let (head, incoming) = request.into_parts();
         let mut body = Vec::new();
         if head.method == Method::POST {
-            match tokio::time::timeout(BODY_WITHIN, Limited::new(incoming, MAX_BODY).collect()).await {
+            match tokio::time::timeout(self.shared.limits.body_within, Limited::new(incoming, MAX_BODY).collect()).await
+            {
                 Ok(Ok(collected)) => body = collected.to_bytes().to_vec(),
                 Ok(Err(error)) => {
                     let (status, text) = if error.is::<LengthLimitError>() {
@@ -386,7 +420,7 @@ impl<A: App> Exchange<A> {
         if get {
             let began = Now::read().boot;
             let (ledger, who, client) = (self.shared.ledger.clone(), who.clone(), self.peer.ip());
-            let sent = Sent { ledger, who, client, path, version, first, end, began };
+            let sent = Sent { ledger, told: self.told, who, client, path, version, first, end, began };
             if first == end {
                 self.unflushed.push(sent);
             } else {

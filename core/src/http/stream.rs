@@ -12,9 +12,6 @@ use tokio::time::Sleep;
 
 use super::body::Sent;
 
-/// A client that takes no byte for this long is gone.
-const STALLED: Duration = Duration::from_secs(60);
-
 /// File answers whose last byte hyper has, but perhaps not the network yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Unflushed(Arc<Mutex<Vec<Sent>>>);
@@ -35,12 +32,14 @@ impl Unflushed {
 pub(super) struct Stream {
     inner: TcpStream,
     unflushed: Unflushed,
+    /// A client that takes no byte for this long is gone.
+    within: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream {
-    pub(super) fn new(inner: TcpStream, unflushed: Unflushed) -> Self {
-        Self { inner, unflushed, stalled: None }
+    pub(super) fn new(inner: TcpStream, unflushed: Unflushed, within: Duration) -> Self {
+        Self { inner, unflushed, within, stalled: None }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -48,7 +47,8 @@ impl Stream {
             self.stalled = None;
             return result;
         }
-        let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALLED)));
+        let within = self.within;
+        let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
         match sleep.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,

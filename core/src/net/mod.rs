@@ -20,6 +20,8 @@ mod networkmanager;
 mod privileges;
 mod sleep;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests;
 #[cfg(unix)]

@@ -22,6 +22,13 @@ const MAX_TRIES: u32 = 7;
 const FIRST_RTO: Duration = Duration::from_millis(500);
 /// Bounds of the timeout: below, a busy firmware would be sent everything twice; above, a loss would look like a hang.
 const RTO: std::ops::RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(5);
+/// The longest timeout that is granted. RFC 2349 lets a server take the client's value or leave it, not lower it; with a longer one
+/// too few repetitions would fit into [`GIVE_UP`].
+const MAX_TIMEOUT: u64 = 20;
+/// The longest silence about one thing that was sent, whatever timeout was agreed on.
+const GIVE_UP: Duration = Duration::from_secs(60);
+/// Unanswered repetitions of the end of the file after which the client is taken to have it: see [`Transfer::parting`].
+const PARTING: u32 = 2;
 /// A silence after which a repeated request is a client that began again, not a late copy in the network.
 const LATE_COPY: Duration = Duration::from_secs(1);
 /// Between two progress events.
@@ -49,6 +56,8 @@ pub enum Input<'a> {
     Again,
     /// The deadline is due.
     Due,
+    /// The client asked for something else from the same port.
+    Replaced,
     /// The file could not be read; the text says why.
     Broken(&'a str),
 }
@@ -75,7 +84,7 @@ fn negotiate(request: &Request, total: u64) -> Terms {
                 terms.accepted.push((name.clone(), terms.block.to_string()));
             }
             ("tsize", Some(_)) => terms.accepted.push((name.clone(), total.to_string())),
-            ("timeout", Some(seconds @ 1..=255)) => {
+            ("timeout", Some(seconds @ 1..=MAX_TIMEOUT)) => {
                 terms.timeout = Some(Duration::from_secs(seconds));
                 terms.accepted.push((name.clone(), seconds.to_string()));
             }
@@ -126,6 +135,8 @@ pub struct Transfer {
     /// A duplicate ACK has already made this window be sent again.
     gap_answered: bool,
     tries: u32,
+    /// The end was told though its acknowledgement is still waited for.
+    told_done: bool,
     rtt: Option<(Duration, Duration)>,
     shortest_rtt: Option<Duration>,
     heard: Duration,
@@ -152,6 +163,7 @@ impl Transfer {
             resent: false,
             gap_answered: false,
             tries: 0,
+            told_done: false,
             rtt: None,
             shortest_rtt: None,
             heard: Duration::ZERO,
@@ -196,7 +208,17 @@ impl Transfer {
     }
 
     fn arm(&mut self, now: Now) {
-        self.due = Some(now.boot + self.rto());
+        self.due = Some((now.boot + self.rto()).min(self.sent_at + GIVE_UP));
+    }
+
+    /// The client has all but the end, which was sent.
+    ///
+    /// Its last ACK is the one that nobody repeats: RFC 1350, section 6, only encourages a client to wait for a DATA that comes
+    /// again, and firmware does not; it starts what it has. So if that ACK is lost, repetitions of the end stay unanswered by a
+    /// client that boots, and that must not read as a failure. A client that acknowledged no data at all proves nothing of the
+    /// kind: its packets may all have been too large for the way.
+    fn parting(&self) -> bool {
+        self.state == State::Sending && self.acked > 0 && self.sent == self.blocks()
     }
 
     /// RFC 6298, section 2.
@@ -241,6 +263,7 @@ impl Transfer {
     fn begin(&mut self, now: Now) {
         self.acked = 0;
         self.sent = 0;
+        self.told_done = false;
         self.began = now.boot;
         self.heard = now.boot;
         self.progress_at = now.boot;
@@ -258,9 +281,22 @@ impl Transfer {
     }
 
     fn end(&mut self, kind: EventKind) {
+        self.close();
+        self.event(kind);
+    }
+
+    fn close(&mut self) {
         self.state = State::Ended;
         self.due = None;
-        self.event(kind);
+    }
+
+    /// Tells once that the client has the file since `at`.
+    fn tell_done(&mut self, at: Duration) {
+        if !self.told_done {
+            self.told_done = true;
+            let millis = u64::try_from(at.saturating_sub(self.began).as_millis()).unwrap_or(u64::MAX);
+            self.event(EventKind::TftpDone { file: self.file.clone(), bytes: self.total, millis });
+        }
     }
 
     fn ack(&mut self, now: Now, block: u16) {
@@ -301,11 +337,12 @@ impl Transfer {
 
     fn progress(&mut self, now: Now) {
         if self.acked == self.blocks() {
-            let millis = u64::try_from(now.boot.saturating_sub(self.began).as_millis()).unwrap_or(u64::MAX);
-            let kind = EventKind::TftpDone { file: self.file.clone(), bytes: self.total, millis };
-            self.end(kind);
+            self.close();
+            self.tell_done(now.boot);
             return;
         }
+        // It lives and lacks something: its end is yet to come.
+        self.told_done = false;
         if now.boot.saturating_sub(self.progress_at) >= PROGRESS_EVERY {
             self.progress_at = now.boot;
             let (sent, total) = (self.bytes_acked(), self.total);
@@ -315,6 +352,12 @@ impl Transfer {
     }
 
     fn aborted(&mut self, code: u16, message: &str) {
+        if self.parting() && self.resent && code == code::UNKNOWN_TID {
+            // The client is done with a transfer whose end was repeated to it.
+            self.close();
+            self.tell_done(self.sent_at);
+            return;
+        }
         // A firmware asks for the size, is told, and ends it (codes 0 and 8); then it asks for the file.
         let probe = self.probes && self.acked == 0 && matches!(code, code::UNDEFINED | code::OPTION);
         let shown: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
@@ -327,15 +370,25 @@ impl Transfer {
         if self.due.is_none_or(|due| due > now.boot) {
             return;
         }
-        if self.tries >= MAX_TRIES {
+        if self.parting() && self.tries >= PARTING {
+            // Told before the repetitions have run out: by then the machine may be far ahead.
+            self.tell_done(self.sent_at);
+        }
+        let silence = now.boot.saturating_sub(self.sent_at);
+        if self.tries >= MAX_TRIES || silence >= GIVE_UP {
+            if self.told_done {
+                self.close();
+                return;
+            }
             let waits = match self.state {
                 State::Negotiating => "the options that it asked for".to_owned(),
                 _ => format!("block {} of {}", self.acked + 1, self.blocks()),
             };
             let message = format!(
-                "{} did not acknowledge {waits} after {MAX_TRIES} repetitions; check the way back to it, a firewall before it, and \
+                "{} did not acknowledge {waits} after {} repetitions; check the way back to it, a firewall before it, and \
                  the network's MTU (blocks of {} bytes)",
                 self.who.ip.map_or_else(|| "the client".to_owned(), |ip| ip.to_string()),
+                self.tries,
                 self.terms.block
             );
             self.out.push_back(Output::Send(wire::error(code::UNDEFINED, "no acknowledgement")));
@@ -384,6 +437,13 @@ impl Machine for Transfer {
                 }
             },
             Input::Due => self.due(now),
+            Input::Replaced if self.parting() => {
+                // It has this file and asks for its next.
+                self.close();
+                self.tell_done(self.sent_at);
+            }
+            Input::Replaced => self.aborted(code::UNDEFINED, "the client asked for something else from the same port"),
+            Input::Broken(_) if self.told_done => self.close(),
             Input::Broken(why) => {
                 self.out.push_back(Output::Send(wire::error(code::UNDEFINED, "the file can't be read")));
                 let message = why.to_owned();

@@ -122,6 +122,87 @@ fn silence_is_answered_slower_and_slower_and_then_given_up() {
     assert!(t.ended());
 }
 
+/// Lets every deadline pass until the transfer ends; what it told, each with its second.
+fn silence(t: &mut Transfer) -> Vec<(u64, EventKind)> {
+    let mut told = Vec::new();
+    while let Some(due) = t.deadline() {
+        for output in step(t, Now::at(due), Input::Due) {
+            if let Output::Event(observation) = output {
+                told.push((due.as_secs(), observation.kind));
+            }
+        }
+    }
+    assert!(t.ended());
+    told
+}
+
+#[test]
+fn a_lost_last_acknowledgement_is_no_failure_and_is_told_soon() {
+    let mut t = transfer(1000, &[]);
+    step(&mut t, at(0), Input::Start);
+    ack(&mut t, at(10), 1);
+    let told = silence(&mut t);
+    assert!(matches!(&told[..], [(0..=2, EventKind::TftpDone { bytes: 1000, millis: 10, .. })]), "{told:?}");
+    // A client that is done with it may also say so.
+    let mut t = transfer(1000, &[]);
+    step(&mut t, at(0), Input::Start);
+    ack(&mut t, at(10), 1);
+    let due = t.deadline().unwrap();
+    step(&mut t, Now::at(due), Input::Due);
+    let late = at(1000);
+    assert!(done(&step(&mut t, late, Input::Packet(&wire::error(code::UNKNOWN_TID, "no such transfer")))));
+    // One that acknowledges after all is not told twice.
+    let mut t = transfer(1000, &[]);
+    step(&mut t, at(0), Input::Start);
+    ack(&mut t, at(10), 1);
+    while let Some(due) = t.deadline()
+        && !done(&step(&mut t, Now::at(due), Input::Due))
+    {}
+    assert!(ack(&mut t, at(5000), 2).is_empty() && t.ended());
+}
+
+#[test]
+fn silence_before_the_end_or_from_the_begin_on_is_a_failure() {
+    for (total, options) in [(9000, &[][..]), (100, &[]), (100, &[("tsize", "0")]), (1000, &[("windowsize", "4")])] {
+        let mut t = transfer(total, options);
+        step(&mut t, at(0), Input::Start);
+        if options.is_empty() && total > 512 {
+            ack(&mut t, at(1), 1);
+        } else {
+            ack(&mut t, at(1), 0);
+        }
+        let told = silence(&mut t);
+        assert!(matches!(&told[..], [(_, EventKind::TftpFailed { .. })]), "{total} {options:?}: {told:?}");
+    }
+}
+
+#[test]
+fn a_client_is_given_up_within_a_minute_whatever_timeout_it_asked_for() {
+    for (asked, granted) in [("1", true), ("20", true), ("21", false), ("255", false)] {
+        let mut t = transfer(5000, &[("timeout", asked), ("tsize", "0")]);
+        let options = oack(&step(&mut t, at(0), Input::Start));
+        assert_eq!(options.iter().any(|(name, value)| name == "timeout" && value == asked), granted, "{asked}");
+        let told = silence(&mut t);
+        assert!(matches!(&told[..], [(..=60, EventKind::TftpFailed { .. })]), "{asked}: {told:?}");
+    }
+}
+
+#[test]
+fn another_request_from_the_same_port_ends_the_transfer_as_what_it_was() {
+    let aborted = |out: &[Output<Vec<u8>, Blocks>], expected: bool| matches!(out, [Output::Event(o)] if matches!(o.kind, EventKind::TftpAborted { probe, .. } if probe == expected));
+    let mut t = transfer(5000, &[]);
+    step(&mut t, at(0), Input::Start);
+    ack(&mut t, at(1), 1);
+    assert!(aborted(&step(&mut t, at(2), Input::Replaced), false) && t.ended());
+    let mut t = transfer(5000, &[("tsize", "0")]);
+    step(&mut t, at(0), Input::Start);
+    assert!(aborted(&step(&mut t, at(2), Input::Replaced), true), "a size probe that was not ended");
+    let mut t = transfer(1000, &[]);
+    step(&mut t, at(0), Input::Start);
+    ack(&mut t, at(1), 1);
+    assert!(done(&step(&mut t, at(2), Input::Replaced)), "only its last acknowledgement was lost");
+}
+
 #[test]
 fn block_numbers_roll_over() {
     let mut t = transfer(8 * 70_000, &[("blksize", "8"), ("windowsize", "64")]);

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::Root;
 use super::machine::{Blocks, Input, Transfer};
 use super::source::Source;
 use super::wire::{self, Packet, Request, code};
-use crate::api::{EventKind, Observation, Reporter, Who};
+use crate::api::{Allowance, EventKind, Observation, Rate, Reporter, Who};
 use crate::machine::{Machine, Now, Output};
 use crate::net::{NetError, PortSet, UdpSpec};
 
@@ -22,8 +22,15 @@ use crate::net::{NetError, PortSet, UdpSpec};
 const MAX_TRANSFERS: usize = 512;
 /// Transfers at once to one address; more than one, because clones behind one address translator share it.
 const MAX_PER_CLIENT: usize = 32;
-/// Refusals that are reported in a second; what is above is answered and not told.
-const MAX_REFUSALS_TOLD: u32 = 50;
+/// Transfers of one client that are told, each with its end; those above are served and not told. A boot loader that fetches its
+/// modules over TFTP asks for some hundred files.
+const TOLD: Rate = Rate { burst: 400, per_second: 40 };
+/// The same for all clients together.
+const TOLD_TO_ALL: Rate = Rate { burst: 10_000, per_second: 1000 };
+/// Refusals of one client that are told: enough for a boot loader that tries a dozen names for its configuration.
+const REFUSALS: Rate = Rate { burst: 50, per_second: 5 };
+/// The same for all clients together.
+const REFUSALS_TO_ALL: Rate = Rate { burst: 1500, per_second: 50 };
 
 /// What the server needs.
 #[derive(Debug)]
@@ -81,7 +88,8 @@ pub async fn start<R: Root>(config: Config<R>) -> Result<Service, NetError> {
         root: config.root,
         reporter: config.reporter,
         running: Mutex::default(),
-        told: Mutex::new((Duration::ZERO, 0)),
+        told: Allowance::new(TOLD, TOLD_TO_ALL),
+        refusals: Allowance::new(REFUSALS, REFUSALS_TO_ALL),
         stopped,
     });
     let mut listeners = JoinSet::new();
@@ -96,8 +104,18 @@ pub async fn start<R: Root>(config: Config<R>) -> Result<Service, NetError> {
 struct Running {
     number: u64,
     request: Request,
-    again: Arc<Notify>,
-    task: Option<AbortHandle>,
+    signals: Arc<Signals>,
+}
+
+/// What the listener and a transfer's task have to say to each other. Each is said once and kept until it is heard.
+#[derive(Debug, Default)]
+struct Signals {
+    /// The same request came again.
+    again: Notify,
+    /// Another request came from the same port: end.
+    replaced: Notify,
+    /// The task has ended, and what it had to tell is told.
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -111,7 +129,8 @@ struct Shared<R> {
     root: Arc<R>,
     reporter: Reporter,
     running: Mutex<Table>,
-    told: Mutex<(Duration, u32)>,
+    told: Allowance,
+    refusals: Allowance,
     stopped: watch::Receiver<bool>,
 }
 
@@ -124,15 +143,8 @@ impl<R> Shared<R> {
     /// Reports a refusal, unless somebody floods us with them.
     fn refused(&self, peer: SocketAddr, file: String, code: u16, message: String) {
         let now = Now::read();
-        {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if now.boot.saturating_sub(told.0) >= Duration::from_secs(1) {
-                *told = (now.boot, 0);
-            }
-            told.1 += 1;
-            if told.1 > MAX_REFUSALS_TOLD {
-                return;
-            }
+        if !self.refusals.take(now.boot, peer.ip()) {
+            return;
         }
         let kind = EventKind::TftpFailed { file, code, message };
         self.reporter.report(now, Observation::of(Who::ip(peer.ip()), kind));
@@ -144,6 +156,7 @@ struct Entry<R> {
     shared: Arc<Shared<R>>,
     key: (Ipv4Addr, SocketAddr),
     number: u64,
+    signals: Arc<Signals>,
 }
 
 impl<R> Drop for Entry<R> {
@@ -152,6 +165,8 @@ impl<R> Drop for Entry<R> {
         if table.by_client.get(&self.key).is_some_and(|running| running.number == self.number) {
             table.by_client.remove(&self.key);
         }
+        drop(table);
+        self.signals.ended.notify_one();
     }
 }
 
@@ -212,15 +227,14 @@ fn request<R: Root>(
     };
     let key = (local, peer);
     let mut table = shared.table();
+    let mut before = None;
     if let Some(running) = table.by_client.get(&key) {
         if running.request == request {
-            running.again.notify_one();
+            running.signals.again.notify_one();
             return None;
         }
-        if let Some(task) = &running.task {
-            task.abort();
-        }
-        table.by_client.remove(&key);
+        running.signals.replaced.notify_one();
+        before = table.by_client.remove(&key).map(|running| running.signals);
     }
     let same = table.by_client.keys().filter(|(_, other)| other.ip() == peer.ip()).count();
     if table.by_client.len() >= MAX_TRANSFERS || same >= MAX_PER_CLIENT {
@@ -231,20 +245,20 @@ fn request<R: Root>(
     }
     table.number += 1;
     let number = table.number;
-    let again = Arc::new(Notify::new());
-    let entry = Entry { shared: shared.clone(), key, number };
-    let running = Running { number, request: request.clone(), again: again.clone(), task: None };
-    table.by_client.insert(key, running);
+    let signals = Arc::new(Signals::default());
+    let entry = Entry { shared: shared.clone(), key, number, signals: signals.clone() };
+    table.by_client.insert(key, Running { number, request: request.clone(), signals });
     // The task's entry takes the table's lock when it ends, so it may well begin while it is held here.
-    let task = transfers.spawn(async move { serve(entry, request, again).await });
-    if let Some(running) = table.by_client.get_mut(&key) {
-        running.task = Some(task);
-    }
+    transfers.spawn(async move { serve(entry, request, before).await });
     None
 }
 
-async fn serve<R: Root>(entry: Entry<R>, request: Request, again: Arc<Notify>) {
+/// One transfer, from its request to its end; `before` is the transfer whose place it takes.
+async fn serve<R: Root>(entry: Entry<R>, request: Request, before: Option<Arc<Signals>>) {
     let (local, peer) = entry.key;
+    if let Some(before) = before {
+        before.ended.notified().await;
+    }
     let file = shown(&request.file);
     let shared = &entry.shared;
     let socket = match UdpSocket::bind((local, 0)).await {
@@ -255,7 +269,11 @@ async fn serve<R: Root>(entry: Entry<R>, request: Request, again: Arc<Notify>) {
             return;
         }
     };
-    let found = find(shared.root.clone(), &request, peer).await;
+    let found = tokio::select! {
+        biased;
+        () = entry.signals.replaced.notified() => return,
+        found = find(shared.root.clone(), &request, peer) => found,
+    };
     let source = match found {
         Ok(source) => source,
         Err((code, message)) => {
@@ -264,12 +282,16 @@ async fn serve<R: Root>(entry: Entry<R>, request: Request, again: Arc<Notify>) {
             return;
         }
     };
+    let now = Now::read();
+    let reporter = shared.told.take(now.boot, peer.ip()).then(|| shared.reporter.clone());
     let who = Who::ip(peer.ip());
-    let kind = EventKind::TftpRequest { file: file.clone(), options: request.options.clone() };
-    shared.reporter.report(Now::read(), Observation::of(who.clone(), kind));
+    if let Some(reporter) = &reporter {
+        let kind = EventKind::TftpRequest { file: file.clone(), options: request.options.clone() };
+        reporter.report(now, Observation::of(who.clone(), kind));
+    }
     let transfer = Transfer::new(who, file, source.total(), &request);
-    let mut carrier = Carrier { socket, peer, source, read: Vec::new(), packet: Vec::new() };
-    carrier.run(transfer, &shared.reporter, &again, shared.stopped.clone()).await;
+    let mut carrier = Carrier { socket, peer, source, reporter, read: Vec::new(), packet: Vec::new() };
+    carrier.run(transfer, &entry.signals, shared.stopped.clone()).await;
 }
 
 /// Finds and opens what is asked for, off the async threads. An error has what the client is told.
@@ -295,18 +317,14 @@ struct Carrier {
     socket: UdpSocket,
     peer: SocketAddr,
     source: Source,
+    /// None for a client that has caused too many events.
+    reporter: Option<Reporter>,
     read: Vec<u8>,
     packet: Vec<u8>,
 }
 
 impl Carrier {
-    async fn run(
-        &mut self,
-        mut transfer: Transfer,
-        reporter: &Reporter,
-        again: &Notify,
-        mut stopped: watch::Receiver<bool>,
-    ) {
+    async fn run(&mut self, mut transfer: Transfer, signals: &Signals, mut stopped: watch::Receiver<bool>) {
         let mut buf = [0; 2048];
         transfer.handle(Now::read(), Input::Start);
         loop {
@@ -319,7 +337,11 @@ impl Carrier {
                             transfer.handle(Now::read(), Input::Broken(&format!("reading the file failed: {error}")));
                         }
                     }
-                    Output::Event(observation) => reporter.report(Now::read(), observation),
+                    Output::Event(observation) => {
+                        if let Some(reporter) = &self.reporter {
+                            reporter.report(Now::read(), observation);
+                        }
+                    }
                     Output::Persist(_, never) => match never {},
                 }
             }
@@ -338,7 +360,8 @@ impl Carrier {
                         let _ = self.socket.send_to(&answer, from).await;
                     }
                 },
-                () = again.notified() => transfer.handle(Now::read(), Input::Again),
+                () = signals.replaced.notified() => transfer.handle(Now::read(), Input::Replaced),
+                () = signals.again.notified() => transfer.handle(Now::read(), Input::Again),
                 () = over(&mut stopped) => {
                     transfer.handle(Now::read(), Input::Broken("Bootyard stopped while the transfer ran"));
                 }

@@ -2,28 +2,9 @@
 
 use super::*;
 use crate::api::reports;
-use crate::net::{AddressHold, Ipv4Cidr, PacketSocket, PacketUse, TcpSpec};
-use std::net::{IpAddr, TcpListener};
-use std::path::PathBuf;
-
-/// Opens ordinary sockets.
-#[derive(Debug)]
-struct Loopback;
-
-impl PortSet for Loopback {
-    fn udp(&self, spec: &UdpSpec) -> Result<std::net::UdpSocket, NetError> {
-        std::net::UdpSocket::bind(spec.bind).map_err(|source| NetError::Io { what: "bind".into(), source })
-    }
-    fn tcp(&self, _: &TcpSpec) -> Result<TcpListener, NetError> {
-        Err(NetError::Unsupported("test".into()))
-    }
-    fn packet(&self, _: &str, _: PacketUse) -> Result<Box<dyn PacketSocket>, NetError> {
-        Err(NetError::Unsupported("test".into()))
-    }
-    fn hold_address(&self, _: &str, _: Ipv4Cidr) -> Result<Box<dyn AddressHold>, NetError> {
-        Err(NetError::Unsupported("test".into()))
-    }
-}
+use crate::net::testing::Loopback;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
 struct Folder(PathBuf);
@@ -34,10 +15,10 @@ impl Root for Folder {
     }
 }
 
-async fn serve_folder(folder: PathBuf, port: u16) -> (Service, crate::api::Reports) {
+async fn serve_folder(folder: &Path) -> (Service, crate::api::Reports) {
     let (reporter, reports) = reports();
-    let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), None)];
-    let config = Config { binds, ports: Arc::new(Loopback), root: Arc::new(Folder(folder)), reporter };
+    let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
+    let config = Config { binds, ports: Arc::new(Loopback), root: Arc::new(Folder(folder.into())), reporter };
     (start(config).await.unwrap(), reports)
 }
 
@@ -50,7 +31,7 @@ fn rrq(file: &str, options: &[(&str, &str)]) -> Vec<u8> {
 async fn a_repeated_request_is_one_transfer_and_a_stranger_is_turned_away() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("f"), vec![7; 700]).unwrap();
-    let (service, mut reports) = serve_folder(dir.path().into(), 0).await;
+    let (service, mut reports) = serve_folder(dir.path()).await;
     let to = service.addresses()[0];
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut buf = [0; 2048];
@@ -84,7 +65,7 @@ async fn a_repeated_request_is_one_transfer_and_a_stranger_is_turned_away() {
 async fn refusals_carry_the_code_that_says_why() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("d")).unwrap();
-    let (service, _reports) = serve_folder(dir.path().into(), 0).await;
+    let (service, _reports) = serve_folder(dir.path()).await;
     let to = service.addresses()[0];
     let mut write = rrq("f", &[]);
     write[1] = 2;
@@ -105,15 +86,63 @@ async fn refusals_carry_the_code_that_says_why() {
     service.stop().await;
 }
 
-/// For trying real clients by hand: `BOOTYARD_TFTP_DIR=/tmp/x cargo test … tftp::service::tests::by_hand -- --ignored`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "serves a folder on 127.0.0.1:6969 until it is killed"]
-async fn by_hand() {
-    let Some(dir) = std::env::var_os("BOOTYARD_TFTP_DIR") else { return };
-    let (_service, mut reports) = serve_folder(dir.into(), 6969).await;
-    loop {
-        for report in reports.next().await {
-            println!("{:?}", report.observation);
+#[tokio::test]
+async fn another_request_from_the_same_port_takes_the_place_of_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("old"), vec![1; 5000]).unwrap();
+    std::fs::write(dir.path().join("new"), vec![2; 100]).unwrap();
+    let (service, mut reports) = serve_folder(dir.path()).await;
+    let to = service.addresses()[0];
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut buf = [0; 2048];
+    client.send_to(&rrq("old", &[]), to).await.unwrap();
+    let (len, _) = client.recv_from(&mut buf).await.unwrap();
+    assert_eq!((len, buf[4]), (516, 1));
+    client.send_to(&rrq("new", &[]), to).await.unwrap();
+    let (len, tid) = client.recv_from(&mut buf).await.unwrap();
+    assert_eq!((len, buf[4]), (104, 2));
+    client.send_to(&wire::encode(&Packet::Ack(1)), tid).await.unwrap();
+    let mut kinds = Vec::new();
+    while !kinds.contains(&"tftp-done".to_owned()) {
+        kinds.extend(reports.next().await.iter().map(|r| r.observation.kind.name()));
+    }
+    assert_eq!(kinds, ["tftp-request", "tftp-aborted", "tftp-request", "tftp-done"]);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_requests_is_answered_and_told_in_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("f"), b"x").unwrap();
+    let (service, mut reports) = serve_folder(dir.path()).await;
+    let to = service.addresses()[0];
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut buf = [0; 2048];
+    let began = Now::read().boot;
+    for _ in 0..600 {
+        client.send_to(&rrq("f", &[]), to).await.unwrap();
+        let (len, tid) = client.recv_from(&mut buf).await.unwrap();
+        assert_eq!(len, 5);
+        client.send_to(&wire::error(code::UNDEFINED, "no"), tid).await.unwrap();
+        client.send_to(&rrq("nothing", &[]), to).await.unwrap();
+        client.recv_from(&mut buf).await.unwrap();
+    }
+    let seconds = usize::try_from(Now::read().boot.saturating_sub(began).as_secs()).unwrap() + 1;
+    let kinds: Vec<_> = reports.next().await.iter().map(|r| r.observation.kind.name()).collect();
+    let count = |name: &str| kinds.iter().filter(|kind| *kind == name).count();
+    assert!((400..=400 + 40 * seconds).contains(&count("tftp-request")), "{}", count("tftp-request"));
+    assert!(count("tftp-aborted") <= count("tftp-request"));
+    assert!((50..=50 + 5 * seconds).contains(&count("tftp-failed")), "{}", count("tftp-failed"));
+    service.stop().await;
+}
+
+#[test]
+fn thirty_machines_with_all_their_modules_are_told_whole() {
+    let told = Allowance::new(TOLD, TOLD_TO_ALL);
+    for file in 0..300u64 {
+        for machine in 1..=30 {
+            let client = Ipv4Addr::new(192, 168, 2, machine).into();
+            assert!(told.take(Duration::from_millis(file), client), "file {file} of machine {machine}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::iscsi::wire::request::{Login, Request, ScsiCommand};
 use crate::iscsi::wire::response::Response;
 use crate::iscsi::wire::{Frame, Framing, Parsed, Payload};
 use crate::iscsi::{Grant, LoginRequest, Refusal};
-use crate::net::{AddressHold, Ipv4Cidr, PacketSocket, PacketUse, UdpSpec};
+use crate::net::testing::Loopback;
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -86,26 +86,6 @@ impl Gate for OneAtATime {
     }
     fn targets(&self, _: &str, _: IpAddr) -> Vec<String> {
         Vec::new()
-    }
-}
-
-#[derive(Debug)]
-struct Loopback;
-
-impl PortSet for Loopback {
-    fn udp(&self, _: &UdpSpec) -> Result<UdpSocket, NetError> {
-        Err(NetError::Unsupported(String::new()))
-    }
-    fn tcp(&self, spec: &TcpSpec) -> Result<TcpListener, NetError> {
-        let listener = TcpListener::bind(spec.bind).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        Ok(listener)
-    }
-    fn packet(&self, _: &str, _: PacketUse) -> Result<Box<dyn PacketSocket>, NetError> {
-        Err(NetError::Unsupported(String::new()))
-    }
-    fn hold_address(&self, _: &str, _: Ipv4Cidr) -> Result<Box<dyn AddressHold>, NetError> {
-        Err(NetError::Unsupported(String::new()))
     }
 }
 

@@ -1,0 +1,32 @@
+//! For tests: the ports of an ordinary process.
+
+use std::net::{TcpListener, UdpSocket};
+
+use super::{AddressHold, Ipv4Cidr, NetError, PacketSocket, PacketUse, PortSet, TcpSpec, UdpSpec};
+
+/// Opens ordinary sockets; meant for loopback. What needs a privilege is unsupported.
+#[derive(Debug)]
+pub(crate) struct Loopback;
+
+fn io(what: &str) -> impl Fn(std::io::Error) -> NetError {
+    move |source| NetError::Io { what: what.to_owned(), source }
+}
+
+impl PortSet for Loopback {
+    fn udp(&self, spec: &UdpSpec) -> Result<UdpSocket, NetError> {
+        let socket = UdpSocket::bind(spec.bind).map_err(io("bind"))?;
+        socket.set_nonblocking(true).map_err(io("make a socket non-blocking"))?;
+        Ok(socket)
+    }
+    fn tcp(&self, spec: &TcpSpec) -> Result<TcpListener, NetError> {
+        let listener = TcpListener::bind(spec.bind).map_err(io("bind"))?;
+        listener.set_nonblocking(true).map_err(io("make a socket non-blocking"))?;
+        Ok(listener)
+    }
+    fn packet(&self, _: &str, _: PacketUse) -> Result<Box<dyn PacketSocket>, NetError> {
+        Err(NetError::Unsupported("packet sockets in this test".into()))
+    }
+    fn hold_address(&self, _: &str, _: Ipv4Cidr) -> Result<Box<dyn AddressHold>, NetError> {
+        Err(NetError::Unsupported("held addresses in this test".into()))
+    }
+}
