@@ -11,6 +11,9 @@ use super::theme::Tone;
 /// The longest text of a client that is shown in one piece, in characters.
 const CLIENT_TEXT: usize = 120;
 
+/// The longest sentence, in characters: it quotes clients.
+const SENTENCE: usize = 600;
+
 /// A text that came from a client: control and direction characters replaced, the length bounded.
 pub(super) fn clean(text: &str) -> String {
     clean_to(text, CLIENT_TEXT)
@@ -25,6 +28,24 @@ pub(super) fn clean_to(text: &str, longest: usize) -> String {
             break;
         }
         out.push(if is_hostile(c) { '?' } else { c });
+    }
+    out
+}
+
+/// A sentence of the engine, made harmless: it begins with a capital unless it begins with a name, and ends with a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    let text = clean_to(text.trim(), SENTENCE);
+    let word = text.split(' ').next().unwrap_or_default();
+    let mut out = String::with_capacity(text.len() + 1);
+    let mut rest = text.chars();
+    if word.chars().all(|c| c.is_ascii_lowercase() || c == ',')
+        && let Some(first) = rest.next()
+    {
+        out.extend(first.to_uppercase());
+    }
+    out.push_str(rest.as_str());
+    if !out.is_empty() && !out.ends_with(['.', '!', '?', '…', ':']) {
+        out.push('.');
     }
     out
 }
@@ -123,6 +144,21 @@ pub(super) fn host_name(host: &HostView) -> String {
     }
 }
 
+/// Whether somebody, or it itself, gave it a name.
+pub(super) fn is_named(host: &HostView) -> bool {
+    host.name.as_ref().is_some_and(|n| !n.trim().is_empty())
+}
+
+/// Its manufacturer and model as its firmware names them, without saying the same word twice.
+pub(super) fn host_model(host: &HostView) -> Option<String> {
+    let text = |t: &Option<String>| t.as_deref().map(|t| clean_to(t.trim(), 60)).filter(|t| !t.is_empty());
+    match (text(&host.manufacturer), text(&host.product)) {
+        (Some(maker), Some(product)) if product.to_lowercase().starts_with(&maker.to_lowercase()) => Some(product),
+        (Some(maker), Some(product)) => Some(format!("{maker} {product}")),
+        (maker, product) => product.or(maker),
+    }
+}
+
 /// Its first hardware address.
 pub(super) fn host_mac(host: &HostView) -> String {
     host.macs.first().map(ToString::to_string).unwrap_or_default()
@@ -217,7 +253,10 @@ pub(super) fn boot(boot: &Boot) -> String {
             Some(profile) => format!("Disk {} with {profile}", iscsi.disk),
             None => format!("Disk {}", iscsi.disk),
         },
-        Boot::Install(install) => format!("Install {}", install.profile),
+        Boot::Install(install) => match &install.then {
+            InstallThen::Local => format!("Install {}", install.profile),
+            InstallThen::Iscsi(iscsi) => format!("Install {}, then disk {}", install.profile, iscsi.disk),
+        },
     }
 }
 
@@ -260,7 +299,7 @@ pub(super) fn arch(arch: Arch) -> &'static str {
 pub(super) fn service(service: ServiceKind) -> &'static str {
     match service {
         ServiceKind::Dhcp => "DHCP",
-        ServiceKind::Pxe => "ProxyDHCP",
+        ServiceKind::Pxe => "PXE",
         ServiceKind::Ndp => "NDP",
         ServiceKind::Tftp => "TFTP",
         ServiceKind::Http => "HTTP",
@@ -317,6 +356,17 @@ mod tests {
         assert_eq!(clean("a\u{202e}b\u{200b}"), "a?b?");
         assert_eq!(clean_to("abcdef", 3), "abc…");
         assert_eq!(clean("Zürich-端末"), "Zürich-端末");
+    }
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_unless_with_a_name() {
+        assert_eq!(sentence("the interface br0 has no address"), "The interface br0 has no address.");
+        assert_eq!(sentence("lab.toml is broken."), "lab.toml is broken.");
+        assert_eq!(sentence("eth0 is gone; plug it in"), "eth0 is gone; plug it in.");
+        assert_eq!(sentence("iPXE stopped"), "iPXE stopped.");
+        assert_eq!(sentence("why?"), "Why?");
+        assert_eq!(sentence("a\nb"), "a?b.");
+        assert_eq!(sentence(""), "");
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn hex(digit: Option<&u8>) -> Option<u8> {
 }
 
 /// Decodes once; `None` for a `%` without digits if `strict`, else it stays as it is.
-fn percent(raw: &[u8], strict: bool, plus: bool) -> Option<Vec<u8>> {
+fn percent(raw: &[u8], strict: bool) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(raw.len());
     let mut at = 0;
     while let Some(&byte) = raw.get(at) {
@@ -43,7 +43,6 @@ fn percent(raw: &[u8], strict: bool, plus: bool) -> Option<Vec<u8>> {
                 _ if strict => return None,
                 _ => out.push(b'%'),
             },
-            b'+' if plus => out.push(b' '),
             other => out.push(other),
         }
     }
@@ -55,7 +54,7 @@ fn percent(raw: &[u8], strict: bool, plus: bool) -> Option<Vec<u8>> {
 /// # Errors
 /// [`PathError`] for what could name something outside.
 pub fn normalise(raw: &str) -> Result<String, PathError> {
-    let decoded = percent(raw.as_bytes(), true, false).ok_or(PathError::Percent)?;
+    let decoded = percent(raw.as_bytes(), true).ok_or(PathError::Percent)?;
     let text = String::from_utf8(decoded).map_err(|_| PathError::Character)?;
     if text.chars().any(|c| c.is_control() || c == '\\') {
         return Err(PathError::Character);
@@ -77,11 +76,12 @@ pub fn normalise(raw: &str) -> Result<String, PathError> {
     Ok(out)
 }
 
-/// Decoded pairs of a query, in order; what is no UTF-8 is replaced.
+/// Decoded pairs of a query, in order; what is no UTF-8 is replaced. A `+` is itself: iPXE writes a
+/// space as `%20` and leaves the plus of a model's name as it is.
 #[must_use]
 pub fn query(raw: &str) -> Vec<(String, String)> {
     let decode = |part: &str| {
-        let bytes = percent(part.as_bytes(), false, true).unwrap_or_default();
+        let bytes = percent(part.as_bytes(), false).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
     let pairs = raw.split('&').filter(|pair| !pair.is_empty());

@@ -21,9 +21,9 @@ fn paths_are_made_plain_and_climbers_refused() {
 
 #[test]
 fn queries_are_pairs_in_order() {
-    let expected = [("mac", "52:54:00:00:00:01"), ("a b", "c=d"), ("x", ""), ("p", "100%")];
+    let expected = [("mac", "52:54:00:00:00:01"), ("a b+c", "c=d"), ("x", ""), ("p", "100%")];
     let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
-    assert_eq!(query("mac=52%3a54:00:00:00:01&a+b=c%3Dd&&x&p=100%"), expected);
+    assert_eq!(query("mac=52%3a54:00:00:00:01&a%20b+c=c%3Dd&&x&p=100%"), expected);
 }
 
 fn file() -> Version {
