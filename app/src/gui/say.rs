@@ -14,6 +14,9 @@ const CLIENT_TEXT: usize = 120;
 /// The longest sentence, in characters: it quotes clients.
 const SENTENCE: usize = 600;
 
+/// After this many milliseconds without a sign a machine's rate is no longer shown.
+const SILENT: i64 = 3000;
+
 /// A text that came from a client: control and direction characters replaced, the length bounded.
 pub(super) fn clean(text: &str) -> String {
     clean_to(text, CLIENT_TEXT)
@@ -32,22 +35,21 @@ pub(super) fn clean_to(text: &str, longest: usize) -> String {
     out
 }
 
-/// A sentence of the engine, made harmless: it begins with a capital unless it begins with a name, and ends with a full stop.
+/// A sentence of the engine, made harmless; it begins as sentences do and ends with a full stop.
 pub(super) fn sentence(text: &str) -> String {
-    let text = clean_to(text.trim(), SENTENCE);
-    let word = text.split(' ').next().unwrap_or_default();
-    let mut out = String::with_capacity(text.len() + 1);
-    let mut rest = text.chars();
-    if word.chars().all(|c| c.is_ascii_lowercase() || c == ',')
-        && let Some(first) = rest.next()
-    {
-        out.extend(first.to_uppercase());
-    }
-    out.push_str(rest.as_str());
+    let mut out = capital(&clean_to(text.trim(), SENTENCE));
     if !out.is_empty() && !out.ends_with(['.', '!', '?', '…', ':']) {
         out.push('.');
     }
     out
+}
+
+/// With a capital at its beginning, unless a name is there.
+pub(super) fn capital(text: &str) -> String {
+    let word = text.split(' ').next().unwrap_or_default().trim_end_matches([',', ':', ';', '.', '?', '!']);
+    let mut rest = text.chars();
+    let first = rest.next().filter(|_| word.chars().all(|c| c.is_ascii_lowercase()));
+    first.map_or_else(|| text.to_owned(), |first| first.to_uppercase().chain(rest).collect())
 }
 
 /// Control characters, line ends, and what reorders or hides the text around it.
@@ -117,6 +119,16 @@ pub(super) fn progress(p: &Progress) -> String {
         }
     }
     text
+}
+
+/// What a session without an end has moved; its last rate is no longer true when it is `silent`.
+pub(super) fn traffic(p: &Progress, silent: bool) -> String {
+    progress(&Progress { rate: if silent { 0 } else { p.rate }, ..*p })
+}
+
+/// Whether nothing came of it for some seconds.
+pub(super) fn is_silent(host: &HostView, now: Timestamp) -> bool {
+    host.last_seen.is_some_and(|seen| millis_between(seen, now) > SILENT)
 }
 
 /// Seconds until it is done at this rate.
@@ -217,9 +229,9 @@ pub(super) fn stage_tone(stage: Stage) -> Tone {
     }
 }
 
-/// Whether something goes on whose time a person watches.
+/// Whether the time at this stage is shown, and goes on.
 pub(super) fn is_active(stage: Stage) -> bool {
-    !matches!(stage, Stage::Absent | Stage::Local | Stage::Running)
+    stage != Stage::Absent
 }
 
 /// A severity's colour.

@@ -88,8 +88,11 @@ impl Findings {
         self.add(Finding {
             id: "script-error".into(),
             severity: Severity::Error,
-            seen: format!("iPXE reported error {code:08x} in step `{step}`."),
-            means: format!("See https://ipxe.org/{code:08x}."),
+            seen: match ipxe_error(code) {
+                Some(what) => format!("iPXE stopped at `{step}`: {what} (error {code:08x})."),
+                None => format!("iPXE stopped at `{step}` with error {code:08x}."),
+            },
+            means: format!("What iPXE's authors say of it: https://ipxe.org/{code:08x}."),
             remedy: "Mend the cause; the machine tries again by itself.".into(),
         });
     }
@@ -101,6 +104,22 @@ impl Findings {
     fn cure(&mut self, cured: &[&str]) {
         self.by_id.retain(|id, _| !cured.contains(&id.as_str()));
     }
+}
+
+/// The kind of an iPXE error, which its bits 24 to 30 tell (iPXE's errno.h).
+fn ipxe_error(code: u32) -> Option<&'static str> {
+    Some(match (code >> 24) & 0x7f {
+        0x02 => "access was refused",
+        0x04 => "no address was given to it",
+        0x1c => "an argument is not valid",
+        0x1d => "reading or writing failed",
+        0x2c => "there is no such device",
+        0x2d => "there is no such file",
+        0x2e => "the file is nothing that this firmware can start",
+        0x38 => "the network can't be reached",
+        0x4c => "no answer came in time",
+        _ => return None,
+    })
 }
 
 fn refused_means(status: u16) -> &'static str {

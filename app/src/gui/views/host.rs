@@ -42,7 +42,11 @@ pub(crate) fn host_ui(ui: &mut Ui, view: &mut View<'_>, id: HostId) {
             let what = host.activity.as_deref().map(say::clean).unwrap_or_default();
             ui.horizontal(|ui| {
                 ui.label(&what);
-                progress::progress_ui(ui, p, say::stage_tone(host.stage), &what);
+                if p.total == 0 {
+                    weak_ui(ui, say::traffic(p, say::is_silent(host, view.now)));
+                } else {
+                    progress::progress_ui(ui, p, say::stage_tone(host.stage), &what);
+                }
             });
         }
         section_ui(ui, "This boot");
@@ -66,10 +70,11 @@ fn header_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) -> bool {
         ui.add_space(4.0);
         ui.label(RichText::new(&name).heading().color(theme::palette(ui).strong));
         ui.add_space(4.0);
-        badge::badge_ui(ui, say::stage_tone(host.stage), say::stage(host.stage), say::stage_meaning(host.stage));
         if let Some(model) = say::host_model(host).filter(|_| !say::is_named(host)) {
             weak_ui(ui, model);
+            ui.add_space(4.0);
         }
+        badge::badge_ui(ui, say::stage_tone(host.stage), say::stage(host.stage), say::stage_meaning(host.stage));
         if let Some(since) = host.since.filter(|_| host.stage != Stage::Absent) {
             weak_ui(ui, format!("for {}", say::seconds(view.since(since))));
         }

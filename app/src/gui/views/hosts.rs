@@ -365,7 +365,7 @@ fn cell_ui(
                 view.assign(vec![host.id], boot);
             }
         }
-        Cell::Now => now_ui(ui, host),
+        Cell::Now => now_ui(ui, host, view.now),
         Cell::AtStage => {
             if let Some(since) = host.since.filter(|_| host.stage != Stage::Absent) {
                 weak_ui(ui, say::seconds(view.since(since)));

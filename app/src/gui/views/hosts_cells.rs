@@ -2,6 +2,7 @@
 
 use bootyard_core::api::{Finding, HostView, Severity, Stage};
 use eframe::egui::{Button, Label, Modifiers, RichText, TextStyle, Ui};
+use jiff::Timestamp;
 
 use super::View;
 use crate::gui::action::{Screen, UiCommand};
@@ -57,12 +58,18 @@ pub(super) fn row_menu_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) {
 }
 
 /// What goes on: what is wrong first, then what grows, then what it does.
-pub(super) fn now_ui(ui: &mut Ui, host: &HostView) {
+pub(super) fn now_ui(ui: &mut Ui, host: &HostView, now: Timestamp) {
+    let silent = say::is_silent(host, now);
     let worst = finding::worst(&host.findings);
     let stopped = |f: &Finding| f.severity == Severity::Error || host.stage == Stage::Failed;
     let activity = host.activity.as_deref().map(say::clean).unwrap_or_default();
     match (worst, &host.progress) {
         (Some((worst, tone)), progress) if stopped(worst) || progress.is_none() => finding_line_ui(ui, worst, tone),
+        // A session has no end to reach: a bar would stay empty.
+        (_, Some(p)) if p.total == 0 => {
+            let what = activity.rsplit(':').next().unwrap_or_default();
+            weak_ui(ui, format!("{what}: {}", say::traffic(p, silent)));
+        }
         (_, Some(p)) => {
             ui.add_space(0.0);
             progress::progress_ui(ui, p, say::stage_tone(host.stage), &activity);
@@ -72,7 +79,7 @@ pub(super) fn now_ui(ui: &mut Ui, host: &HostView) {
                 let text = RichText::new(say::sentence(problem)).color(theme::palette(ui).tone(Tone::Warn));
                 ui.add(Label::new(text).truncate());
             }
-            None if activity.is_empty() => {
+            None if activity.is_empty() && host.stage != Stage::Absent => {
                 weak_ui(ui, say::stage_meaning(host.stage));
             }
             None => {

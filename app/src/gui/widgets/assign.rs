@@ -76,7 +76,8 @@ fn target_ui(ui: &mut Ui, target: &Target, at: usize, now: Option<&Boot>, keys: 
     let right = key.map_or("", |(_, name)| name);
     let button = button.right_text(RichText::new(right).color(p.weak));
     let enabled = target.problem.is_none();
-    let response = ui.add_enabled(enabled, button).on_hover_text(say::boot_meaning(&target.boot));
+    let response = ui.add_enabled(enabled, button).accessible_name(say::boot(&target.boot));
+    let response = response.on_hover_text(say::boot_meaning(&target.boot));
     if let Some(problem) = &target.problem {
         response.clone().on_disabled_hover_text(say::sentence(problem));
     }
