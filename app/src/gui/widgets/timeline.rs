@@ -1,7 +1,7 @@
 //! A boot as bars over time. In three parts, so that each can be tested: the model (steps to numbers), the layout (numbers to
 //! rectangles), the paint.
 
-use bootyard_core::api::{Step, StepState};
+use bootyard_core::api::{Stage, Step, StepState};
 use eframe::egui::accesskit::Role;
 use eframe::egui::{
     Align2, CornerRadius, FontId, Label, Rangef, Rect, RichText, Sense, Stroke, TextStyle, Ui, WidgetInfo, pos2, vec2,
