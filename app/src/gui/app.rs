@@ -52,6 +52,8 @@ pub struct App {
     answered: Sender<Answer>,
     answers: Receiver<Answer>,
     quitting: bool,
+    /// The first start's screen stays until something is served: what goes wrong with it is said there.
+    first: bool,
 }
 
 impl App {
@@ -75,6 +77,7 @@ impl App {
             answered,
             answers,
             quitting: false,
+            first: false,
             handle,
             runtime,
         };
@@ -94,7 +97,9 @@ impl App {
         let now = ctx.input(|i| i.time);
         while let Ok(answer) = self.answers.try_recv() {
             match (answer.error, answer.undo) {
-                (Some(error), _) => self.toasts.say(now, theme::Tone::Bad, say::clean_to(&error, 400)),
+                // Shown where it stays, above the screen.
+                (Some(error), _) if matches!(&self.shot.engine, EngineState::Failed { error: e } if *e == error) => {}
+                (Some(error), _) => self.toasts.say(now, theme::Tone::Bad, say::sentence(&error)),
                 (None, Some(undo)) => {
                     self.toasts.undoable(now, answer.said, undo.clone());
                     self.last_undo = Some(undo);
@@ -190,7 +195,9 @@ impl App {
             CentralPanel::default().frame(theme::screen_frame(ui)).show(ui, network::loading_ui);
             return;
         }
-        if network::is_first_start(&shot) {
+        let running = matches!(shot.engine, EngineState::Running { .. });
+        self.first = !running && (self.first || network::is_first_start(&shot));
+        if self.first {
             CentralPanel::default()
                 .frame(theme::screen_frame(ui))
                 .show(ui, |ui| network::first_start_ui(ui, &mut view, &mut self.form, gone));

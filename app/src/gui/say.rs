@@ -11,6 +11,12 @@ use super::theme::Tone;
 /// The longest text of a client that is shown in one piece, in characters.
 const CLIENT_TEXT: usize = 120;
 
+/// The longest sentence, in characters: it quotes clients.
+const SENTENCE: usize = 600;
+
+/// After this many milliseconds without a sign a machine's rate is no longer shown.
+const SILENT: i64 = 3000;
+
 /// A text that came from a client: control and direction characters replaced, the length bounded.
 pub(super) fn clean(text: &str) -> String {
     clean_to(text, CLIENT_TEXT)
@@ -27,6 +33,23 @@ pub(super) fn clean_to(text: &str, longest: usize) -> String {
         out.push(if is_hostile(c) { '?' } else { c });
     }
     out
+}
+
+/// A sentence of the engine, made harmless; it begins as sentences do and ends with a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    let mut out = capital(&clean_to(text.trim(), SENTENCE));
+    if !out.is_empty() && !out.ends_with(['.', '!', '?', '…', ':']) {
+        out.push('.');
+    }
+    out
+}
+
+/// With a capital at its beginning, unless a name is there.
+pub(super) fn capital(text: &str) -> String {
+    let word = text.split(' ').next().unwrap_or_default().trim_end_matches([',', ':', ';', '.', '?', '!']);
+    let mut rest = text.chars();
+    let first = rest.next().filter(|_| word.chars().all(|c| c.is_ascii_lowercase()));
+    first.map_or_else(|| text.to_owned(), |first| first.to_uppercase().chain(rest).collect())
 }
 
 /// Control characters, line ends, and what reorders or hides the text around it.
@@ -98,6 +121,16 @@ pub(super) fn progress(p: &Progress) -> String {
     text
 }
 
+/// What a session without an end has moved; its last rate is no longer true when it is `silent`.
+pub(super) fn traffic(p: &Progress, silent: bool) -> String {
+    progress(&Progress { rate: if silent { 0 } else { p.rate }, ..*p })
+}
+
+/// Whether nothing came of it for some seconds.
+pub(super) fn is_silent(host: &HostView, now: Timestamp) -> bool {
+    host.last_seen.is_some_and(|seen| millis_between(seen, now) > SILENT)
+}
+
 /// Seconds until it is done at this rate.
 pub(super) fn seconds_left(p: &Progress) -> Option<i64> {
     if p.total == 0 || p.done >= p.total {
@@ -120,6 +153,21 @@ pub(super) fn host_name(host: &HostView) -> String {
         (Some(name), _) if !name.trim().is_empty() => clean_to(name, 40),
         (_, Some(mac)) => mac.to_string(),
         _ => format!("machine {}", host.id),
+    }
+}
+
+/// Whether somebody, or it itself, gave it a name.
+pub(super) fn is_named(host: &HostView) -> bool {
+    host.name.as_ref().is_some_and(|n| !n.trim().is_empty())
+}
+
+/// Its manufacturer and model as its firmware names them, without saying the same word twice.
+pub(super) fn host_model(host: &HostView) -> Option<String> {
+    let text = |t: &Option<String>| t.as_deref().map(|t| clean_to(t.trim(), 60)).filter(|t| !t.is_empty());
+    match (text(&host.manufacturer), text(&host.product)) {
+        (Some(maker), Some(product)) if product.to_lowercase().starts_with(&maker.to_lowercase()) => Some(product),
+        (Some(maker), Some(product)) => Some(format!("{maker} {product}")),
+        (maker, product) => product.or(maker),
     }
 }
 
@@ -181,9 +229,9 @@ pub(super) fn stage_tone(stage: Stage) -> Tone {
     }
 }
 
-/// Whether something goes on whose time a person watches.
+/// Whether the time at this stage is shown, and goes on.
 pub(super) fn is_active(stage: Stage) -> bool {
-    !matches!(stage, Stage::Absent | Stage::Local | Stage::Running)
+    stage != Stage::Absent
 }
 
 /// A severity's colour.
@@ -217,7 +265,10 @@ pub(super) fn boot(boot: &Boot) -> String {
             Some(profile) => format!("Disk {} with {profile}", iscsi.disk),
             None => format!("Disk {}", iscsi.disk),
         },
-        Boot::Install(install) => format!("Install {}", install.profile),
+        Boot::Install(install) => match &install.then {
+            InstallThen::Local => format!("Install {}", install.profile),
+            InstallThen::Iscsi(iscsi) => format!("Install {}, then disk {}", install.profile, iscsi.disk),
+        },
     }
 }
 
@@ -260,7 +311,7 @@ pub(super) fn arch(arch: Arch) -> &'static str {
 pub(super) fn service(service: ServiceKind) -> &'static str {
     match service {
         ServiceKind::Dhcp => "DHCP",
-        ServiceKind::Pxe => "ProxyDHCP",
+        ServiceKind::Pxe => "PXE",
         ServiceKind::Ndp => "NDP",
         ServiceKind::Tftp => "TFTP",
         ServiceKind::Http => "HTTP",
@@ -317,6 +368,17 @@ mod tests {
         assert_eq!(clean("a\u{202e}b\u{200b}"), "a?b?");
         assert_eq!(clean_to("abcdef", 3), "abc…");
         assert_eq!(clean("Zürich-端末"), "Zürich-端末");
+    }
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_unless_with_a_name() {
+        assert_eq!(sentence("the interface br0 has no address"), "The interface br0 has no address.");
+        assert_eq!(sentence("lab.toml is broken."), "lab.toml is broken.");
+        assert_eq!(sentence("eth0 is gone; plug it in"), "eth0 is gone; plug it in.");
+        assert_eq!(sentence("iPXE stopped"), "iPXE stopped.");
+        assert_eq!(sentence("why?"), "Why?");
+        assert_eq!(sentence("a\nb"), "a?b.");
+        assert_eq!(sentence(""), "");
     }
 
     #[test]

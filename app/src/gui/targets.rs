@@ -35,6 +35,18 @@ pub(super) fn targets(shot: &Snapshot) -> Vec<Target> {
     list
 }
 
+/// The same installation followed by each disk of the lab in place of the local one.
+pub(super) fn afterwards(shot: &Snapshot, boot: &Boot) -> Vec<Boot> {
+    let Boot::Install(install) = boot else { return Vec::new() };
+    let disks = shot.disks.iter().filter(|d| d.problem.is_none());
+    disks
+        .filter_map(|d| {
+            let disk = IscsiBoot { disk: d.name.parse().ok()?, profile: None, via: IscsiVia::Script };
+            Some(Boot::Install(Install { profile: install.profile.clone(), then: InstallThen::Iscsi(disk) }))
+        })
+        .collect()
+}
+
 fn kind(boot: &Boot) -> u8 {
     match boot {
         Boot::Install(_) => 0,

@@ -90,6 +90,9 @@ pub struct InterfaceView {
     pub virtual_link: bool,
     /// The default route leaves through it.
     pub default_route: bool,
+    /// The bridge that it is a port of; machines on it boot through that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
     /// A person said on this laptop that this interface may serve.
     pub confirmed: bool,
 }

@@ -282,6 +282,12 @@ async fn prepare(
         }
     };
     let interface = blocking(find).await??;
+    if let Some(bridge) = &interface.bridge {
+        return Err(format!(
+            "the interface {name} is a port of the bridge {bridge}, which takes what arrives there; serve on {bridge} instead: \
+             choose it in the window, or write interface = \"{bridge}\" into [network]"
+        ));
+    }
     let mac = interface.mac.unwrap_or_default();
     if confirmed.is_some_and(|macs| !macs.contains(&mac)) {
         return Err(format!(

@@ -362,6 +362,7 @@ impl State {
             wireless: interface.wireless,
             virtual_link: interface.virtual_link,
             default_route: interface.default_route,
+            bridge: interface.bridge.clone(),
             confirmed: interface.mac.is_some_and(|mac| self.confirmed.contains(&mac)),
         }
     }

@@ -225,6 +225,7 @@ mod tests {
             wireless: false,
             virtual_link: false,
             default_route: false,
+            bridge: None,
         }
     }
 

@@ -34,6 +34,7 @@ pub fn interfaces() -> Result<Vec<Interface>, NetError> {
             wireless: is_wireless(&link.name),
             virtual_link: !link.is_ethernet(),
             default_route: default_routes.contains(&link.name),
+            bridge: bridge_of(&link.name),
             name: link.name,
         })
         .collect())
@@ -44,6 +45,13 @@ pub fn interfaces() -> Result<Vec<Interface>, NetError> {
 fn is_wireless(name: &str) -> bool {
     let class = std::path::Path::new("/sys/class/net").join(name);
     class.join("wireless").exists() || class.join("phy80211").exists()
+}
+
+/// The bridge of a port.
+#[cfg(target_os = "linux")]
+fn bridge_of(name: &str) -> Option<String> {
+    let master = std::fs::read_link(std::path::Path::new("/sys/class/net").join(name).join("brport/bridge")).ok()?;
+    Some(master.file_name()?.to_string_lossy().into_owned())
 }
 
 /// The hardware address that this computer has learned for an address on an interface.

@@ -38,11 +38,16 @@ pub use interfaces::{interfaces, neighbour};
 pub use privileges::{drop_privileges, free_space};
 pub use sleep::sleep_inhibit;
 
+/// Firmware asks for DHCP and TFTP at their own ports, which are UDP; the TCP ones can be others.
+fn elsewhere(protocol: &str) -> &'static str {
+    if protocol == "TCP" { ", or choose another port in [ports]" } else { ", then start again" }
+}
+
 /// Why the operating system did not give what was asked. Each text names the thing and what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// Somebody else listens there.
-    #[error("{protocol} port {port} on {address} is taken by {owner}; stop it, or choose another port in [ports]")]
+    #[error("{protocol} port {port} on {address} is taken by {owner}; stop it{}", elsewhere(protocol))]
     Taken {
         /// `UDP` or `TCP`.
         protocol: &'static str,
@@ -186,4 +191,6 @@ pub struct Interface {
     pub virtual_link: bool,
     /// The default route leaves through it.
     pub default_route: bool,
+    /// The bridge that it is a port of: what arrives here belongs to the bridge, so only that can serve.
+    pub bridge: Option<String>,
 }

@@ -141,6 +141,53 @@ fn one_click_gives_a_waiting_machine_an_installer_and_undo_gives_back_what_it_ha
 }
 
 #[test]
+fn after_an_installation_a_disk_of_the_lab_can_follow() {
+    use bootyard_core::lab::{Install, InstallThen};
+    let mut window = Window::over(one_waiting());
+    window.click("pc-01 gets Wait");
+    window.click("Install debian-12, then a disk of this lab");
+    window.click("Install debian-12, then disk room-1");
+    let Boot::Iscsi(disk) = iscsi("room-1") else { panic!("not a disk") };
+    let to = Boot::Install(Install { profile: "debian-12".parse().unwrap(), then: InstallThen::Iscsi(disk) });
+    assert_eq!(window.done(), Command::Assign { hosts: vec![HostId(1)], to });
+    window.wait_for("pc-01: Install debian-12, then disk room-1");
+}
+
+#[test]
+fn a_machine_without_a_name_shows_its_model_and_its_mac_once() {
+    let mut machine = host(1, Stage::Waiting, Boot::Wait);
+    machine.name = None;
+    machine.manufacturer = Some("QEMU".into());
+    machine.product = Some("Standard PC (i440FX + PIIX, 1996)".into());
+    let mac = machine.macs[0].to_string();
+    let window = Window::over(Snapshot { hosts: vec![Arc::new(machine)], ..bench(0) });
+    assert!(window.sees("QEMU Standard PC (i440FX + PIIX, 1996)"));
+    assert_eq!(window.harness.query_all_by_label(&mac).count(), 1);
+    assert!(window.sees(&format!("{mac}, Waiting, gets Wait")));
+    assert!(window.sees(&format!("{mac} gets Wait")));
+}
+
+#[test]
+fn what_goes_wrong_at_the_first_start_is_said_where_start_was_pressed() {
+    let eth = sample::interface("eth1", "192.168.2.1/24");
+    let mut window = Window::over(Snapshot { interfaces: vec![eth.clone()], ..fresh() });
+    window.click("Start");
+    assert!(matches!(window.done(), Command::Confirm { .. }));
+    assert_eq!(window.done(), Command::Start);
+    let error = "port 67 is taken by dnsmasq (pid 7); stop it, then start again".to_owned();
+    let networks = bench(0).networks.into_iter().map(|n| NetworkView { interface: "eth1".into(), ..n }).collect();
+    let confirmed = InterfaceView { confirmed: true, ..eth };
+    let failed = Snapshot { engine: EngineState::Failed { error }, interfaces: vec![confirmed], networks, ..fresh() };
+    window.end.publish(failed.clone());
+    window.frames();
+    assert!(window.sees("Port 67 is taken by dnsmasq"));
+    assert!(window.sees("Serve network boot"));
+    window.end.publish(Snapshot { engine: EngineState::Running { since: jiff::Timestamp::now() }, ..failed });
+    window.frames();
+    assert!(window.sees("Power on a machine on eth1"));
+}
+
+#[test]
 fn several_installations_are_asked_for_by_number() {
     let mut window = Window::over(three_waiting());
     window.key(Modifiers::COMMAND, Key::A);

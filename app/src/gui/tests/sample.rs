@@ -31,6 +31,7 @@ pub(crate) fn interface(name: &str, address: &str) -> InterfaceView {
         wireless: false,
         virtual_link: false,
         default_route: false,
+        bridge: None,
         confirmed: false,
     }
 }

@@ -47,10 +47,12 @@ fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
         Dialog::Stop { hosts } => {
             let n = say::count(hosts.len(), "machine runs", "machines run");
             title_ui(ui, &format!("{n} from disks of this lab"));
-            ui.label("They lose their disks when it stops.");
+            ui.label(format!("{} when it stops.", lose(hosts)));
             names_ui(ui, hosts);
             buttons_ui(ui, view, |ui, view| {
-                if danger_button_ui(ui, "Stop and cut them off").clicked() {
+                if danger_button_ui(ui, if hosts.len() == 1 { "Stop and cut it off" } else { "Stop and cut them off" })
+                    .clicked()
+                {
                     view.push(Action::StopNow);
                     view.push(Action::CloseDialog);
                 }
@@ -59,9 +61,9 @@ fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
         Dialog::Close { hosts } => {
             let n = say::count(hosts.len(), "machine runs", "machines run");
             title_ui(ui, &format!("{n} from disks of this lab"));
-            ui.label(
-                "Keep serving: the window is minimised and nothing changes for them. Or stop: they lose their disks.",
-            );
+            let whom = if hosts.len() == 1 { "it" } else { "them" };
+            ui.label(format!("Keep serving: the window is minimised, and nothing changes for {whom}."));
+            ui.label(format!("Stop: {} at once.", lose(hosts).to_lowercase()));
             names_ui(ui, hosts);
             buttons_ui(ui, view, |ui, view| {
                 if primary_button_ui(ui, true, "Keep serving").clicked() {
@@ -80,6 +82,10 @@ fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
         Dialog::AddProfile(form) => forms::profile_ui(ui, view, form),
         Dialog::Palette { filter } => palette::palette_ui(ui, view, filter),
     }
+}
+
+fn lose(hosts: &[String]) -> &'static str {
+    if hosts.len() == 1 { "It loses its disk" } else { "They lose their disks" }
 }
 
 /// A dialog's title.

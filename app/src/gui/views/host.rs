@@ -36,13 +36,17 @@ pub(crate) fn host_ui(ui: &mut Ui, view: &mut View<'_>, id: HostId) {
             finding::finding_ui(ui, f);
         }
         if let Some(problem) = &host.boot_problem {
-            finding::callout_ui(ui, Tone::Warn, &say::clean_to(problem, 300), |_| {});
+            finding::callout_ui(ui, Tone::Warn, problem, |_| {});
         }
         if let Some(p) = &host.progress {
             let what = host.activity.as_deref().map(say::clean).unwrap_or_default();
             ui.horizontal(|ui| {
                 ui.label(&what);
-                progress::progress_ui(ui, p, say::stage_tone(host.stage), &what);
+                if p.total == 0 {
+                    weak_ui(ui, say::traffic(p, say::is_silent(host, view.now)));
+                } else {
+                    progress::progress_ui(ui, p, say::stage_tone(host.stage), &what);
+                }
             });
         }
         section_ui(ui, "This boot");
@@ -66,6 +70,10 @@ fn header_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) -> bool {
         ui.add_space(4.0);
         ui.label(RichText::new(&name).heading().color(theme::palette(ui).strong));
         ui.add_space(4.0);
+        if let Some(model) = say::host_model(host).filter(|_| !say::is_named(host)) {
+            weak_ui(ui, model);
+            ui.add_space(4.0);
+        }
         badge::badge_ui(ui, say::stage_tone(host.stage), say::stage(host.stage), say::stage_meaning(host.stage));
         if let Some(since) = host.since.filter(|_| host.stage != Stage::Absent) {
             weak_ui(ui, format!("for {}", say::seconds(view.since(since))));
@@ -93,7 +101,6 @@ fn header_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) -> bool {
 
 fn inventory_ui(ui: &mut Ui, view: &View<'_>, host: &HostView) {
     let macs: Vec<String> = host.macs.iter().map(ToString::to_string).collect();
-    let maker = [&host.manufacturer, &host.product].into_iter().flatten().map(|t| say::clean(t)).collect::<Vec<_>>();
     let clock = |t: Option<jiff::Timestamp>| {
         t.map(|t| format!("{} ({} ago)", say::clock(t), say::seconds(view.since(t)))).unwrap_or_default()
     };
@@ -101,7 +108,7 @@ fn inventory_ui(ui: &mut Ui, view: &View<'_>, host: &HostView) {
         ("MAC", macs.join(", ")),
         ("Address", host.ip.map(|ip| ip.to_string()).unwrap_or_default()),
         ("Firmware", host.arch.map(|a| say::arch(a).to_owned()).unwrap_or_default()),
-        ("Model", maker.join(" ")),
+        ("Model", say::host_model(host).unwrap_or_default()),
         ("Serial number", host.serial.as_deref().map(say::clean).unwrap_or_default()),
         ("Memory", host.memory_mib.map(|m| say::bytes(m.saturating_mul(1 << 20))).unwrap_or_default()),
         ("UUID", host.uuid.map(|u| u.to_string()).unwrap_or_default()),

@@ -247,7 +247,7 @@ impl Hosts {
         for column in columns {
             row.col(|ui| {
                 ui.push_id(host.id.0, |ui| {
-                    let clicked = cell_ui(ui, view, host, &name, *column);
+                    let clicked = cell_ui(ui, view, host, &name, *column, columns.contains(&Cell::Mac));
                     on_name = on_name.or(clicked);
                 });
             });
@@ -320,7 +320,7 @@ impl Cell {
         let resizable = |w: f32| Column::initial(w).at_least(60.0).clip(true).resizable(true);
         match self {
             Self::State => resizable(112.0),
-            Self::Machine => resizable(150.0),
+            Self::Machine => resizable(180.0),
             Self::Mac => resizable(130.0),
             Self::Address => resizable(108.0),
             Self::Firmware => resizable(90.0),
@@ -332,12 +332,19 @@ impl Cell {
 }
 
 /// One cell; returns the modifiers of a click on the machine's name.
-fn cell_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView, name: &str, column: Cell) -> Option<Modifiers> {
+fn cell_ui(
+    ui: &mut Ui,
+    view: &mut View<'_>,
+    host: &HostView,
+    name: &str,
+    column: Cell,
+    beside_mac: bool,
+) -> Option<Modifiers> {
     match column {
         Cell::State => {
             badge::badge_ui(ui, say::stage_tone(host.stage), say::stage(host.stage), say::stage_meaning(host.stage));
         }
-        Cell::Machine => return name_ui(ui, host, name),
+        Cell::Machine => return name_ui(ui, host, name, beside_mac),
         Cell::Mac => {
             let mac = RichText::new(say::host_mac(host)).monospace().color(theme::palette(ui).weak);
             ui.add(Label::new(mac).truncate());
@@ -358,7 +365,7 @@ fn cell_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView, name: &str, column
                 view.assign(vec![host.id], boot);
             }
         }
-        Cell::Now => now_ui(ui, host),
+        Cell::Now => now_ui(ui, host, view.now),
         Cell::AtStage => {
             if let Some(since) = host.since.filter(|_| host.stage != Stage::Absent) {
                 weak_ui(ui, say::seconds(view.since(since)));

@@ -1,7 +1,7 @@
 //! What machines can be given: disks with their overlays, profiles, boot firmware; and the jobs that bring them in.
 
 use bootyard_core::api::{Command, DiskView, FirmwareView, JobKind, JobState, JobView, ProfileView};
-use eframe::egui::{CollapsingHeader, Grid, RichText, ScrollArea, Ui, vec2};
+use eframe::egui::{Align, CollapsingHeader, Grid, Label, RichText, ScrollArea, Sense, Ui, vec2};
 
 use super::View;
 use crate::gui::action::UiCommand;
@@ -99,7 +99,7 @@ fn job_ui(ui: &mut Ui, job: &JobView, view: &mut View<'_>) {
                 badge::badge_ui(ui, Tone::Bad, "Failed", "");
                 ui.label(format!("{kind} {what}"));
             });
-            ui.label(RichText::new(say::clean_to(error, 400)).color(theme::palette(ui).tone(Tone::Bad)));
+            ui.label(RichText::new(say::sentence(error)).color(theme::palette(ui).tone(Tone::Bad)));
         }
     }
 }
@@ -128,7 +128,7 @@ fn disk_ui(ui: &mut Ui, disk: &DiskView) {
         assigned_ui(ui, &disk.assigned);
         weak_ui(ui, say::clean_to(&format!("{}  ·  {}", disk.image.display(), disk.iqn), 240));
         if let Some(problem) = &disk.problem {
-            finding::callout_ui(ui, Tone::Bad, &say::clean_to(problem, 300), |_| {});
+            finding::callout_ui(ui, Tone::Bad, problem, |_| {});
         }
         if !disk.overlays.is_empty() {
             overlays_ui(ui, disk);
@@ -195,36 +195,39 @@ fn profile_ui(ui: &mut Ui, profile: &ProfileView) {
         }
         weak_ui(ui, say::clean_to(&files, 240));
         if let Some(problem) = &profile.problem {
-            finding::callout_ui(ui, Tone::Bad, &say::clean_to(problem, 300), |_| {});
+            finding::callout_ui(ui, Tone::Bad, problem, |_| {});
         }
     });
 }
 
-/// The table of boot files; shown on the network screen, too, when one is missing.
+/// Width of an architecture's name.
+const FIRMWARE: f32 = 100.0;
+
+/// The list of boot files; shown on the network screen, too, when one is missing.
 pub(crate) fn firmware_ui(ui: &mut Ui, list: &[FirmwareView]) {
     if list.is_empty() {
         weak_ui(ui, "Not looked for yet.");
         return;
     }
-    Grid::new("firmware").num_columns(3).spacing([24.0, 6.0]).min_row_height(22.0).show(ui, |ui| {
-        for firmware in list {
-            ui.label(say::arch(firmware.arch));
-            ui.label(clean(&firmware.file));
-            match (&firmware.path, &firmware.remedy) {
-                (Some(path), _) => {
-                    badge::badge_ui(ui, Tone::Good, "Found", &say::clean_to(&path.display().to_string(), 300));
+    for firmware in list {
+        ui.horizontal(|ui| {
+            let (rect, _) = ui.allocate_exact_size(vec2(FIRMWARE, 20.0), Sense::hover());
+            ui.put(rect, Label::new(say::arch(firmware.arch)).halign(Align::Min));
+            match &firmware.path {
+                Some(path) => {
+                    badge::badge_ui(ui, Tone::Good, "Found", "Machines of this kind get it");
+                    weak_ui(ui, say::clean_to(&path.display().to_string(), 300));
                 }
-                (None, remedy) => {
-                    ui.horizontal(|ui| {
-                        ui.set_min_size(vec2(0.0, 20.0));
-                        badge::badge_ui(ui, Tone::Warn, "Missing", "Machines of this kind get no boot file");
-                        if let Some(remedy) = remedy {
-                            ui.label(say::clean_to(remedy, 300));
-                        }
-                    });
+                None => {
+                    badge::badge_ui(ui, Tone::Warn, "Missing", "Machines of this kind get no boot file");
                 }
             }
-            ui.end_row();
+        });
+        if let (None, Some(remedy)) = (&firmware.path, &firmware.remedy) {
+            ui.horizontal_top(|ui| {
+                ui.add_space(FIRMWARE + ui.spacing().item_spacing.x);
+                ui.add(Label::new(say::sentence(remedy)).wrap());
+            });
         }
-    });
+    }
 }

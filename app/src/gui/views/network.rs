@@ -1,17 +1,17 @@
 //! The first start on one screen; later the same as the network screen: interface, mode, servers, and what is wrong with them.
 
 use bootyard_core::api::{EngineState, Snapshot};
-use eframe::egui::{Grid, ScrollArea, Ui};
+use eframe::egui::{Grid, Label, ScrollArea, Ui};
 
 use super::View;
 use super::images::firmware_ui;
 use super::serve_form::ServeForm;
-use super::top::banners_ui;
+use super::top::lab_banners_ui;
 use crate::gui::action::UiCommand;
 use crate::gui::say::{self, clean_to};
 use crate::gui::theme::{self, Tone};
-use crate::gui::widgets::badge;
 use crate::gui::widgets::field::{command_button_ui, fact_ui, section_ui, weak_ui};
+use crate::gui::widgets::{badge, finding};
 
 /// Whether nobody has yet said which interface may serve on this computer.
 pub(crate) fn is_first_start(shot: &Snapshot) -> bool {
@@ -47,7 +47,13 @@ pub(crate) fn first_start_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut ServeF
                 ui.heading("Serve network boot");
                 ui.label("Choose the interface that the machines hang on. Nothing is answered before you press Start.");
                 ui.add_space(theme::GAP);
-                banners_ui(ui, view, gone);
+                if let EngineState::Failed { error } = &view.shot.engine {
+                    finding::callout_ui(ui, Tone::Bad, error, |ui| {
+                        ui.label("Nothing is served. Mend it, or choose otherwise below, then press Start again.");
+                    });
+                    ui.add_space(theme::GAP);
+                }
+                lab_banners_ui(ui, view, gone);
                 ui.add_space(theme::GAP);
                 theme::card_frame(ui).show(ui, |ui| {
                     ui.set_min_width(ui.available_width());
@@ -69,7 +75,9 @@ fn trouble_ui(ui: &mut Ui, shot: &Snapshot) {
         section_ui(ui, "Missing boot firmware");
         firmware_ui(ui, &missing);
     }
-    if shot.services.iter().any(|s| s.error.is_some()) {
+    // Why the start failed is said above.
+    let said = |e: &String| matches!(&shot.engine, EngineState::Failed { error } if error == e);
+    if shot.services.iter().any(|s| s.error.as_ref().is_some_and(|e| !said(e))) {
         section_ui(ui, "Servers");
         services_ui(ui, shot);
     }
@@ -123,7 +131,7 @@ fn in_force_ui(ui: &mut Ui, view: &View<'_>) {
             ] {
                 if !value.is_empty() {
                     fact_ui(ui, name);
-                    ui.label(value);
+                    ui.add(Label::new(value).wrap());
                     ui.end_row();
                 }
             }
@@ -139,7 +147,7 @@ fn services_ui(ui: &mut Ui, shot: &Snapshot) {
             match &service.error {
                 Some(error) => {
                     badge::badge_ui(ui, Tone::Bad, "Failed", "");
-                    ui.label(clean_to(error, 300));
+                    ui.add(Label::new(say::sentence(error)).wrap());
                 }
                 None if service.address.is_empty() => {
                     badge::badge_ui(ui, Tone::Quiet, "Off", "");

@@ -1,5 +1,7 @@
 //! Which interface serves, and how: the form of the first start and of the network screen.
 
+use std::collections::BTreeMap;
+
 use bootyard_core::api::{EngineState, InterfaceView, Snapshot};
 use bootyard_core::lab::Mode;
 use bootyard_core::net::Ipv4Cidr;
@@ -7,7 +9,7 @@ use eframe::egui::{RichText, Ui};
 
 use super::View;
 use crate::gui::action::Action;
-use crate::gui::say::clean;
+use crate::gui::say::{self, clean};
 use crate::gui::theme::{self, Tone};
 use crate::gui::widgets::field::{primary_button_ui, text_field_ui, weak_ui};
 use crate::gui::widgets::{badge, finding};
@@ -26,7 +28,7 @@ pub(crate) struct ServeForm {
 
 /// A wired interface that this computer's own traffic does not leave through: safe to propose.
 fn plausible(interface: &InterfaceView) -> bool {
-    !interface.wireless && !interface.virtual_link && !interface.default_route
+    !interface.wireless && !interface.virtual_link && !interface.default_route && interface.bridge.is_none()
 }
 
 /// The one interface to propose: the only plausible one, or the only plausible one with link.
@@ -37,6 +39,22 @@ fn proposed(list: &[InterfaceView]) -> Option<&InterfaceView> {
     let plausible: Vec<_> = list.iter().filter(|i| plausible(i)).collect();
     let linked: Vec<_> = plausible.iter().copied().filter(|i| i.running).collect();
     only(&plausible).or_else(|| only(&linked))
+}
+
+/// What is offered: not the loopback, on which there is no machine, nor a bridge's ports.
+fn offered(list: &[InterfaceView]) -> Vec<&InterfaceView> {
+    list.iter().filter(|i| i.name != "lo" && i.bridge.is_none()).collect()
+}
+
+/// The ports of each bridge, for who looks for one of them.
+fn ports_of_bridges(list: &[InterfaceView]) -> BTreeMap<&str, Vec<String>> {
+    let mut bridges: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for interface in list {
+        if let Some(bridge) = &interface.bridge {
+            bridges.entry(bridge).or_default().push(clean(&interface.name));
+        }
+    }
+    bridges
 }
 
 fn mode_of(text: &str) -> Option<Mode> {
@@ -51,7 +69,7 @@ fn mode_of(text: &str) -> Option<Mode> {
 impl ServeForm {
     /// The chosen interface, if it is still there; otherwise what lab.toml names or what may be proposed.
     fn chosen<'a>(&self, shot: &'a Snapshot) -> Option<&'a InterfaceView> {
-        let named = |name: &str| shot.interfaces.iter().find(|i| i.name == name);
+        let named = |name: &str| shot.interfaces.iter().find(|i| i.name == name && i.bridge.is_none());
         if let Some(name) = &self.interface {
             return named(name);
         }
@@ -63,18 +81,26 @@ impl ServeForm {
     pub(crate) fn ui(&mut self, ui: &mut Ui, view: &mut View<'_>, button: &str) {
         let shot = view.shot;
         ui.label(RichText::new("Interface").color(theme::palette(ui).weak));
-        if shot.interfaces.is_empty() {
+        let offered = offered(&shot.interfaces);
+        if offered.is_empty() {
             finding::callout_ui(ui, Tone::Warn, "This computer has no network interface.", |ui| {
                 ui.label("Plug in a network adapter; it appears here by itself.");
             });
         }
         let chosen = self.chosen(shot);
-        for interface in &shot.interfaces {
+        for interface in offered {
             let on = chosen.is_some_and(|c| c.name == interface.name);
             if interface_ui(ui, interface, on) {
                 self.interface = Some(interface.name.clone());
                 self.consent = false;
             }
+        }
+        for (bridge, ports) in ports_of_bridges(&shot.interfaces) {
+            let (ports, bridge) = (say::names(&ports, 6), clean(bridge));
+            weak_ui(
+                ui,
+                format!("Not offered: {ports}. The bridge {bridge} takes what arrives there; choose {bridge}."),
+            );
         }
         ui.add_space(theme::GAP);
         let configured = shot.networks.first().and_then(|n| mode_of(&n.configured));
@@ -202,6 +228,7 @@ mod tests {
             wireless: false,
             virtual_link: false,
             default_route: false,
+            bridge: None,
             confirmed: false,
         }
     }
@@ -221,6 +248,15 @@ mod tests {
         list.push(InterfaceView { running: false, ..interface("eth3") });
         list[3].running = false;
         assert_eq!(proposed(&list).map(|i| i.name.as_str()), Some("eth2"));
+    }
+
+    #[test]
+    fn a_bridges_ports_and_the_loopback_are_not_offered() {
+        let port = |name: &str| InterfaceView { bridge: Some("br0".into()), ..interface(name) };
+        let list = [interface("lo"), port("eth0"), port("tap0"), interface("br0")];
+        assert_eq!(offered(&list).iter().map(|i| i.name.as_str()).collect::<Vec<_>>(), ["br0"]);
+        assert_eq!(proposed(&list[1..]).map(|i| i.name.as_str()), Some("br0"));
+        assert_eq!(ports_of_bridges(&list).get("br0"), Some(&vec!["eth0".to_owned(), "tap0".to_owned()]));
     }
 
     #[test]

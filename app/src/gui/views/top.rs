@@ -1,6 +1,6 @@
 //! The bar at the top: screens, network and mode, the servers, Start and Stop; and below it what concerns the whole lab.
 
-use bootyard_core::api::{EngineState, JobState, NetworkView, Severity, Snapshot};
+use bootyard_core::api::{EngineState, Finding, JobState, NetworkView, Severity, Snapshot};
 use bootyard_core::lab::Boot;
 use eframe::egui::{Align, Button, Layout, RichText, ScrollArea, Ui, vec2};
 
@@ -97,7 +97,7 @@ fn status_ui(ui: &mut Ui, shot: &Snapshot) {
     ui.separator();
     for service in &shot.services {
         let (tone, meaning) = match (&service.error, service.address.is_empty()) {
-            (Some(error), _) => (Tone::Bad, say::clean_to(error, 300)),
+            (Some(error), _) => (Tone::Bad, say::sentence(error)),
             (None, false) => (Tone::Good, format!("Listens on {}", say::clean(&service.address))),
             (None, true) => (Tone::Quiet, "Does not listen".to_owned()),
         };
@@ -124,13 +124,8 @@ fn network_ui(ui: &mut Ui, network: &NetworkView) {
 
 /// What concerns the whole lab; nothing while all is well.
 pub(crate) fn banners_ui(ui: &mut Ui, view: &mut View<'_>, gone: bool) {
-    if gone {
-        finding::callout_ui(ui, Tone::Bad, "The engine has gone.", |ui| {
-            ui.label("Start Bootyard again; leases and overlays are kept.")
-        });
-    }
     if let EngineState::Failed { error } = &view.shot.engine {
-        finding::callout_ui(ui, Tone::Bad, &say::clean_to(error, 600), |ui| {
+        finding::callout_ui(ui, Tone::Bad, error, |ui| {
             ui.horizontal(|ui| {
                 if ui.button("Try again").clicked() {
                     view.run(UiCommand::Start);
@@ -141,13 +136,27 @@ pub(crate) fn banners_ui(ui: &mut Ui, view: &mut View<'_>, gone: bool) {
             });
         });
     }
+    lab_banners_ui(ui, view, gone);
+}
+
+/// The same without why it did not start.
+pub(crate) fn lab_banners_ui(ui: &mut Ui, view: &View<'_>, gone: bool) {
+    if gone {
+        finding::callout_ui(ui, Tone::Bad, "The engine has gone.", |ui| {
+            ui.label("Start Bootyard again; leases and overlays are kept.")
+        });
+    }
     if let Some(Boot::Install(install)) = &view.shot.unknown {
         let text = format!("Every unknown machine is installed with {}, which erases its disk.", install.profile);
         finding::callout_ui(ui, Tone::Bad, &text, |ui| {
             ui.label("To end this, take `unknown` out of lab.toml.");
         });
     }
-    let loud: Vec<_> = view.shot.findings.iter().filter(|f| f.severity >= Severity::Warning).collect();
+    // Why the start failed is said once.
+    let said =
+        |f: &Finding| matches!(&view.shot.engine, EngineState::Failed { error } if f.seen.contains(error.as_str()));
+    let findings = view.shot.findings.iter();
+    let loud: Vec<_> = findings.filter(|f| f.severity >= Severity::Warning && !said(f)).collect();
     let shown = |ui: &mut Ui| {
         for finding in &loud {
             finding::finding_ui(ui, finding);

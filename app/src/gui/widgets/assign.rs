@@ -2,13 +2,16 @@
 
 use bootyard_core::api::Snapshot;
 use bootyard_core::lab::Boot;
-use eframe::egui::containers::menu::MenuButton;
+use eframe::egui::containers::menu::{MenuButton, SubMenuButton};
 use eframe::egui::{Button, RichText, Ui, vec2};
 
 use super::icon;
 use crate::gui::say;
-use crate::gui::targets::targets;
+use crate::gui::targets::{Target, afterwards, targets};
 use crate::gui::theme;
+
+/// Width of the arrow behind an installer.
+const AFTER: f32 = 28.0;
 
 /// A button named `label` that shows what is assigned (`now` is `None` when it is several things) and opens the list. Returns
 /// what was clicked.
@@ -40,7 +43,6 @@ pub(crate) fn assign_menu_ui(
 
 /// The list itself. With `keys`, digits choose the first nine.
 pub(crate) fn assign_list_ui(ui: &mut Ui, shot: &Snapshot, now: Option<&Boot>, keys: bool) -> Option<Boot> {
-    let p = theme::palette(ui);
     let mut chosen = None;
     if !keys {
         ui.set_width(theme::MENU);
@@ -49,22 +51,65 @@ pub(crate) fn assign_list_ui(ui: &mut Ui, shot: &Snapshot, now: Option<&Boot>, k
         if target.first {
             ui.separator();
         }
-        let here = now == Some(&target.boot);
-        let mut button = Button::selectable(here, say::boot(&target.boot)).min_size(vec2(ui.available_width(), 26.0));
-        let key = if keys { shortcut(at, &target.boot) } else { None };
-        if let Some((_, name)) = key {
-            button = button.shortcut_text(RichText::new(name).color(p.weak));
+        let after = if target.problem.is_none() { afterwards(shot, &target.boot) } else { Vec::new() };
+        if after.is_empty() {
+            chosen = target_ui(ui, target, at, now, keys, 0.0).or(chosen);
+        } else {
+            ui.horizontal(|ui| {
+                chosen = target_ui(ui, target, at, now, keys, AFTER).or(chosen.take());
+                chosen = afterwards_ui(ui, target, &after, now, keys).or(chosen.take());
+            });
         }
-        let enabled = target.problem.is_none();
-        let response = ui.add_enabled(enabled, button).on_hover_text(say::boot_meaning(&target.boot));
-        if let Some(problem) = &target.problem {
-            response.clone().on_disabled_hover_text(say::clean_to(problem, 300));
+    }
+    chosen
+}
+
+/// One entry; `spare` is the room to leave at its right.
+fn target_ui(ui: &mut Ui, target: &Target, at: usize, now: Option<&Boot>, keys: bool, spare: f32) -> Option<Boot> {
+    let p = theme::palette(ui);
+    let gap = if spare > 0.0 { ui.spacing().item_spacing.x } else { 0.0 };
+    let here = now == Some(&target.boot);
+    let size = vec2(ui.available_width() - spare - gap, 26.0);
+    let button = Button::selectable(here, say::boot(&target.boot)).min_size(size);
+    let key = if keys { shortcut(at, &target.boot) } else { None };
+    // The text at the right, even an empty one, keeps the other at the left.
+    let right = key.map_or("", |(_, name)| name);
+    let button = button.right_text(RichText::new(right).color(p.weak));
+    let enabled = target.problem.is_none();
+    let response = ui.add_enabled(enabled, button).accessible_name(say::boot(&target.boot));
+    let response = response.on_hover_text(say::boot_meaning(&target.boot));
+    if let Some(problem) = &target.problem {
+        response.clone().on_disabled_hover_text(say::sentence(problem));
+    }
+    let pressed = enabled && key.is_some_and(|(key, _)| ui.input_mut(|i| i.consume_key(Default::default(), key)));
+    (response.clicked() || pressed).then(|| {
+        ui.close();
+        target.boot.clone()
+    })
+}
+
+/// What may follow this installation in place of the local disk.
+fn afterwards_ui(ui: &mut Ui, target: &Target, after: &[Boot], now: Option<&Boot>, keys: bool) -> Option<Boot> {
+    let label = format!("{}, then a disk of this lab", say::boot(&target.boot));
+    let mut chosen = None;
+    let list = |ui: &mut Ui| {
+        for boot in after {
+            let button = Button::selectable(now == Some(boot), say::boot(boot)).min_size(vec2(0.0, 26.0));
+            if ui.add(button).on_hover_text(say::boot_meaning(boot)).clicked() {
+                chosen = Some(boot.clone());
+                ui.close();
+            }
         }
-        let pressed = enabled && key.is_some_and(|(key, _)| ui.input_mut(|i| i.consume_key(Default::default(), key)));
-        if response.clicked() || pressed {
-            chosen = Some(target.boot.clone());
-            ui.close();
-        }
+    };
+    let button = Button::new(SubMenuButton::arrow_atom(None)).min_size(vec2(AFTER, 26.0));
+    let response = if keys {
+        MenuButton::from_button(button).ui(ui, list).0
+    } else {
+        SubMenuButton::from_button(button).ui(ui, list).0
+    };
+    response.accessible_name(&label).on_hover_text(label);
+    if chosen.is_some() {
+        ui.close();
     }
     chosen
 }

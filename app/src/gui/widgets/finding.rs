@@ -4,27 +4,24 @@ use bootyard_core::api::{Finding, Severity};
 use eframe::egui::{RichText, Ui};
 
 use super::icon;
-use crate::gui::say::{self, clean_to};
+use crate::gui::say::{self, sentence};
 use crate::gui::theme::{self, Tone};
-
-/// Longest sentence of a finding, in characters: it quotes clients.
-const SENTENCE: usize = 400;
 
 /// A finding over the width that is left.
 pub(crate) fn finding_ui(ui: &mut Ui, finding: &Finding) {
     let tone = say::severity_tone(finding.severity);
-    callout_ui(ui, tone, &clean_to(&finding.seen, SENTENCE), |ui| {
+    callout_ui(ui, tone, &finding.seen, |ui| {
         if !finding.means.is_empty() {
-            ui.label(clean_to(&finding.means, SENTENCE));
+            ui.label(sentence(&finding.means));
         }
         if !finding.remedy.is_empty() {
-            ui.label(RichText::new(clean_to(&finding.remedy, SENTENCE)).color(theme::palette(ui).strong));
+            ui.label(RichText::new(sentence(&finding.remedy)).color(theme::palette(ui).strong));
         }
     });
 }
 
-/// A sentence with its tone, and what follows below it.
-pub(crate) fn callout_ui<R>(ui: &mut Ui, tone: Tone, sentence: &str, more: impl FnOnce(&mut Ui) -> R) -> R {
+/// A sentence, made harmless, with its tone, and what follows below it.
+pub(crate) fn callout_ui<R>(ui: &mut Ui, tone: Tone, text: &str, more: impl FnOnce(&mut Ui) -> R) -> R {
     theme::callout_frame(ui, tone)
         .show(ui, |ui| {
             ui.set_min_width(ui.available_width());
@@ -36,7 +33,7 @@ pub(crate) fn callout_ui<R>(ui: &mut Ui, tone: Tone, sentence: &str, more: impl 
                 });
                 ui.vertical(|ui| {
                     ui.spacing_mut().item_spacing.y = 3.0;
-                    ui.label(RichText::new(sentence).color(theme::palette(ui).strong));
+                    ui.label(RichText::new(sentence(text)).color(theme::palette(ui).strong));
                     more(ui)
                 })
                 .inner

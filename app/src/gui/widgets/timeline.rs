@@ -1,7 +1,7 @@
 //! A boot as bars over time. In three parts, so that each can be tested: the model (steps to numbers), the layout (numbers to
 //! rectangles), the paint.
 
-use bootyard_core::api::{Step, StepState};
+use bootyard_core::api::{Stage, Step, StepState};
 use eframe::egui::accesskit::Role;
 use eframe::egui::{
     Align2, CornerRadius, FontId, Label, Rangef, Rect, RichText, Sense, Stroke, TextStyle, Ui, WidgetInfo, pos2, vec2,
@@ -42,7 +42,7 @@ pub(crate) fn model(steps: &[Step], now: Timestamp) -> Model {
         .iter()
         .map(|step| Bar {
             stage: say::stage(step.stage),
-            text: say::clean(&step.text),
+            text: text(step),
             tone: match step.state {
                 StepState::Active => Tone::Busy,
                 StepState::Done => Tone::Good,
@@ -133,6 +133,21 @@ fn axis_ui(ui: &mut Ui, span: i64, full: f32, text_width: f32, end_width: f32, f
     }
 }
 
+/// What the step says of itself; where that is a file or a target it stays as it is.
+fn text(step: &Step) -> String {
+    let text = say::clean(&step.text);
+    match step.stage {
+        Stage::Seen
+        | Stage::Ipxe
+        | Stage::Waiting
+        | Stage::Script
+        | Stage::OsStarted
+        | Stage::Local
+        | Stage::Running => say::capital(&text),
+        _ => text,
+    }
+}
+
 /// Milliseconds between ticks: at most six of a round size.
 fn tick(span: i64) -> i64 {
     const ROUND: [i64; 12] =
@@ -145,7 +160,8 @@ fn tick_text(at: i64) -> String {
         0 => "0".into(),
         1..1000 => format!("{at} ms"),
         1000..60_000 => format!("{} s", at / 1000),
-        _ => format!("{} min", at / 60_000),
+        _ if at % 60_000 == 0 => format!("{} min", at / 60_000),
+        _ => format!("{}:{:02} min", at / 60_000, at / 1000 % 60),
     }
 }
 
