@@ -15,13 +15,13 @@ use super::web::Web;
 use crate::api::{EventKind, ServiceKind};
 use crate::boot::{Plan, PlanNetwork};
 use crate::dhcp::{LeaseStore, StoreError};
-use crate::lab::{Lab, LeaseRecord, Mode, Network, ProfileKind};
+use crate::lab::{Lab, LeaseRecord, Mode, Network, ProfileKind, check_networks};
 use crate::media::{self, answers};
 use crate::net::{self, AddressHold, Interface, Ipv4Cidr, MacAddr, PortSet};
 use crate::{dhcp, http, iscsi, ndp, tftp};
 
-/// Another DHCP server is given this long to answer the probe.
-const PROBE: Duration = Duration::from_secs(3);
+/// Another DHCP server is given this long to answer the probe: some look for three seconds whether an address is in use first.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// A network that was prepared: it has an address and a mode.
 struct Prepared {
@@ -72,6 +72,13 @@ pub(super) async fn start(shared: Arc<Shared>, ports: Arc<dyn PortSet>, trust: b
     };
     if lab.networks.is_empty() {
         return Err("no network interface is chosen; choose one in the window, or write [network] into lab.toml".into());
+    }
+    let wrong = {
+        let shared = shared.clone();
+        blocking(move || Ok::<_, net::NetError>(check_networks(&shared.folder, &net::interfaces()?))).await?
+    };
+    if let Some(problem) = wrong.map_err(|e| e.to_string())?.first() {
+        return Err(format!("{problem}; `bootyard check` shows all problems"));
     }
     let mut networks = Vec::new();
     let mut holds = Vec::new();

@@ -28,6 +28,15 @@ pub fn check(folder: &Folder, interfaces: &[Interface]) -> Vec<Problem> {
     problems
 }
 
+/// What lab.toml says of networks and addresses that this computer's interfaces contradict: on that nothing can be served. Errors only.
+#[must_use]
+pub fn check_networks(folder: &Folder, interfaces: &[Interface]) -> Vec<Problem> {
+    let mut found = Vec::new();
+    networks(&folder.reading(), interfaces, &mut found);
+    let toml = folder.toml();
+    found.into_iter().filter(Problem::is_error).map(|p| p.of(&toml)).collect()
+}
+
 fn files(folder: &Folder, reading: &Reading, out: &mut Vec<Problem>) {
     let (disks, media) = (folder.disks(), folder.media());
     for (disk, lines) in reading.lab.disks.iter().zip(&reading.lines.disks) {

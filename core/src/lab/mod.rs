@@ -15,7 +15,7 @@ mod problem;
 mod read;
 pub mod schema;
 
-pub use check::check;
+pub use check::{check, check_networks};
 pub use db::{
     ConfirmedInterface, Db, DbError, EVENTS_KEPT, EpochRecord, HostRecord, InstallRecord, JobRecord, this_machine,
 };
