@@ -25,7 +25,7 @@ pub struct Args {
 
 pub(super) fn run(lab: &Path, args: Args) -> Outcome {
     let (hosts, to) = parse(&args).map_err(Failure::Usage)?;
-    let session = Session::any(lab)?;
+    let session = Session::existing(lab)?;
     let reply = session.call(Command::AssignNamed { hosts, to: to.clone() })?;
     if let Reply::Hosts { count } = reply {
         output::line(&format!("{count} {}: {to}", if count == 1 { "machine" } else { "machines" }));

@@ -78,7 +78,7 @@ pub(super) fn run(lab: &Path, command: Sub) -> Outcome {
 }
 
 fn list(lab: &Path, json: bool) -> Outcome {
-    let session = Session::any(lab)?;
+    let session = Session::existing(lab)?;
     let snapshot = session.handle().snapshot();
     if json {
         output::json(&snapshot.disks)?;

@@ -9,7 +9,7 @@ use super::{Failure, Outcome, output};
 
 pub(super) fn run(lab: &Path, follow: bool, json: bool) -> Outcome {
     if !follow {
-        let session = Session::any(lab)?;
+        let session = Session::existing(lab)?;
         for event in &session.handle().snapshot().recent {
             print(event, json);
         }
@@ -19,12 +19,16 @@ pub(super) fn run(lab: &Path, follow: bool, json: bool) -> Outcome {
     let session = Session::running(lab)?;
     let handle = session.handle();
     let mut events = handle.events();
+    let mut printed = 0;
     for event in &handle.snapshot().recent {
         print(event, json);
+        printed = event.seq;
     }
     session.block_on(async {
         loop {
             match events.recv().await {
+                // What came between the two lists is in both.
+                Ok(event) if event.seq <= printed && !event.kind.is_progress() => {}
                 Ok(event) => {
                     if !print(&event, json) {
                         return Ok(());

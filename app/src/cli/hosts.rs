@@ -6,7 +6,7 @@ use super::session::Session;
 use super::{Outcome, output};
 
 pub(super) fn run(lab: &Path, json: bool) -> Outcome {
-    let session = Session::any(lab)?;
+    let session = Session::existing(lab)?;
     let snapshot = session.handle().snapshot();
     if json {
         output::json(&snapshot.hosts)?;

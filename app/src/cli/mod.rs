@@ -90,6 +90,26 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(error) => write!(f, "{error}"),
+            Self::Usage(message) => f.write_str(message),
+            Self::NoEngine => f.write_str("no engine runs on this lab; start `bootyard` or `bootyard serve` first"),
+        }
+    }
+}
+
+impl Failure {
+    fn status(&self) -> u8 {
+        match self {
+            Self::Failed(_) => FAILED,
+            Self::Usage(_) => USAGE,
+            Self::NoEngine => NO_ENGINE,
+        }
+    }
+}
+
 /// The end of a subcommand.
 pub type Outcome = Result<(), Failure>;
 
@@ -114,17 +134,9 @@ pub fn run() -> ExitCode {
     };
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Failed(error)) => {
-            output::error(&error.to_string());
-            ExitCode::from(FAILED)
-        }
-        Err(Failure::Usage(message)) => {
-            output::error(&message);
-            ExitCode::from(USAGE)
-        }
-        Err(Failure::NoEngine) => {
-            output::error("no engine runs on this lab; start `bootyard` or `bootyard serve` first");
-            ExitCode::from(NO_ENGINE)
+        Err(failure) => {
+            output::error(&failure.to_string());
+            ExitCode::from(failure.status())
         }
     }
 }
@@ -150,4 +162,42 @@ fn window(lab: &std::path::Path) -> Outcome {
     crate::gui::run(session.handle(), session.runtime())?;
     session.end();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_lab_is_named_before_or_after_the_subcommand() {
+        Cli::command().debug_assert();
+        for words in [["bootyard", "--lab", "/l", "hosts"], ["bootyard", "hosts", "--lab", "/l"]] {
+            assert_eq!(Cli::try_parse_from(words).unwrap().lab, Some(PathBuf::from("/l")));
+        }
+        assert!(Cli::try_parse_from(["bootyard", "host"]).is_err());
+        assert!(Cli::try_parse_from(["bootyard"]).unwrap().command.is_none(), "the window");
+    }
+
+    #[test]
+    fn what_cannot_be_known_without_a_lab_makes_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let lab = dir.path().join("typo");
+        let failure = hosts::run(&lab, true).unwrap_err();
+        assert_eq!(failure.status(), FAILED);
+        assert!(failure.to_string().contains("is not a lab"), "{failure}");
+        assert!(!lab.exists());
+        assert_eq!(events::run(&lab, true, true).unwrap_err().status(), NO_ENGINE);
+    }
+
+    #[test]
+    fn an_assignment_without_an_engine_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("lab.toml"), "version = 1 # mine\n").unwrap();
+        let args = ["bootyard", "assign", "52:54:00:00:00:01", "local", "--lab"];
+        let lab = dir.path().to_str().unwrap();
+        dispatch(Cli::try_parse_from(args.into_iter().chain([lab])).unwrap()).unwrap();
+        let text = std::fs::read_to_string(dir.path().join("lab.toml")).unwrap();
+        assert!(text.starts_with("version = 1 # mine\n") && text.contains("boot = \"local\""), "{text}");
+    }
 }

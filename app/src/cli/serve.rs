@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bootyard_core::api::{Command, EngineState, Severity};
+use bootyard_core::api::{Command, EngineState, Event, Severity};
 use bootyard_core::lab::Folder;
 use bootyard_core::net;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,20 +13,22 @@ use super::{Failure, Outcome, events, output};
 pub(super) fn run(lab: &Path, json: bool) -> Outcome {
     let session = Session::serve(lab)?;
     let handle = session.handle();
+    let mut events = handle.events();
     let outcome = session.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut events = handle.events();
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let mut changed = handle.changed();
         let mut start = handle.send(Command::Start)?;
         let mut started = false;
         loop {
             tokio::select! {
                 biased;
+                // First, so that no flood of events keeps it from ending.
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
                 event = events.recv() => match event {
                     Ok(event) => {
-                        if event.kind.severity() >= Severity::Info || json {
-                            events::print(&event, json);
-                        }
+                        print(&event, json);
                     }
                     Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return Err(Failure::NoEngine),
@@ -42,8 +44,6 @@ pub(super) fn run(lab: &Path, json: bool) -> Outcome {
                         Err(_) => return Err(Failure::NoEngine),
                     }
                 }
-                _ = terminate.recv() => return Ok(()),
-                _ = tokio::signal::ctrl_c() => return Ok(()),
                 result = changed.changed() => {
                     if result.is_err() {
                         return Err(Failure::NoEngine);
@@ -56,14 +56,20 @@ pub(super) fn run(lab: &Path, json: bool) -> Outcome {
         }
     });
     if outcome.is_ok() {
-        let mut events = handle.events();
-        if let Err(error) = session.call(Command::Stop) {
-            output::error(&format!("{error:?}"));
+        if let Err(failure) = session.call(Command::Stop) {
+            output::error(&failure.to_string());
         }
         while let Ok(event) = events.try_recv() {
-            events::print(&event, json);
+            print(&event, json);
         }
     }
     session.end();
     outcome
+}
+
+/// A noteworthy event is a line; JSON leaves the choice to its reader.
+fn print(event: &Event, json: bool) {
+    if event.kind.severity() >= Severity::Info || json {
+        events::print(event, json);
+    }
 }

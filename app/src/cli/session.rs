@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bootyard_core::api::{Command, EngineHandle, Reply};
 use bootyard_core::engine::{Engine, Options, control};
+use bootyard_core::lab::Folder;
 use tokio::runtime::Runtime;
 
 use super::Failure;
@@ -17,7 +18,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// The engine that runs on this lab, else one that does not serve: enough to edit lab.toml and to read lab.db.
+    /// The same for what asks about a lab or changes it: a mistyped folder must not become a lab.
+    pub(super) fn existing(lab: &Path) -> Result<Self, Failure> {
+        Folder::open(lab)?;
+        Self::any(lab)
+    }
+
+    /// The engine that runs on this lab, else one that does not serve: enough to edit lab.toml and to read lab.db. Makes a missing lab.
     pub(super) fn any(lab: &Path) -> Result<Self, Failure> {
         match Self::connected(lab)? {
             Ok(session) => Ok(session),

@@ -240,7 +240,8 @@ impl Run {
         if self.shared.state().lab.disk(&name).is_some() {
             return Err(wrong(format!("there is a disk `{name}` already; choose another name")));
         }
-        let store = self.shared.store.clone();
+        self.refuse_if_broken()?;
+        let (store, store_of_work) = (self.shared.store.clone(), self.shared.store.clone());
         let writes = new.writes;
         let (kind, what) = match &new.from {
             Some(from) => (JobKind::ImportDisk, format!("{} as {name}", from.display())),
@@ -260,10 +261,10 @@ impl Run {
                 let image = PathBuf::from(format!("{name}.raw"));
                 let made = match &new.from {
                     Some(from) => {
-                        job.temporary(&store.import_part(name.as_str()));
-                        store.import(from, name.as_str(), &progress, job.cancel_flag())
+                        job.temporary(&store_of_work.import_part(name.as_str()));
+                        store_of_work.import(from, name.as_str(), &progress, job.cancel_flag())
                     }
-                    None => store.create(&image, size).map(|()| image),
+                    None => store_of_work.create(&image, size).map(|()| image),
                 };
                 made.map_err(|e| e.to_string())
             }
@@ -282,7 +283,11 @@ impl Run {
                 readonly: false,
                 removable: false,
             };
-            finish(Box::new(move |document| document.add_disk(&disk)))
+            let made = store.image_path(&disk);
+            // Without its entry the image is nobody's, and in the way of the next try.
+            finish(Box::new(move |document| document.add_disk(&disk))).inspect_err(|_| {
+                let _what_cannot_be_removed_stays = std::fs::remove_file(&made);
+            })
         });
         Ok(Reply::Job { id })
     }
@@ -292,6 +297,7 @@ impl Run {
         if self.shared.state().lab.profile(&name).is_some() {
             return Err(wrong(format!("there is a profile `{name}` already; choose another name")));
         }
+        self.refuse_if_broken()?;
         let media = self.shared.folder.media();
         let finish = self.finisher();
         let what = name.to_string();
@@ -327,6 +333,12 @@ impl Run {
             finish(Box::new(move |document| document.add_profile(&profile)))
         });
         Ok(Reply::Job { id })
+    }
+
+    /// A long job whose result could not be written is not begun.
+    fn refuse_if_broken(&self) -> Result<(), CommandError> {
+        let state = self.shared.state();
+        state.problems.iter().find(|p| p.is_error()).map_or(Ok(()), |problem| Err(wrong(problem)))
     }
 
     /// Writes a finished job's result into lab.toml, from the job's own thread.

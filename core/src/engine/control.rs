@@ -35,7 +35,7 @@ pub enum ControlError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// The runtime folder belongs to somebody else.
+    /// The runtime folder, or who listens there, is somebody else's.
     #[error("{path} belongs to user {owner}, not to the lab's owner {wanted}; remove it")]
     NotOurs {
         /// The folder.
@@ -231,6 +231,12 @@ pub async fn connect(lab: &Path) -> Result<Option<EngineHandle>, ControlError> {
             };
         }
     };
+    // In a folder that all may write to, somebody else may listen under this name.
+    let (wanted, cred) = (owner(lab)?, stream.peer_cred());
+    let peer = cred.map_err(|source| ControlError::Io { path: path.clone(), source })?.uid();
+    if peer != wanted && peer != 0 {
+        return Err(ControlError::NotOurs { path, owner: peer, wanted });
+    }
     let (read, write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
     let greeting = tokio::time::timeout(GREETING, lines.next_line()).await;

@@ -30,8 +30,8 @@ async fn use_disk(bench: &Bench, login: LoginRequest, write: u8) -> u8 {
         let grant = gate.authorize(&login).unwrap();
         let device = gate.open(&login, &grant).unwrap();
         let mut sector = [0; 512];
-        device.read(0, &mut sector).unwrap();
-        device.write(0, &[write; 512]).unwrap();
+        device.read_at(&mut sector, 0).unwrap();
+        device.write_at(&[write; 512], 0).unwrap();
         device.flush().unwrap();
         sector[0]
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::run::Run;
 use super::serving::blocking;
 use super::shared::Shared;
-use crate::api::{DiskView, FirmwareView, HostId, JobKind, OverlayView, ProfileView};
+use crate::api::{DiskView, FirmwareView, HostId, JobKind, JobState, JobView, OverlayView, ProfileView};
 use crate::boot::{Arch, FirmwareFile, find_firmware, firmware_remedy};
 use crate::disks::{DiskFacts, OverlayKey};
 use crate::iscsi::service::SessionInfo;
@@ -182,8 +182,10 @@ impl Run {
         let lab = self.shared.state().lab.clone();
         for disk in lab.disks.iter().filter(|d| self.shared.store.needs_identity(d)) {
             let what = disk.name.to_string();
-            // One that failed is not tried again by itself: the disk's view says why it cannot be served.
-            if self.jobs.views().iter().any(|j| j.kind == JobKind::HashImage && j.what == what) {
+            // One that failed is not tried again by itself: the disk's view says why it cannot be served. An image that was replaced
+            // since it was hashed is.
+            let tried = |j: &JobView| j.kind == JobKind::HashImage && j.what == what && j.state != JobState::Done;
+            if self.jobs.views().iter().any(tried) {
                 continue;
             }
             let (store, disk) = (self.shared.store.clone(), disk.clone());
