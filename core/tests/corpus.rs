@@ -36,3 +36,31 @@ fn every_target_survives_its_corpus() {
     }
     assert!(broken.is_empty(), "these seeds break their target: {broken:?}");
 }
+
+/// A little of what a fuzzer does, the same each time.
+#[test]
+fn every_target_survives_damaged_seeds() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let mut random = fastrand::Rng::with_seed(7);
+    for (name, target) in fuzz::TARGETS {
+        let mut paths: Vec<_> = fs::read_dir(corpus.join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
+            let seed = fs::read(&path).unwrap();
+            for round in 0..50 {
+                let mut data = seed.clone();
+                for _ in 0..random.usize(1..4) {
+                    let at = random.usize(0..=data.len());
+                    match random.u8(0..4) {
+                        0 => data.insert(at, random.u8(..)),
+                        1 => data.truncate(at),
+                        2 => data.extend_from_within(at..),
+                        _ => data.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << random.u8(0..8)),
+                    }
+                }
+                let survived = catch_unwind(|| target(&data)).is_ok();
+                assert!(survived, "round {round} of {} breaks {name}: {data:?}", path.display());
+            }
+        }
+    }
+}
