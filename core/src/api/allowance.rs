@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(told(&allowance, 0, 1, 1000), 10);
         assert_eq!(told(&allowance, 0, 2, 3), 3, "another client does not suffer");
         assert_eq!(told(&allowance, 500, 1, 1000), 2);
-        assert_eq!((501..1500).map(|at| told(&allowance, at, 1, 1)).sum::<usize>(), 4, "asked every millisecond");
+        assert_eq!((501..=1500).map(|at| told(&allowance, at, 1, 1)).sum::<usize>(), 4, "asked every millisecond");
         assert_eq!(told(&allowance, 1_000_000, 1, 1000), 10);
     }
 

@@ -289,13 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_corpus_is_read_without_a_panic() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/pe");
-        let files: Vec<_> = fs::read_dir(folder).unwrap().collect();
-        assert!(files.len() >= 5);
-        for file in files {
-            fuzz(&fs::read(file.unwrap().path()).unwrap());
-        }
+    fn a_machine_is_read_only_where_the_header_is() {
         assert_eq!(pe_machine(&pe(0x8664, "")), Some(0x8664));
         let mut lying = pe(0x8664, "");
         lying[0x3c..0x40].fill(0xff);

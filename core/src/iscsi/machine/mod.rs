@@ -188,7 +188,7 @@ impl machine::Machine for Connection {
             }
             (Input::Authorized(..) | Input::Opened(..) | Input::Targets(..) | Input::Done(..), _) => {}
         }
-        if self.core.closing {
+        if self.core.closing && !matches!(self.phase, Phase::Closed) {
             self.phase = Phase::Closed;
             self.core.out.push_back(Output::Send(Outgoing::Close));
         }

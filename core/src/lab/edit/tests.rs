@@ -167,14 +167,6 @@ fn mixed_line_ends_and_a_missing_last_one_stay() {
     assert_eq!(after, format!("{text}\nboot = \"wait\"\n"));
 }
 
-#[test]
-fn the_corpus_can_be_changed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/lab");
-    for file in std::fs::read_dir(folder).unwrap() {
-        fuzz(&std::fs::read(file.unwrap().path()).unwrap());
-    }
-}
-
 fn word() -> impl Strategy<Value = Boot> {
     prop_oneof![Just(Boot::Local), Just(Boot::Wait), Just(Boot::Menu), Just(iscsi("a"))]
 }
