@@ -68,7 +68,6 @@ fn a_click_boots_a_machine() -> Result<()> {
     let mut machine = Machine::start(&bench, lab.scratch(), &spec)?;
     let mut seen = BTreeSet::new();
     until(&mut window, &["Waiting"], &mut seen, Duration::from_secs(120))?;
-    assert!(seen.len() > 1, "its stages did not advance: {seen:?}");
     window.picture(&pictures.join("waiting.png"))?;
 
     // One click for the list, one for the choice.
