@@ -15,6 +15,10 @@ fn client(kind: ClientKind) -> &'static str {
     }
 }
 
+fn whom(kind: ClientKind) -> &'static str {
+    if kind == ClientKind::Os { "the operating system" } else { client(kind) }
+}
+
 fn took(n: u64, millis: u64) -> String {
     format!("{} in {}", bytes(n), span(i64::try_from(millis).unwrap_or(i64::MAX)))
 }
@@ -36,10 +40,10 @@ fn engine(kind: &EventKind) -> Option<String> {
     Some(match kind {
         EventKind::EngineStarted { interfaces } => format!("Serving on {}", clean(&interfaces.join(", "))),
         EventKind::EngineStopped { error: None } => "Stopped serving".into(),
-        EventKind::EngineStopped { error: Some(error) } => format!("Stopped serving: {}", clean(error)),
+        EventKind::EngineStopped { error: Some(error) } => format!("Stopped serving: {}", say::clean_to(error, 400)),
         EventKind::ServiceUp { service, address } => format!("{} listens on {address}", say::service(*service)),
         EventKind::ServiceFailed { service, error } => {
-            format!("{} does not run: {}", say::service(*service), clean(error))
+            format!("{} does not run: {}", say::service(*service), say::clean_to(error, 400))
         }
         EventKind::ModeChosen { interface, mode, because } => {
             format!("{} on {}: {}", say::mode(mode), clean(interface), clean(because))
@@ -53,11 +57,15 @@ fn engine(kind: &EventKind) -> Option<String> {
             format!("{} {verb} {}", clean(address), clean(interface))
         }
         EventKind::LabChanged => "lab.toml was read anew".into(),
-        EventKind::LabBroken { problems } => format!("lab.toml has problems: {}", clean(&problems.join(" "))),
+        EventKind::LabBroken { problems } => {
+            format!("lab.toml has problems: {}", say::clean_to(&problems.join(" "), 400))
+        }
         EventKind::Assigned { to, by } => format!("Assigned by {}: {}", clean(by), say::boot(to)),
         EventKind::JobStarted { what, .. } => format!("Began: {}", clean(what)),
         EventKind::JobEnded { what, error: None, .. } => format!("Done: {}", clean(what)),
-        EventKind::JobEnded { what, error: Some(error), .. } => format!("Failed: {}: {}", clean(what), clean(error)),
+        EventKind::JobEnded { what, error: Some(error), .. } => {
+            format!("Failed: {}: {}", clean(what), say::clean_to(error, 400))
+        }
         _ => return None,
     })
 }
@@ -70,11 +78,11 @@ fn dhcp(kind: &EventKind) -> Option<String> {
             format!("{} asks for an address{arch}{relay}", client(*who))
         }
         EventKind::DhcpOffer { client: who, address, file, .. } => {
-            format!("Offered {} to {}", given(address.as_ref(), file.as_deref()), client(*who))
+            format!("Offered {} to {}", given(address.as_ref(), file.as_deref()), whom(*who))
         }
         EventKind::DhcpAck { client: who, address, file, root_path, .. } => {
             let root = root_path.as_deref().map(|r| format!(" with root {}", clean(r))).unwrap_or_default();
-            format!("Gave {} to {}{root}", given(address.as_ref(), file.as_deref()), client(*who))
+            format!("Gave {} to {}{root}", given(address.as_ref(), file.as_deref()), whom(*who))
         }
         EventKind::DhcpNak { address, reason } => format!("Refused {address}: {}", clean(reason)),
         EventKind::DhcpRelease { address } => format!("Gave {address} back"),

@@ -206,7 +206,7 @@ pub(super) fn stage_meaning(stage: Stage) -> &'static str {
         Stage::Firmware => "Its firmware fetches the boot file",
         Stage::Ipxe => "iPXE runs and asks for its script",
         Stage::Script => "iPXE has its script",
-        Stage::Waiting => "It waits until somebody gives it something",
+        Stage::Waiting => "It waits at its screen for an assignment",
         Stage::Loading => "It loads kernel and initrds",
         Stage::SanLogin => "Its firmware is logged in to its disk",
         Stage::OsStarted => "The kernel was started",

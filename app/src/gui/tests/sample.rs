@@ -129,7 +129,7 @@ fn trouble() -> Finding {
     Finding {
         id: "script-error".into(),
         severity: Severity::Error,
-        seen: "iPXE reported error 4c0a6035 in step `initrd`.".into(),
+        seen: "iPXE stopped at `initrd`: no answer came in time (error 4c0a6035).".into(),
         means: "The connection timed out: the machine no longer reached this computer.".into(),
         remedy: "Look at the cable and the switch port, then start the machine again.".into(),
     }

@@ -67,7 +67,8 @@ pub(super) fn now_ui(ui: &mut Ui, host: &HostView, now: Timestamp) {
         (Some((worst, tone)), progress) if stopped(worst) || progress.is_none() => finding_line_ui(ui, worst, tone),
         // A session has no end to reach: a bar would stay empty.
         (_, Some(p)) if p.total == 0 => {
-            let what = activity.rsplit(':').next().unwrap_or_default();
+            let target = activity.starts_with("iqn.").then(|| activity.rsplit(':').next()).flatten();
+            let what = target.map_or_else(|| activity.clone(), |disk| format!("Disk {disk}"));
             weak_ui(ui, format!("{what}: {}", say::traffic(p, silent)));
         }
         (_, Some(p)) => {

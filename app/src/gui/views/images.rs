@@ -1,7 +1,7 @@
 //! What machines can be given: disks with their overlays, profiles, boot firmware; and the jobs that bring them in.
 
 use bootyard_core::api::{Command, DiskView, FirmwareView, JobKind, JobState, JobView, ProfileView};
-use eframe::egui::{Align, CollapsingHeader, Grid, Label, RichText, ScrollArea, Sense, Ui, vec2};
+use eframe::egui::{Align, CollapsingHeader, Grid, Label, Layout, RichText, ScrollArea, Ui, vec2};
 
 use super::View;
 use crate::gui::action::UiCommand;
@@ -211,8 +211,10 @@ pub(crate) fn firmware_ui(ui: &mut Ui, list: &[FirmwareView]) {
     }
     for firmware in list {
         ui.horizontal(|ui| {
-            let (rect, _) = ui.allocate_exact_size(vec2(FIRMWARE, 20.0), Sense::hover());
-            ui.put(rect, Label::new(say::arch(firmware.arch)).halign(Align::Min));
+            ui.allocate_ui_with_layout(vec2(FIRMWARE, 20.0), Layout::left_to_right(Align::Center), |ui| {
+                ui.set_min_width(FIRMWARE);
+                ui.label(say::arch(firmware.arch));
+            });
             match &firmware.path {
                 Some(path) => {
                     badge::badge_ui(ui, Tone::Good, "Found", "Machines of this kind get it");

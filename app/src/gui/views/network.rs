@@ -125,7 +125,7 @@ fn in_force_ui(ui: &mut Ui, view: &View<'_>) {
                 ("Interface", clean_to(&network.interface, 40)),
                 ("Address", network.address.clone().unwrap_or_else(|| "none yet".into())),
                 ("Mode", say::mode(mode).to_owned()),
-                ("Because", network.because.as_deref().map(|b| clean_to(b, 300)).unwrap_or_default()),
+                ("Because", network.because.as_deref().map(say::sentence).unwrap_or_default()),
                 ("Addresses leased", leases),
                 ("Other DHCP servers", foreign.join(", ")),
             ] {

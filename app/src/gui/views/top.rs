@@ -112,7 +112,7 @@ fn network_ui(ui: &mut Ui, network: &NetworkView) {
     ui.label(network.address.as_deref().map_or_else(|| "no address yet".to_owned(), say::clean));
     let mode = network.mode.as_deref().unwrap_or(&network.configured);
     let because = match &network.because {
-        Some(because) => say::clean_to(because, 300),
+        Some(because) => say::sentence(because),
         None if network.mode.is_none() => "The mode is settled at the start".into(),
         None => "As configured".into(),
     };
