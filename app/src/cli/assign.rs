@@ -23,8 +23,8 @@ pub struct Args {
     root_path: bool,
 }
 
-pub(super) fn run(lab: &Path, args: Args) -> Outcome {
-    let (hosts, to) = parse(&args).map_err(Failure::Usage)?;
+pub(super) fn run(lab: &Path, args: &Args) -> Outcome {
+    let (hosts, to) = parse(args).map_err(Failure::Usage)?;
     let session = Session::existing(lab)?;
     let reply = session.call(Command::AssignNamed { hosts, to: to.clone() })?;
     if let Reply::Hosts { count } = reply {

@@ -152,7 +152,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Some(Sub::Check { json }) => check::run(&lab, json),
         Some(Sub::Hosts { json }) => hosts::run(&lab, json),
         Some(Sub::Events { follow, json }) => events::run(&lab, follow, json),
-        Some(Sub::Assign(args)) => assign::run(&lab, args),
+        Some(Sub::Assign(args)) => assign::run(&lab, &args),
         Some(Sub::Disks { command }) => disks::run(&lab, command),
     }
 }

@@ -1,13 +1,18 @@
 //! The engine that a subcommand talks to: one that runs already, or one of its own on the locked lab.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bootyard_core::api::{Command, EngineHandle, Reply};
-use bootyard_core::engine::{Engine, Options, control};
-use bootyard_core::lab::Folder;
+use bootyard_core::engine::{Engine, EngineError, Options, control};
+use bootyard_core::lab::{Folder, LabError};
 use tokio::runtime::Runtime;
 
 use super::Failure;
+
+/// A lab that is in use is tried again so many times, this far apart.
+const LOCK_TRIES: u32 = 30;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A runtime, a handle, and the engine if it is this process's own. [`Session::end`] closes it in order.
 #[derive(Debug)]
@@ -26,9 +31,23 @@ impl Session {
 
     /// The engine that runs on this lab, else one that does not serve: enough to edit lab.toml and to read lab.db. Makes a missing lab.
     pub(super) fn any(lab: &Path) -> Result<Self, Failure> {
-        match Self::connected(lab)? {
-            Ok(session) => Ok(session),
-            Err(runtime) => Self::own(runtime, lab, Options::default()),
+        let mut tries = 0;
+        loop {
+            let runtime = match Self::connected(lab)? {
+                Ok(session) => return Ok(session),
+                Err(runtime) => runtime,
+            };
+            match runtime.block_on(Engine::open(lab, Options::default())) {
+                // Another command has the lab for a moment, or an engine is just starting.
+                Err(EngineError::Lab(LabError::InUse { .. })) if tries < LOCK_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                opened => {
+                    let engine = opened?;
+                    return Ok(Self { handle: engine.handle(), runtime, engine: Some(engine) });
+                }
+            }
         }
     }
 

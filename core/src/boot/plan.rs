@@ -76,6 +76,20 @@ impl Plan {
         }
     }
 
+    /// The profile that `boot` starts and that is not made for this architecture.
+    #[must_use]
+    pub fn unfit(&self, boot: &Boot, arch: Option<Arch>) -> Option<Name> {
+        let name = match boot {
+            Boot::Install(install) => &install.profile,
+            Boot::Iscsi(iscsi) => iscsi.profile.as_ref()?,
+            _ => return None,
+        };
+        let made_for = &self.lab.profile(name)?.arch;
+        let arch = arch?.without_http();
+        let fits = made_for.is_empty() || made_for.iter().any(|a| a.without_http() == arch);
+        (!fits).then(|| name.clone())
+    }
+
     /// What a machine without an assignment gets on this network.
     #[must_use]
     pub fn unknown(&self, network: &PlanNetwork) -> Boot {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-use super::{Plan, initiator_name, root_path};
+use super::{Arch, Plan, initiator_name, root_path};
 use crate::lab::{Boot, Disk, InstallThen, IscsiArgs, IscsiBoot, Profile, ProfileKind};
 use crate::net::MacAddr;
 
@@ -55,6 +55,8 @@ pub struct ScriptFor<'a> {
     pub name: &'a str,
     /// Its address.
     pub ip: Option<IpAddr>,
+    /// Its architecture, once its firmware named it.
+    pub arch: Option<Arch>,
     /// The rest of the answer file's path: `/answers/MAC/TOKEN`, for a profile with answers.
     pub token: Option<&'a str>,
     /// The machine has chosen in its menu to wait: the menu alone does not end that.
@@ -282,6 +284,10 @@ impl<'a> Ipxe<'a> {
 
     fn render(mut self, boot: &Boot) -> String {
         let plan = self.script.plan;
+        if let Some((profile, arch)) = plan.unfit(boot, self.script.arch).zip(self.script.arch) {
+            self.problem(&format!("The profile {profile} is not for {arch} machines."));
+            return self.out;
+        }
         match boot {
             Boot::Ignore => self.line("exit"),
             Boot::Local => {
@@ -541,6 +547,7 @@ mod tests {
             mac: "52:54:00:00:00:01".parse().unwrap(),
             name: "pc-1",
             ip: None,
+            arch: None,
             token: Some("0123"),
             menu: false,
         }
@@ -590,6 +597,17 @@ mod tests {
                     "sanboot iscsi:192.168.2.1:::0:iqn.2001-04.com.server:server01.vg00.lun0 || goto failed\n"
                 )
         );
+    }
+
+    #[test]
+    fn a_profile_for_another_firmware_is_not_started() {
+        let mut plan = plan();
+        Arc::make_mut(&mut plan.lab).profiles[0].arch = vec![Arch::Bios];
+        let for_arch = |arch| render(&ScriptFor { arch, ..script(&plan, Dialect::Ipxe) }, &install());
+        assert!(for_arch(Some(Arch::UefiX64)).contains("The profile debian-12 is not for uefi-x64 machines."));
+        assert!(!for_arch(Some(Arch::UefiX64)).contains("kernel http"));
+        assert!(for_arch(Some(Arch::BiosHttp)).contains("kernel http"));
+        assert!(for_arch(None).contains("kernel http"), "what is not known is not refused");
     }
 
     #[test]

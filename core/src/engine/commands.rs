@@ -131,15 +131,32 @@ impl Run {
         let Some(mac) = found.mac else {
             return Err(wrong(format!("{interface} has no hardware address; machines can't boot through it")));
         };
-        let name = interface.to_owned();
         self.catch_up().await;
-        self.edit(move |document| document.set_network(&name, address, mode)).await?;
+        let name = interface.to_owned();
+        let moved = self.moved_network(interface);
+        self.edit(move |document| {
+            if let Some(from) = moved {
+                document.move_network(&from, &name)?;
+            }
+            document.set_network(&name, address, mode)
+        })
+        .await?;
         self.shared.db.confirm(mac, this_machine());
         let mut state = self.shared.state();
         if !state.confirmed.contains(&mac) {
             state.confirmed.push(mac);
         }
         Ok(Reply::Done)
+    }
+
+    /// In a lab that came from another computer, the lone network names an interface that is not here: it is that of `interface` now.
+    fn moved_network(&self, interface: &str) -> Option<String> {
+        let state = self.shared.state();
+        let [network] = &state.lab.networks[..] else {
+            return None;
+        };
+        let here = |name: &str| state.interfaces.iter().any(|i| i.name == name);
+        (network.interface != interface && !here(&network.interface)).then(|| network.interface.clone())
     }
 
     /// The machines that these words name: a MAC, a name, `group:NAME`. A MAC never seen becomes known.

@@ -60,6 +60,25 @@ async fn on_a_broken_lab_nothing_starts_nothing_is_written_and_the_last_good_one
 }
 
 #[tokio::test]
+async fn a_lab_from_another_computer_takes_the_interface_of_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "version = 1\n\n[network]\ninterface = \"gone0\"   # the old laptop's\nlease = \"10m\"\n";
+    std::fs::write(dir.path().join("lab.toml"), text).unwrap();
+    let engine = Engine::open(dir.path(), Options::default()).await.unwrap();
+    // Some interface of this computer, whatever it is called; one without a hardware address can't be chosen.
+    let interfaces = engine.handle().snapshot().interfaces.clone();
+    let interface =
+        interfaces.iter().find(|i| i.mac.is_some()).expect("an interface with a hardware address").name.clone();
+    let confirm = Command::Confirm { interface: interface.clone(), address: None, mode: crate::lab::Mode::Auto };
+    engine.handle().call(confirm).await.unwrap();
+    let toml = std::fs::read_to_string(dir.path().join("lab.toml")).unwrap();
+    assert!(toml.contains(&format!("interface = \"{interface}\"   # the old laptop's\n")), "{toml}");
+    assert_eq!(toml.matches("[network]").count(), 1, "{toml}");
+    assert!(toml.contains("lease = \"10m\""), "what a person wrote for the network stays: {toml}");
+    engine.close().await;
+}
+
+#[tokio::test]
 async fn a_start_without_a_network_says_what_to_do_and_a_stop_of_nothing_is_done() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(dir.path(), Options::default()).await.unwrap();

@@ -177,8 +177,11 @@ impl Journal for JobJournal {
 }
 
 impl Run {
-    /// Images whose identity is not known yet are hashed, each in a job of its own; until then they are not served.
+    /// Unless this engine is there for one command only: images whose identity is not known yet are hashed, each in a job of its own; until then they are not served.
     pub(super) fn identify(&mut self) {
+        if !self.options.control {
+            return;
+        }
         let lab = self.shared.state().lab.clone();
         for disk in lab.disks.iter().filter(|d| self.shared.store.needs_identity(d)) {
             let what = disk.name.to_string();

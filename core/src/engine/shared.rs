@@ -8,12 +8,17 @@ use tokio::sync::{mpsc, watch};
 
 use super::boots::{Epoch, PendingInstall};
 use super::state::State;
-use crate::api::{EventKind, HostId, Observation, Reporter, Who};
+use crate::api::{Allowance, EventKind, HostId, Observation, Rate, Reporter, Who};
 use crate::boot::{Decision, Plan, PlanNetwork, assignment};
 use crate::disks::Store;
 use crate::lab::{Boot, Db, Document, EpochRecord, Folder, InstallRecord, Lab, LabError, Mode, Network, Stamp};
 use crate::machine::Now;
 use crate::net::{self, MacAddr};
+
+/// Requests of one client for scripts, marks and answers.
+const ASKS: Rate = Rate { burst: 100, per_second: 10 };
+/// The same of all clients together.
+const ALL_ASKS: Rate = Rate { burst: 5000, per_second: 500 };
 
 /// A decision about a client waits this long for what other services have just learnt of it.
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
@@ -44,6 +49,8 @@ pub(super) struct Shared {
     pub(super) reporter: Reporter,
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) runtime: tokio::runtime::Handle,
+    /// How often a client may ask for scripts and answers: far above what a machine needs that boots again and again.
+    pub(super) asks: Allowance,
     /// Held from the reading of lab.toml to its writing, by the loop and by jobs that end.
     editing: Mutex<()>,
 }
@@ -59,7 +66,18 @@ impl Shared {
     ) -> Self {
         let plan = watch::Sender::new(state.plan.clone());
         let runtime = tokio::runtime::Handle::current();
-        Self { state: Mutex::new(state), plan, folder, db, store, reporter, requests, runtime, editing: Mutex::new(()) }
+        Self {
+            state: Mutex::new(state),
+            plan,
+            folder,
+            db,
+            store,
+            reporter,
+            requests,
+            runtime,
+            asks: Allowance::new(ASKS, ALL_ASKS),
+            editing: Mutex::new(()),
+        }
     }
 
     /// The state. Held for moments only: never across a wait, a file or a socket.

@@ -34,7 +34,10 @@ pub(super) fn host_view(
         Some(decision) => decision.value,
         None => entry.and_then(|e| e.boot.clone()).unwrap_or_default(),
     };
-    let boot_problem = plan.missing(&boot).map(|name| format!("`{name}` is not in lab.toml; assign something else"));
+    let missing = plan.missing(&boot).map(|name| format!("`{name}` is not in lab.toml; assign something else"));
+    let unfit = plan.unfit(&boot, host.arch).zip(host.arch);
+    let boot_problem = missing
+        .or_else(|| unfit.map(|(name, arch)| format!("`{name}` is not for {arch} machines; assign something else")));
     let activity = host.activity();
     let mut findings = findings.list();
     if let Some(finding) = firmware_finding(host, plan) {

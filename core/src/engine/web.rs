@@ -108,6 +108,11 @@ impl Web {
     /// The machine that asks, if it may ask under this MAC.
     async fn caller(&self, request: &AppRequest, mac: &str) -> Result<Caller, AppReply> {
         let peer = request.peer.ip();
+        // Each of these requests may write to the disk and be told to the whole engine.
+        if !self.0.asks.take(Now::read().boot, peer) {
+            let busy = AppBody::Bytes(503, TEXT, b"too many requests; try again in a moment\n".to_vec());
+            return Err(AppReply { who: Who::ip(peer), body: busy });
+        }
         let Ok(mac) = mac.parse::<MacAddr>() else {
             return Err(self.reply(peer, AppBody::NotFound(format!("{mac} is not a MAC address"))));
         };
@@ -208,7 +213,10 @@ impl Web {
     }
 
     fn script(&self, caller: &Caller, boot: &Boot, token: Option<&str>, menu: bool) -> AppBody {
-        let name = self.0.state().shown_name(caller.id);
+        let (name, arch) = {
+            let state = self.0.state();
+            (state.shown_name(caller.id), state.hosts.get(&caller.id).and_then(|t| t.host.arch))
+        };
         // The newest plan: a held request outlives the one that it came under.
         let plan = self.0.plan.borrow().clone();
         let token = token.filter(|_| match boot {
@@ -224,6 +232,7 @@ impl Web {
                 mac: caller.mac,
                 name: &name,
                 ip: Some(caller.peer),
+                arch,
                 token,
                 menu,
             },

@@ -332,6 +332,14 @@ impl Host {
     }
 
     fn loaded(&mut self, now: Timestamp, stage: Stage, path: &str, bytes: u64) {
+        // Told late, when the machine is further already: its step is completed, the stage stays.
+        let name = leaf(path);
+        if self.stage != stage
+            && let Some(step) = self.timeline.iter_mut().rev().find(|s| s.stage == stage && s.text == name)
+        {
+            step.bytes = bytes;
+            return;
+        }
         self.load(now, stage, path, bytes, bytes);
         self.meter = None;
         self.close_step(now, StepState::Done);

@@ -101,6 +101,17 @@ impl Document {
         })
     }
 
+    /// The network of interface `from` is that of `to` from now on: a lab that was copied to another computer.
+    ///
+    /// # Errors
+    /// [`LabError::Problems`], for example when `to` has a network already.
+    pub fn move_network(&mut self, from: &str, to: &str) -> Result<(), LabError> {
+        self.change(|doc| {
+            on_network(doc, from, |table| set(table, "interface", to.into()));
+            Ok(())
+        })
+    }
+
     /// Appends a `[[disk]]`.
     ///
     /// # Errors
