@@ -29,10 +29,7 @@ impl Now {
     /// Reads the operating system's clocks. For services and the engine; machines are given a `Now`.
     #[must_use]
     pub fn read() -> Self {
-        let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let boot =
-            Duration::new(u64::try_from(t.tv_sec).unwrap_or_default(), u32::try_from(t.tv_nsec).unwrap_or_default());
-        Self { boot, wall: Timestamp::now() }
+        Self { boot: crate::net::boot_time(), wall: Timestamp::now() }
     }
 
     /// A fixed instant for tests: `boot` seconds after start, wall time moved by the same amount from 2026-01-01.

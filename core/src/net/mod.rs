@@ -9,6 +9,7 @@ mod addr;
 #[cfg(target_os = "linux")]
 pub(crate) mod bench;
 mod choose;
+mod clock;
 pub mod direct;
 #[cfg(target_os = "linux")]
 pub mod helper;
@@ -31,6 +32,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 
 pub use addr::{AddrError, Ipv4Cidr, Ipv4Range, MacAddr};
 pub use choose::{hold_address, port_set};
+pub use clock::boot_time;
 pub use direct::Direct;
 #[cfg(target_os = "linux")]
 pub use helper::Helper;
