@@ -165,6 +165,8 @@ pub enum JobKind {
     CreateDisk,
     /// Compute an image's identity.
     HashImage,
+    /// Bring an installer's files into `media/`.
+    ImportProfile,
 }
 
 /// What can happen. Names and fields are stable: scripts rely on them.

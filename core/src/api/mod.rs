@@ -11,7 +11,7 @@ mod snapshot;
 
 pub use command::{Command, CommandError, NewDisk, NewProfile, Reply};
 pub use event::{ClientKind, Event, EventKind, HostId, JobKind, Observation, ServiceKind, Severity, Source, Who};
-pub use handle::{EngineHandle, HandleError};
+pub use handle::{EngineHandle, HandleEnd, HandleError};
 pub use reporter::{Reported, Reporter, Reports, reports};
 pub use snapshot::{
     DiskView, EngineState, Finding, FirmwareView, HostView, InterfaceView, JobState, JobView, NetworkView, OverlayView,

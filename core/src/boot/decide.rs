@@ -41,13 +41,20 @@ pub enum Because {
         /// Name or MAC of the entry.
         host: String,
     },
-    /// Somebody chose it in the machine's menu.
-    MenuChoice,
     /// `unknown` of the network, or its default by mode.
     Unknown {
         /// The network's interface.
         interface: String,
     },
+}
+
+impl std::fmt::Display for Because {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::HostEntry { host } => write!(f, "the entry of {host} in lab.toml says so"),
+            Self::Unknown { interface } => write!(f, "`unknown` of the network on {interface}"),
+        }
+    }
 }
 
 /// What a client is given at this step.
@@ -107,9 +114,6 @@ pub fn decide(plan: &Plan, network: &PlanNetwork, facts: &ClientFacts) -> Decisi
 /// What the machine gets in the end, whatever program asks.
 #[must_use]
 pub fn assignment(plan: &Plan, network: &PlanNetwork, mac: MacAddr, uuid: Option<Uuid>) -> Decision<Boot> {
-    if let Some(choice) = plan.choices.get(&mac) {
-        return Decision { value: choice.clone(), because: Because::MenuChoice };
-    }
     let host = plan.host(mac, uuid);
     if let Some(host) = host
         && let Some(boot) = &host.boot
@@ -153,8 +157,9 @@ fn file(plan: &Plan, network: &PlanNetwork, facts: &ClientFacts, boot: &Boot) ->
         // In dhcp mode nobody else gives an ignored machine its address; a booted system still gets one.
         (ClientKind::Os, _) if network.mode == Mode::Dhcp => BootFile::None,
         (ClientKind::Os, _) | (_, Boot::Ignore) => BootFile::Silence,
+        // Beside another server there is no root-path answer: iPXE drops a ProxyDHCP offer without a file.
         (ClientKind::Ipxe | ClientKind::Gpxe, Boot::Iscsi(iscsi))
-            if iscsi.via == IscsiVia::RootPath && iscsi.profile.is_none() =>
+            if iscsi.via == IscsiVia::RootPath && iscsi.profile.is_none() && network.mode != Mode::Proxy =>
         {
             match root_path(plan, server, iscsi) {
                 Some(root_path) => BootFile::RootPath { root_path, initiator: initiator_name(facts.mac) },

@@ -5,10 +5,15 @@
 
 mod arch;
 mod decide;
+mod firmware;
 mod plan;
+pub mod script;
 
 pub use arch::Arch;
 pub use decide::{
     Because, BootFile, ClientFacts, Decision, Given, assignment, base_url, decide, initiator_name, root_path,
 };
+#[doc(hidden)]
+pub use firmware::fuzz as fuzz_pe;
+pub use firmware::{Firmware, find as find_firmware, firmware_remedy, pe_machine};
 pub use plan::{FirmwareFile, Plan, PlanNetwork};

@@ -19,8 +19,6 @@ pub struct Plan {
     pub firmware: BTreeMap<Arch, FirmwareFile>,
     /// Every other boot file by the name under which it is served: `firmware/` and the system's.
     pub files: BTreeMap<String, PathBuf>,
-    /// What somebody chose in a machine's own menu, until its next boot epoch.
-    pub choices: BTreeMap<MacAddr, Boot>,
 }
 
 /// A network in service.

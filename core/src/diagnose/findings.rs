@@ -38,7 +38,7 @@ impl Findings {
             EventKind::IscsiLogin { .. } => self.cure(&["iscsi-refused", "script-error"]),
             EventKind::ScriptServed { .. } => self.cure(&["tftp-failed", "no-boot-file"]),
             EventKind::TftpDone { .. } => self.cure(&["tftp-failed"]),
-            EventKind::TftpFailed { file, code, message } => self.add(Finding {
+            EventKind::TftpFailed { file, code, message } if !crate::hosts::is_optional(file) => self.add(Finding {
                 id: "tftp-failed".into(),
                 severity: Severity::Error,
                 seen: format!("The machine asked for `{file}` over TFTP; error {code}: {message}."),

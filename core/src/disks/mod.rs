@@ -1,7 +1,29 @@
 //! Disks: what a LUN reads and writes.
 //!
-//! [`BlockDevice`] is all that the iSCSI target knows of a disk. An image ([`image`]) is a file; an overlay ([`overlay`]) is a
-//! private layer over one that stays untouched; [`store`] finds, opens, locks and lists them.
+//! [`BlockDevice`] is all that the iSCSI target knows of a disk. An image ([`Image`]) is a file; an overlay ([`Overlay`]) is a
+//! private layer over one that stays untouched; [`Store`] finds, opens, locks and lists them. `identity` is how an image is
+//! known again, `map` is an overlay's memory of what is its own, `usage` asks who else has an image, `import` brings
+//! files in and `format` tells what they are.
+
+mod error;
+mod folders;
+mod format;
+mod identity;
+mod image;
+mod import;
+mod map;
+mod overlay;
+mod storage;
+mod store;
+mod usage;
+mod views;
+
+pub use error::DiskError;
+pub use identity::ImageIdentity;
+pub use image::Image;
+pub use overlay::Overlay;
+pub use store::{OpenRequest, Opened, OverlayKey, Store};
+pub use views::{DiskFacts, OverlayFacts};
 
 use std::fs::File;
 use std::io;
@@ -81,3 +103,18 @@ pub trait BlockDevice: Send + Sync + std::fmt::Debug {
     /// The storage's.
     fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)>;
 }
+
+/// Refuses a range that is not made of whole sectors or ends past `size`.
+fn check_range(size: u64, offset: u64, len: u64) -> io::Result<()> {
+    let end = offset.checked_add(len);
+    if !offset.is_multiple_of(SECTOR) || !len.is_multiple_of(SECTOR) || end.is_none_or(|end| end > size) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{len} bytes at {offset} are not whole sectors within a disk of {size} bytes"),
+        ));
+    }
+    Ok(())
+}
+
+/// Bytes of a sector; every size and range is a multiple of it.
+const SECTOR: u64 = 512;

@@ -72,6 +72,16 @@ impl Host {
         !self.sessions.is_empty()
     }
 
+    /// iPXE runs on it, or is just being started: from the last byte of the boot file until a kernel or the local disk takes over.
+    #[must_use]
+    pub fn runs_ipxe(&self) -> bool {
+        match self.stage {
+            Stage::Ipxe | Stage::Script | Stage::Waiting | Stage::Loading | Stage::SanLogin => true,
+            Stage::Firmware => self.timeline.last().is_some_and(|s| s.state == StepState::Done),
+            _ => false,
+        }
+    }
+
     /// Takes in one event that is about this machine.
     pub fn apply(&mut self, event: &Event) -> Changed {
         let now = event.time;
@@ -114,7 +124,7 @@ impl Host {
                     self.lost(now, file, *sent, "the machine stopped the transfer");
                 }
             }
-            EventKind::TftpFailed { file, message, .. } => {
+            EventKind::TftpFailed { file, message, .. } if !is_optional(file) => {
                 self.note(now, Stage::Firmware, StepState::Failed, format!("{file}: {message}"));
                 self.enter(now, Stage::Failed);
             }
@@ -378,9 +388,14 @@ impl Host {
     }
 }
 
+/// Files that iPXE asks for on the chance that they exist.
+pub(crate) fn is_optional(file: &str) -> bool {
+    leaf(file).eq_ignore_ascii_case("autoexec.ipxe")
+}
+
 /// Kernels, initrds and boot files: what deserves a bar. Scripts, marks and answers do not.
 fn is_bulk(path: &str) -> bool {
-    path.starts_with("/firmware/") || path.contains("/media/")
+    path.starts_with("/firmware/") || path.starts_with("/media/")
 }
 
 fn http_stage(path: &str) -> Stage {
@@ -441,7 +456,7 @@ mod tests {
             })
         }
 
-        fn to_script(&mut self) {
+        fn reaches_script(&mut self) {
             assert_eq!(self.discover(ClientKind::PxeRom), Stage::Seen);
             assert_eq!(self.ack(ClientKind::PxeRom, "snponly.efi"), Stage::Addressed);
             let file = || "snponly.efi".to_owned();
@@ -461,11 +476,11 @@ mod tests {
     #[test]
     fn an_installation_is_followed_from_firmware_to_installer() {
         let mut story = Story::new();
-        story.to_script();
+        story.reaches_script();
         let served = |boot: Boot| EventKind::ScriptServed { boot, dialect: "ipxe".into(), because: String::new() };
         assert_eq!(story.then(served(Boot::Wait)), Stage::Waiting);
         assert_eq!(story.then(served(install())), Stage::Script);
-        let path = "/boot/m/media/debian-12/0/linux".to_owned();
+        let path = "/media/debian-12/kernel/linux".to_owned();
         let request = EventKind::HttpRequest { method: "GET".into(), path: path.clone(), status: 200, agent: None };
         assert_eq!(story.then(request), Stage::Loading);
         story.then(EventKind::HttpProgress { path: path.clone(), sent: 4_000_000, total: 8_000_000 });
@@ -484,7 +499,7 @@ mod tests {
     #[test]
     fn an_iscsi_root_is_followed_to_the_running_system_and_to_its_end() {
         let mut story = Story::new();
-        story.to_script();
+        story.reaches_script();
         let iscsi = IscsiBoot { disk: "d".parse().unwrap(), profile: None, via: IscsiVia::Script };
         story.then(EventKind::ScriptServed {
             boot: Boot::Iscsi(iscsi),
@@ -516,7 +531,7 @@ mod tests {
     #[test]
     fn a_machine_that_starts_over_gets_a_new_timeline() {
         let mut story = Story::new();
-        story.to_script();
+        story.reaches_script();
         story.then(EventKind::ScriptError { step: "kernel".into(), code: 0x2d0c_618e });
         assert_eq!(story.host.stage, Stage::Failed);
         assert_eq!(story.discover(ClientKind::PxeRom), Stage::Seen);

@@ -8,4 +8,5 @@ mod host;
 mod progress;
 
 pub use directory::Directory;
+pub(crate) use host::is_optional;
 pub use host::{Changed, Host};

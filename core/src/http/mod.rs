@@ -1,11 +1,20 @@
 //! HTTP/1.1: scripts, answer files, kernels, initrds and boot files.
 //!
 //! The wire is hyper's. [`App`] says what a path means; the engine implements it, so this module knows neither hosts nor labs.
+//! [`machine`] decides what a request gets (paths, conditions, ranges, what was delivered) without a socket; `body` streams a
+//! file and alone knows how; `stream` is a connection's bytes; [`service`] has the sockets and tasks.
+
+mod body;
+pub mod machine;
+pub mod service;
+mod stream;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::api::Who;
+
+pub use service::{Config, Service, start};
 
 /// A request as an [`App`] sees it: path decoded and normalised, never with `..`, `//`, a NUL or a backslash.
 #[derive(Debug, Clone, PartialEq, Eq)]

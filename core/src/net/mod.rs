@@ -1,14 +1,40 @@
 //! The seam to the operating system, and the address types.
 //!
 //! Whatever differs by operating system or needs a privilege is behind [`PortSet`] and the free functions here, and may answer
-//! [`NetError::Unsupported`]. Two port sets exist: [`direct`], for a process that may do it itself, and [`helper`], which asks
-//! `bootyard-ports`.
+//! [`NetError::Unsupported`]. Two port sets exist: [`direct`], for a process that may do it itself, and `helper`, which asks
+//! `bootyard-ports`; [`port_set`] chooses.
 
 mod addr;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+pub(crate) mod bench;
+mod choose;
+pub mod direct;
+#[cfg(target_os = "linux")]
+pub mod helper;
+mod interfaces;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+mod networkmanager;
+mod privileges;
+mod sleep;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests;
+#[cfg(unix)]
+pub(crate) mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 
 pub use addr::{AddrError, Ipv4Cidr, Ipv4Range, MacAddr};
+pub use choose::{hold_address, port_set};
+pub use direct::Direct;
+#[cfg(target_os = "linux")]
+pub use helper::Helper;
+pub use interfaces::{interfaces, neighbour};
+pub use privileges::{drop_privileges, free_space};
+pub use sleep::sleep_inhibit;
 
 /// Why the operating system did not give what was asked. Each text names the thing and what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +62,9 @@ pub enum NetError {
     /// No such interface.
     #[error("there is no network interface `{0}` on this computer; `ip link` lists them")]
     NoInterface(String),
+    /// A rule of safety forbids it.
+    #[error("{0}")]
+    Refused(String),
     /// Not on this operating system.
     #[error("not supported on this system: {0}")]
     Unsupported(String),

@@ -1,7 +1,18 @@
 //! TFTP (RFC 1350, 2347, 2348, 2349, 7440), read-only.
+//!
+//! [`wire`] turns packets into types and back, [`netascii`] is the text mode's conversion, [`machine`] is one transfer without
+//! sockets, and [`service`] listens, opens files and runs one machine for each client.
+
+pub mod machine;
+pub mod netascii;
+pub mod service;
+mod source;
+pub mod wire;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+
+pub use service::{Config, Service, start};
 
 /// Finds what a requested name means. The engine implements it over the plan's files; this module only passes on the name, with
 /// backslashes made slashes, a trailing 0xFF or control byte stripped, and refused if it climbs.

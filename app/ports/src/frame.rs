@@ -1,0 +1,240 @@
+//! Which frames a packet socket may receive, as a filter in the kernel, and which it may send.
+//!
+//! The kernel offers no filter for what a packet socket sends, so [`Purpose::may_send`] is called by the sender itself. A process
+//! that ignores it can send any frame on that one interface.
+
+use crate::sys::Instruction;
+
+/// What a packet socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Sends DHCP replies to a client that has no address yet; receives nothing.
+    Ipv4Send,
+    /// Receives ICMPv6 router solicitations and advertisements, sends advertisements.
+    RouterDiscovery,
+    /// Receives UDP packets to ports 67 and 68; sends a DHCP client's packets.
+    DhcpListen,
+}
+
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+const ROUTER_SOLICIT: u8 = 133;
+const ROUTER_ADVERT: u8 = 134;
+const DHCP_SERVER: u16 = 67;
+const DHCP_CLIENT: u16 = 68;
+
+// Offsets into an Ethernet frame without a VLAN tag.
+const ETHERTYPE: u32 = 12;
+const IP4_FRAGMENT: u32 = 14 + 6;
+const IP4_PROTOCOL: u32 = 14 + 9;
+const IP6_NEXT: u32 = 14 + 6;
+const IP6_PAYLOAD: u32 = 14 + 40;
+
+impl Purpose {
+    /// The Ethernet protocol that the socket is bound to; 0 receives nothing.
+    #[must_use]
+    pub fn protocol(self) -> u16 {
+        match self {
+            Self::Ipv4Send => 0,
+            Self::RouterDiscovery => IPV6,
+            // Only a socket for all protocols sees the VLAN tag that the kernel takes off, and a DHCP server on a tagged VLAN
+            // is no rival on the untagged one.
+            Self::DhcpListen => libc::ETH_P_ALL as u16,
+        }
+    }
+
+    /// The group addresses whose frames the hardware must let through.
+    pub(crate) fn groups(self) -> &'static [[u8; 6]] {
+        match self {
+            // All nodes and all routers, RFC 4291 section 2.7.1 and RFC 2464 section 7.
+            Self::RouterDiscovery => &[[0x33, 0x33, 0, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 2]],
+            Self::Ipv4Send | Self::DhcpListen => &[],
+        }
+    }
+
+    /// The filter for what it receives.
+    pub(crate) fn filter(self) -> Vec<Instruction> {
+        match self {
+            Self::Ipv4Send => vec![give(0)],
+            Self::RouterDiscovery => vec![
+                load_half(ETHERTYPE),
+                unless_equal(u32::from(IPV6), 7),
+                load_byte(IP6_NEXT),
+                unless_equal(u32::from(ICMPV6), 5),
+                load_byte(IP6_PAYLOAD),
+                if_equal(u32::from(ROUTER_SOLICIT), 1),
+                unless_equal(u32::from(ROUTER_ADVERT), 2),
+                load_word(ancillary(libc::SKF_AD_PKTTYPE)),
+                // PACKET_OTHERHOST also marks frames of a VLAN that is not ours.
+                unless_equal(u32::from(libc::PACKET_OTHERHOST), 1),
+                give(0),
+                give(u32::MAX),
+            ],
+            Self::DhcpListen => vec![
+                load_word(ancillary(libc::SKF_AD_VLAN_TAG)),
+                and(0x0fff),
+                unless_equal(0, 11),
+                load_half(ETHERTYPE),
+                unless_equal(u32::from(IPV4), 9),
+                load_byte(IP4_PROTOCOL),
+                unless_equal(u32::from(UDP), 7),
+                load_half(IP4_FRAGMENT),
+                if_any_bit(0x1fff, 5),
+                ip4_header_length(14),
+                load_half_after_header(14 + 2),
+                if_equal(u32::from(DHCP_SERVER), 1),
+                unless_equal(u32::from(DHCP_CLIENT), 1),
+                give(u32::MAX),
+                give(0),
+            ],
+        }
+    }
+
+    /// Whether this frame is one of those that the socket exists for.
+    #[must_use]
+    pub fn may_send(self, frame: &[u8]) -> bool {
+        match self {
+            Self::Ipv4Send => udp_ports(frame).is_some_and(|(from, _)| from == DHCP_SERVER),
+            Self::DhcpListen => udp_ports(frame) == Some((DHCP_CLIENT, DHCP_SERVER)),
+            Self::RouterDiscovery => {
+                half(frame, ETHERTYPE) == Some(IPV6)
+                    && byte(frame, IP6_NEXT) == Some(ICMPV6)
+                    && byte(frame, IP6_PAYLOAD) == Some(ROUTER_ADVERT)
+            }
+        }
+    }
+}
+
+/// The Ethernet protocol that a frame names.
+#[must_use]
+pub fn ethertype(frame: &[u8]) -> u16 {
+    half(frame, ETHERTYPE).unwrap_or(0)
+}
+
+/// Source and destination port of an IPv4 UDP frame that is not a later fragment.
+fn udp_ports(frame: &[u8]) -> Option<(u16, u16)> {
+    let first = byte(frame, 14)?;
+    let header = u32::from(first & 0x0f) * 4;
+    let udp = half(frame, ETHERTYPE)? == IPV4
+        && first >> 4 == 4
+        && header >= 20
+        && byte(frame, IP4_PROTOCOL)? == UDP
+        && half(frame, IP4_FRAGMENT)? & 0x1fff == 0;
+    udp.then_some((half(frame, 14 + header)?, half(frame, 16 + header)?))
+}
+
+fn byte(frame: &[u8], at: u32) -> Option<u8> {
+    frame.get(at as usize).copied()
+}
+
+fn half(frame: &[u8], at: u32) -> Option<u16> {
+    let at = at as usize;
+    frame.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes)
+}
+
+// Classic BPF. A load past the frame's end ends the program with 0, which drops the frame.
+
+fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> Instruction {
+    Instruction { code: code as u16, jt, jf, k }
+}
+
+fn load_byte(at: u32) -> Instruction {
+    instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, at, 0, 0)
+}
+
+fn load_half(at: u32) -> Instruction {
+    instruction(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, at, 0, 0)
+}
+
+fn load_word(at: u32) -> Instruction {
+    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at, 0, 0)
+}
+
+fn ip4_header_length(at: u32) -> Instruction {
+    instruction(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, at, 0, 0)
+}
+
+fn load_half_after_header(at: u32) -> Instruction {
+    instruction(libc::BPF_LD | libc::BPF_H | libc::BPF_IND, at, 0, 0)
+}
+
+fn and(mask: u32) -> Instruction {
+    instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mask, 0, 0)
+}
+
+/// Skips `skip` instructions when the value is `value`.
+fn if_equal(value: u32, skip: u8) -> Instruction {
+    instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, skip, 0)
+}
+
+/// Skips `skip` instructions when the value is not `value`.
+fn unless_equal(value: u32, skip: u8) -> Instruction {
+    instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, 0, skip)
+}
+
+fn if_any_bit(mask: u32, skip: u8) -> Instruction {
+    instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, mask, skip, 0)
+}
+
+/// Ends: this many bytes of the frame are given to the socket.
+fn give(bytes: u32) -> Instruction {
+    instruction(libc::BPF_RET | libc::BPF_K, bytes, 0, 0)
+}
+
+/// Where the kernel keeps what it knows about a frame beside its bytes.
+fn ancillary(what: i32) -> u32 {
+    (libc::SKF_AD_OFF + what) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn udp_frame(from: u16, to: u16) -> Vec<u8> {
+        let mut frame = vec![0u8; 14 + 20 + 8];
+        frame[12..14].copy_from_slice(&[8, 0]);
+        frame[14] = 0x45;
+        frame[23] = 17;
+        frame[34..36].copy_from_slice(&from.to_be_bytes());
+        frame[36..38].copy_from_slice(&to.to_be_bytes());
+        frame
+    }
+
+    fn advert(kind: u8) -> Vec<u8> {
+        let mut frame = vec![0u8; 14 + 40 + 16];
+        frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+        frame[14] = 0x60;
+        frame[20] = 58;
+        frame[54] = kind;
+        frame
+    }
+
+    #[test]
+    fn each_purpose_sends_its_own_frames_only() {
+        assert!(Purpose::Ipv4Send.may_send(&udp_frame(67, 68)));
+        assert!(!Purpose::Ipv4Send.may_send(&udp_frame(53, 68)));
+        assert!(Purpose::DhcpListen.may_send(&udp_frame(68, 67)));
+        assert!(!Purpose::DhcpListen.may_send(&udp_frame(67, 68)), "the probe never plays the server");
+        assert!(Purpose::RouterDiscovery.may_send(&advert(134)));
+        assert!(!Purpose::RouterDiscovery.may_send(&advert(136)), "no neighbour advertisements");
+        assert!(!Purpose::RouterDiscovery.may_send(&udp_frame(67, 68)));
+    }
+
+    #[test]
+    fn a_short_frame_a_fragment_and_a_lying_header_length_are_not_sent() {
+        let good = udp_frame(67, 68);
+        for len in 0..38 {
+            assert!(!Purpose::Ipv4Send.may_send(&good[..len]), "{len}");
+        }
+        let mut fragment = good.clone();
+        fragment[21] = 1;
+        assert!(!Purpose::Ipv4Send.may_send(&fragment));
+        for first in [0x44, 0x40, 0x65, 0x4f] {
+            let mut lying = good.clone();
+            lying[14] = first;
+            assert!(!Purpose::Ipv4Send.may_send(&lying), "{first:#x}");
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! How the window says things: sizes, times, stages, assignments; and what a client calls itself, made harmless.
+
+use bootyard_core::api::{HostView, Progress, ServiceKind, Severity, Stage};
+use bootyard_core::boot::Arch;
+use bootyard_core::lab::{Boot, InstallThen, Writes};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::theme::Tone;
+
+/// The longest text of a client that is shown in one piece, in characters.
+const CLIENT_TEXT: usize = 120;
+
+/// A text that came from a client: control and direction characters replaced, the length bounded.
+pub(super) fn clean(text: &str) -> String {
+    clean_to(text, CLIENT_TEXT)
+}
+
+/// [`clean`] with another bound, in characters.
+pub(super) fn clean_to(text: &str, longest: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(longest * 4));
+    for (at, c) in text.chars().enumerate() {
+        if at == longest {
+            out.push('…');
+            break;
+        }
+        out.push(if is_hostile(c) { '?' } else { c });
+    }
+    out
+}
+
+/// Control characters, line ends, and what reorders or hides the text around it.
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{00ad}' | '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Bytes with a binary unit: `1.5 GiB`.
+pub(super) fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if n < 1024 {
+        return format!("{n} B");
+    }
+    // Precision beyond 2^53 does not show in three digits.
+    #[allow(clippy::cast_precision_loss)]
+    let mut value = n as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let unit = UNITS.get(unit).copied().unwrap_or("PiB");
+    if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+/// Seconds as a person says them: `12 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
+pub(super) fn seconds(s: i64) -> String {
+    let s = s.max(0);
+    match s {
+        0..60 => format!("{s} s"),
+        60..600 => format!("{} min {} s", s / 60, s % 60),
+        600..3600 => format!("{} min", s / 60),
+        3600..86_400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// How long a step took, with milliseconds while they matter.
+pub(super) fn span(millis: i64) -> String {
+    let millis = millis.max(0);
+    match millis {
+        0..1000 => format!("{millis} ms"),
+        1000..60_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        _ => seconds(millis / 1000),
+    }
+}
+
+/// Time of day here, `14:03:07`.
+pub(super) fn clock(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
+}
+
+/// Milliseconds from `start` to `end`.
+pub(super) fn millis_between(start: Timestamp, end: Timestamp) -> i64 {
+    i64::try_from(end.duration_since(start).as_millis()).unwrap_or(i64::MAX)
+}
+
+/// `212 of 340 MiB at 38 MiB/s, 4 s left`, as far as it is known.
+pub(super) fn progress(p: &Progress) -> String {
+    let mut text = if p.total > 0 { format!("{} of {}", bytes(p.done), bytes(p.total)) } else { bytes(p.done) };
+    if p.rate > 0 {
+        text.push_str(&format!(" at {}/s", bytes(p.rate)));
+        if let Some(left) = seconds_left(p) {
+            text.push_str(&format!(", {} left", seconds(left)));
+        }
+    }
+    text
+}
+
+/// Seconds until it is done at this rate.
+pub(super) fn seconds_left(p: &Progress) -> Option<i64> {
+    if p.total == 0 || p.done >= p.total {
+        return None;
+    }
+    let left = (p.total - p.done).checked_div(p.rate)?;
+    i64::try_from(left.max(1)).ok()
+}
+
+/// Done, from 0 to 1; `None` without a total.
+pub(super) fn fraction(p: &Progress) -> Option<f32> {
+    // A bar has fewer pixels than f32 has digits.
+    #[allow(clippy::cast_precision_loss)]
+    (p.total > 0).then(|| (p.done as f32 / p.total as f32).clamp(0.0, 1.0))
+}
+
+/// What a machine is called: its name, else its hardware address.
+pub(super) fn host_name(host: &HostView) -> String {
+    match (&host.name, host.macs.first()) {
+        (Some(name), _) if !name.trim().is_empty() => clean_to(name, 40),
+        (_, Some(mac)) => mac.to_string(),
+        _ => format!("machine {}", host.id),
+    }
+}
+
+/// Its first hardware address.
+pub(super) fn host_mac(host: &HostView) -> String {
+    host.macs.first().map(ToString::to_string).unwrap_or_default()
+}
+
+/// A stage in one or two words.
+pub(super) fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Absent => "Absent",
+        Stage::Seen => "Seen",
+        Stage::Addressed => "Addressed",
+        Stage::Firmware => "Firmware",
+        Stage::Ipxe => "iPXE",
+        Stage::Script => "Script",
+        Stage::Waiting => "Waiting",
+        Stage::Loading => "Loading",
+        Stage::SanLogin => "Disk login",
+        Stage::OsStarted => "OS started",
+        Stage::OsLogin => "OS on disk",
+        Stage::Installing => "Installing",
+        Stage::Local => "Local disk",
+        Stage::Running => "Running",
+        Stage::Failed => "Failed",
+    }
+}
+
+/// What a stage means, for a tooltip.
+pub(super) fn stage_meaning(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Absent => "Known, but not seen since the engine started",
+        Stage::Seen => "A first packet came",
+        Stage::Addressed => "It holds an address",
+        Stage::Firmware => "Its firmware fetches the boot file",
+        Stage::Ipxe => "iPXE runs and asks for its script",
+        Stage::Script => "iPXE has its script",
+        Stage::Waiting => "It waits until somebody gives it something",
+        Stage::Loading => "It loads kernel and initrds",
+        Stage::SanLogin => "Its firmware is logged in to its disk",
+        Stage::OsStarted => "The kernel was started",
+        Stage::OsLogin => "The operating system is logged in to its disk",
+        Stage::Installing => "The installer works",
+        Stage::Local => "It boots its local disk; no more is seen of it",
+        Stage::Running => "The operating system runs",
+        Stage::Failed => "It stopped; its findings say why",
+    }
+}
+
+/// A stage's colour.
+pub(super) fn stage_tone(stage: Stage) -> Tone {
+    match stage {
+        Stage::Absent | Stage::Local => Tone::Quiet,
+        Stage::Waiting => Tone::Ask,
+        Stage::Running | Stage::OsLogin => Tone::Good,
+        Stage::Failed => Tone::Bad,
+        _ => Tone::Busy,
+    }
+}
+
+/// Whether something goes on whose time a person watches.
+pub(super) fn is_active(stage: Stage) -> bool {
+    !matches!(stage, Stage::Absent | Stage::Local | Stage::Running)
+}
+
+/// A severity's colour.
+pub(super) fn severity_tone(severity: Severity) -> Tone {
+    match severity {
+        Severity::Debug => Tone::Quiet,
+        Severity::Info => Tone::Busy,
+        Severity::Warning => Tone::Warn,
+        Severity::Error => Tone::Bad,
+    }
+}
+
+/// A severity's word.
+pub(super) fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Debug => "Detail",
+        Severity::Info => "Step",
+        Severity::Warning => "Warning",
+        Severity::Error => "Error",
+    }
+}
+
+/// An assignment as the machine's cell shows it.
+pub(super) fn boot(boot: &Boot) -> String {
+    match boot {
+        Boot::Local => "Local disk".into(),
+        Boot::Wait => "Wait".into(),
+        Boot::Menu => "Menu".into(),
+        Boot::Ignore => "Ignore".into(),
+        Boot::Iscsi(iscsi) => match &iscsi.profile {
+            Some(profile) => format!("Disk {} with {profile}", iscsi.disk),
+            None => format!("Disk {}", iscsi.disk),
+        },
+        Boot::Install(install) => format!("Install {}", install.profile),
+    }
+}
+
+/// What an assignment does, in a sentence without its full stop.
+pub(super) fn boot_meaning(boot: &Boot) -> String {
+    match boot {
+        Boot::Local => "It boots from its own disk".into(),
+        Boot::Wait => "It waits at its screen until somebody gives it something".into(),
+        Boot::Menu => "It shows a menu at its screen".into(),
+        Boot::Ignore => "It is listed and never answered".into(),
+        Boot::Iscsi(iscsi) => format!("It boots from the disk {} over iSCSI", iscsi.disk),
+        Boot::Install(install) => match &install.then {
+            InstallThen::Local => {
+                format!("It is installed with {}, which erases its disk, and then boots from it", install.profile)
+            }
+            InstallThen::Iscsi(iscsi) => {
+                format!("It is installed with {} and then boots from the disk {}", install.profile, iscsi.disk)
+            }
+        },
+    }
+}
+
+/// An architecture.
+pub(super) fn arch(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Bios => "BIOS",
+        Arch::UefiIa32 => "UEFI IA32",
+        Arch::UefiX64 => "UEFI x64",
+        Arch::UefiArm32 => "UEFI ARM32",
+        Arch::UefiArm64 => "UEFI ARM64",
+        Arch::BiosHttp => "BIOS HTTP",
+        Arch::UefiIa32Http => "UEFI IA32 HTTP",
+        Arch::UefiX64Http => "UEFI x64 HTTP",
+        Arch::UefiArm32Http => "UEFI ARM32 HTTP",
+        Arch::UefiArm64Http => "UEFI ARM64 HTTP",
+    }
+}
+
+/// A service.
+pub(super) fn service(service: ServiceKind) -> &'static str {
+    match service {
+        ServiceKind::Dhcp => "DHCP",
+        ServiceKind::Pxe => "ProxyDHCP",
+        ServiceKind::Ndp => "NDP",
+        ServiceKind::Tftp => "TFTP",
+        ServiceKind::Http => "HTTP",
+        ServiceKind::Iscsi => "iSCSI",
+    }
+}
+
+/// Where a disk's writes go, in a word.
+pub(super) fn writes(writes: Writes) -> &'static str {
+    match writes {
+        Writes::Keep => "Keep",
+        Writes::Fresh => "Fresh",
+        Writes::Image => "Image",
+    }
+}
+
+/// Where a disk's writes go, in a sentence.
+pub(super) fn writes_meaning(writes: Writes) -> &'static str {
+    match writes {
+        Writes::Keep => "Each machine keeps its own changes; the image stays as it is",
+        Writes::Fresh => "Each machine starts anew at every boot; the image stays as it is",
+        Writes::Image => "Changes go into the image itself; one machine at a time",
+    }
+}
+
+/// A DHCP mode in force.
+pub(super) fn mode(mode: &str) -> &'static str {
+    match mode {
+        "dhcp" => "DHCP server",
+        "proxy" => "ProxyDHCP",
+        _ => "Automatic",
+    }
+}
+
+/// `1 machine`, `3 machines`.
+pub(super) fn count(n: usize, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
+}
+
+/// Names in a row: the first few, then how many more.
+pub(super) fn names(list: &[String], most: usize) -> String {
+    let shown: Vec<String> = list.iter().take(most).map(|n| clean_to(n, 40)).collect();
+    let more = list.len().saturating_sub(most);
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_says_cannot_break_or_turn_the_text_around_it() {
+        assert_eq!(clean("pc\n01\u{1b}[2J"), "pc?01?[2J");
+        assert_eq!(clean("a\u{202e}b\u{200b}"), "a?b?");
+        assert_eq!(clean_to("abcdef", 3), "abc…");
+        assert_eq!(clean("Zürich-端末"), "Zürich-端末");
+    }
+
+    #[test]
+    fn sizes_and_times_read_as_a_person_says_them() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(1024 * 1024 - 1), "1.0 MiB");
+        assert_eq!(bytes(32 << 30), "32 GiB");
+        assert_eq!(bytes(u64::MAX), "16384 PiB");
+        assert_eq!(seconds(-3), "0 s");
+        assert_eq!(seconds(185), "3 min 5 s");
+        assert_eq!(seconds(7800), "2 h 10 min");
+        assert_eq!(span(940), "940 ms");
+        assert_eq!(span(2340), "2.3 s");
+    }
+
+    #[test]
+    fn progress_says_no_more_than_is_known() {
+        assert_eq!(progress(&Progress { done: 2048, total: 0, rate: 0 }), "2.0 KiB");
+        let p = Progress { done: 10 << 20, total: 30 << 20, rate: 10 << 20 };
+        assert_eq!(progress(&p), "10 MiB of 30 MiB at 10 MiB/s, 2 s left");
+        assert_eq!(seconds_left(&Progress { done: 5, total: 4, rate: 1 }), None);
+    }
+}

@@ -1,0 +1,338 @@
+//! The window against a fake engine: what a person does, and the command that comes of it. No GPU, no display.
+
+mod sample;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bootyard_core::api::*;
+use bootyard_core::lab::{Boot, Mode};
+use eframe::egui::accesskit::Role;
+use eframe::egui::{Event, Key, Modifiers, Theme};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable as _;
+
+use super::App;
+use sample::{bench, fresh, host, install, iscsi};
+
+/// A window and the other end of its handle.
+struct Window {
+    harness: Harness<'static, App>,
+    end: HandleEnd,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Window {
+    fn over(snapshot: Snapshot) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (handle, end) = EngineHandle::channel(snapshot);
+        let on = runtime.handle().clone();
+        let mut harness = Harness::builder()
+            .with_size([1280.0, 800.0])
+            .with_theme(Theme::Dark)
+            .build_eframe(move |cc| App::new(&cc.egui_ctx, handle, on));
+        harness.run_steps(3);
+        Self { harness, end, runtime }
+    }
+
+    fn frames(&mut self) {
+        self.harness.run_steps(4);
+    }
+
+    fn click(&mut self, label: &str) {
+        self.harness.get_by_label(label).click();
+        self.frames();
+    }
+
+    fn type_into(&mut self, label: &str, text: &str) {
+        self.harness.get_by_role_and_label(Role::TextInput, label).focus();
+        self.frames();
+        self.harness.event(Event::Text(text.into()));
+        self.frames();
+    }
+
+    fn key(&mut self, modifiers: Modifiers, key: Key) {
+        self.harness.key_press_modifiers(modifiers, key);
+        self.frames();
+    }
+
+    fn sees(&self, part: &str) -> bool {
+        self.harness.query_all_by_label_contains(part).next().is_some()
+    }
+
+    /// The next command, answered with `reply`.
+    fn answer(&mut self, reply: Result<Reply, CommandError>) -> Command {
+        let next = self.end.commands.recv();
+        let next = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), next).await });
+        let (command, back) = next.expect("a command within 10 s").expect("the window lives");
+        back.send(reply).expect("the window waits for the reply");
+        command
+    }
+
+    fn done(&mut self) -> Command {
+        self.answer(Ok(Reply::Done))
+    }
+
+    /// Draws frames until this is on the screen.
+    fn wait_for(&mut self, part: &str) {
+        for _ in 0..200 {
+            self.frames();
+            if self.sees(part) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("`{part}` never appeared");
+    }
+
+    fn sent_nothing(&mut self) {
+        self.frames();
+        assert!(self.end.commands.try_recv().is_err());
+    }
+}
+
+fn one_waiting() -> Snapshot {
+    Snapshot { hosts: vec![Arc::new(host(1, Stage::Waiting, Boot::Wait))], ..bench(0) }
+}
+
+fn three_waiting() -> Snapshot {
+    let hosts = (1..=3).map(|n| Arc::new(host(n, Stage::Waiting, Boot::Wait))).collect();
+    Snapshot { hosts, ..bench(0) }
+}
+
+#[test]
+fn first_start_proposes_the_wired_interface_and_puts_an_address_there_only_with_consent() {
+    let mut window = Window::over(fresh());
+    assert!(window.sees("Serve network boot"));
+    assert!(window.sees("Missing boot firmware"));
+    window.click("Start");
+    window.sent_nothing();
+    window.click("Add 192.168.77.1/24 to enp3s0 while serving; it is taken away at the stop");
+    window.click("Start");
+    let confirm =
+        Command::Confirm { interface: "enp3s0".into(), address: Some("192.168.77.1/24".into()), mode: Mode::Auto };
+    assert_eq!(window.done(), confirm);
+    assert_eq!(window.done(), Command::Start);
+}
+
+#[test]
+fn a_refused_confirmation_starts_nothing_and_is_said() {
+    let eth = sample::interface("eth1", "192.168.2.1/24");
+    let mut window = Window::over(Snapshot { interfaces: vec![eth], ..fresh() });
+    window.click("ProxyDHCP");
+    window.click("Start");
+    let refused = CommandError::new("lab.toml can't be written: the disk is full.");
+    let confirm = Command::Confirm { interface: "eth1".into(), address: None, mode: Mode::Proxy };
+    assert_eq!(window.answer(Err(refused)), confirm);
+    window.wait_for("the disk is full");
+    window.sent_nothing();
+}
+
+#[test]
+fn one_click_gives_a_waiting_machine_an_installer_and_undo_gives_back_what_it_had() {
+    let mut window = Window::over(one_waiting());
+    window.click("pc-01 gets Wait");
+    window.click("Install debian-12");
+    assert_eq!(window.done(), Command::Assign { hosts: vec![HostId(1)], to: install("debian-12") });
+    window.wait_for("pc-01: Install debian-12");
+    window.click("Undo");
+    assert_eq!(window.done(), Command::Assign { hosts: vec![HostId(1)], to: Boot::Wait });
+    window.wait_for("Given back to 1 machine");
+}
+
+#[test]
+fn several_installations_are_asked_for_by_number() {
+    let mut window = Window::over(three_waiting());
+    window.key(Modifiers::COMMAND, Key::A);
+    assert!(window.sees("3 machines selected"));
+    window.click("Assign the selected machines");
+    window.click("Install xen");
+    window.sent_nothing();
+    assert!(window.sees("Their disks are erased"));
+    window.click("Erase and install 3 machines");
+    let hosts = vec![HostId(1), HostId(2), HostId(3)];
+    assert_eq!(window.done(), Command::Assign { hosts, to: install("xen") });
+}
+
+#[test]
+fn a_disk_for_several_is_no_question_and_cancel_sends_nothing() {
+    let mut window = Window::over(three_waiting());
+    window.key(Modifiers::COMMAND, Key::A);
+    window.key(Modifiers::NONE, Key::A);
+    window.key(Modifiers::NONE, Key::Num1);
+    assert!(window.sees("Erase and install 3 machines"));
+    window.click("Cancel");
+    window.sent_nothing();
+    window.key(Modifiers::NONE, Key::A);
+    window.key(Modifiers::NONE, Key::Num3);
+    assert!(matches!(window.done(), Command::Assign { hosts, to } if hosts.len() == 3 && to == iscsi("room-1")));
+}
+
+#[test]
+fn a_keyboard_alone_finds_a_machine_gives_it_a_disk_and_opens_it() {
+    let mut window = Window::over(bench(30));
+    window.key(Modifiers::COMMAND, Key::F);
+    window.harness.event(Event::Text("pc-17".into()));
+    window.frames();
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    assert!(window.sees("1 machine selected"));
+    window.key(Modifiers::NONE, Key::L);
+    assert_eq!(window.done(), Command::Assign { hosts: vec![HostId(17)], to: Boot::Local });
+    window.key(Modifiers::NONE, Key::Enter);
+    assert!(window.sees("This boot"));
+    window.key(Modifiers::NONE, Key::Escape);
+    assert!(!window.sees("This boot"));
+}
+
+#[test]
+fn letters_typed_into_the_filter_assign_nothing() {
+    let mut window = Window::over(three_waiting());
+    window.key(Modifiers::COMMAND, Key::A);
+    window.key(Modifiers::COMMAND, Key::F);
+    window.key(Modifiers::NONE, Key::L);
+    window.key(Modifiers::NONE, Key::W);
+    window.sent_nothing();
+}
+
+#[test]
+fn a_machine_is_named_by_keyboard_and_a_bad_name_is_not_sent() {
+    let mut window = Window::over(one_waiting());
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::F2);
+    window.harness.event(Event::Text("Ä".into()));
+    window.key(Modifiers::NONE, Key::Enter);
+    assert!(window.sees("is not a name"));
+    window.sent_nothing();
+    window.type_into("Name: a-z, 0-9 and -; empty takes it away", "");
+    window.key(Modifiers::NONE, Key::Backspace);
+    window.harness.event(Event::Text("x".into()));
+    window.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(window.done(), Command::Rename { host: HostId(1), name: "pc-01x".into() });
+}
+
+#[test]
+fn the_palette_runs_what_is_searched() {
+    let mut window = Window::over(bench(1));
+    window.key(Modifiers::COMMAND, Key::K);
+    window.harness.event(Event::Text("read".into()));
+    window.frames();
+    window.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(window.done(), Command::Reload);
+}
+
+#[test]
+fn a_right_click_offers_what_the_keys_do() {
+    let mut window = Window::over(three_waiting());
+    window.harness.get_by_label("52:54:00:00:00:02").click_secondary();
+    window.frames();
+    assert!(window.sees("1 machine selected"));
+    assert!(window.sees("Copy MAC"));
+}
+
+#[test]
+fn an_empty_bench_says_what_to_do_next() {
+    let mut window = Window::over(bench(0));
+    assert!(window.sees("Power on a machine on enp3s0"));
+    window.end.publish(Snapshot { engine: EngineState::Stopped, ..bench(0) });
+    window.frames();
+    window.click("Start serving");
+    assert_eq!(window.done(), Command::Start);
+    window.end.publish(Snapshot { engine: EngineState::Starting, ..bench(0) });
+    window.frames();
+    assert!(window.sees("other DHCP servers are looked for"));
+}
+
+#[test]
+fn a_failed_start_shows_its_reason_and_a_way_on() {
+    let error = "Port 67 is taken by dnsmasq. Stop it, then press Start again.".to_owned();
+    let mut window = Window::over(Snapshot { engine: EngineState::Failed { error }, ..bench(3) });
+    assert!(window.sees("Port 67 is taken by dnsmasq"));
+    window.click("Try again");
+    assert_eq!(window.done(), Command::Start);
+}
+
+#[test]
+fn stopping_names_the_machines_that_lose_their_disks() {
+    let mut window = Window::over(bench(30));
+    window.click("Stop");
+    assert!(window.sees("pc-09, pc-10"));
+    window.sent_nothing();
+    window.click("Stop and cut them off");
+    assert_eq!(window.done(), Command::Stop);
+}
+
+#[test]
+fn closing_asks_too_and_keeps_serving_when_told_so() {
+    let mut window = Window::over(bench(30));
+    let close = |window: &mut Window| {
+        let input = window.harness.input_mut();
+        let root = input.viewports.entry(input.viewport_id).or_default();
+        root.events.push(eframe::egui::ViewportEvent::Close);
+        window.harness.step();
+        let input = window.harness.input_mut();
+        input.viewports.entry(input.viewport_id).or_default().events.clear();
+        window.frames();
+    };
+    close(&mut window);
+    assert!(window.sees("2 machines run from disks"));
+    window.click("Keep serving");
+    window.sent_nothing();
+    assert!(!window.sees("2 machines run from disks"));
+    close(&mut window);
+    window.click("Stop and close");
+    assert_eq!(window.done(), Command::Stop);
+}
+
+#[test]
+fn an_engine_that_went_is_said() {
+    let mut window = Window::over(bench(2));
+    let (_, other) = EngineHandle::channel(Snapshot::default());
+    drop(std::mem::replace(&mut window.end, other));
+    window.wait_for("The engine has gone");
+}
+
+#[test]
+fn unknown_machines_that_get_erased_are_never_forgotten() {
+    let mut window = Window::over(Snapshot { unknown: Some(install("debian-12")), ..bench(1) });
+    for key in [Key::Num1, Key::Num2, Key::Num3, Key::Num4] {
+        window.key(Modifiers::COMMAND, key);
+        assert!(window.sees("Every unknown machine is installed with debian-12"), "{key:?}");
+    }
+}
+
+#[test]
+fn a_dropped_image_fills_the_form_and_a_job_can_be_cancelled() {
+    let mut window = Window::over(bench(1));
+    window.key(Modifiers::COMMAND, Key::D);
+    window.click("Make an empty disk");
+    window.type_into("Size in GiB", "40");
+    window.type_into("Name: a-z, 0-9 and -", "spare");
+    window.click("Add disk");
+    let disk = NewDisk { name: "spare".into(), from: None, size: Some(40 << 30), writes: Default::default() };
+    assert_eq!(window.done(), Command::AddDisk(disk));
+    window.key(Modifiers::COMMAND, Key::Num2);
+    assert!(window.sees("The image windows.qcow2 is missing"));
+    window.harness.get_all_by_label("Cancel").next().unwrap().click();
+    window.frames();
+    assert_eq!(window.done(), Command::CancelJob { job: 4 });
+}
+
+#[test]
+fn what_a_machine_calls_itself_cannot_break_the_window() {
+    let mut rude = host(1, Stage::Waiting, Boot::Wait);
+    rude.name = Some("\u{202e}\u{1b}[31m\nroot".repeat(50));
+    rude.product = Some("\0".repeat(5000));
+    let mut window = Window::over(Snapshot { hosts: vec![Arc::new(rude)], ..bench(0) });
+    assert!(!window.sees("\u{202e}"));
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::Enter);
+    assert!(!window.sees("\0"));
+}
+
+#[test]
+fn every_screen_draws_with_five_hundred_machines() {
+    let mut window = Window::over(bench(500));
+    for key in [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::K] {
+        window.key(Modifiers::COMMAND, key);
+    }
+}

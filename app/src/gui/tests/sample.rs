@@ -1,0 +1,287 @@
+//! A lab as the engine would show it: thirty machines at every stage.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bootyard_core::api::*;
+use bootyard_core::boot::Arch;
+use bootyard_core::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia, Writes};
+use bootyard_core::net::MacAddr;
+use jiff::{SignedDuration, Timestamp};
+
+pub(crate) fn install(profile: &str) -> Boot {
+    Boot::Install(Install { profile: profile.parse().unwrap(), then: InstallThen::Local })
+}
+
+pub(crate) fn iscsi(disk: &str) -> Boot {
+    Boot::Iscsi(IscsiBoot { disk: disk.parse().unwrap(), profile: None, via: IscsiVia::Script })
+}
+
+fn ago(seconds: i64) -> Timestamp {
+    Timestamp::now() - SignedDuration::from_secs(seconds)
+}
+
+pub(crate) fn interface(name: &str, address: &str) -> InterfaceView {
+    InterfaceView {
+        name: name.into(),
+        mac: Some(MacAddr([0x02, 0, 0, 0, 0, name.len() as u8])),
+        addresses: if address.is_empty() { vec![] } else { vec![address.into()] },
+        up: true,
+        running: true,
+        wireless: false,
+        virtual_link: false,
+        default_route: false,
+        confirmed: false,
+    }
+}
+
+/// Nothing chosen yet.
+pub(crate) fn fresh() -> Snapshot {
+    let wifi = InterfaceView { wireless: true, default_route: true, ..interface("wlp2s0", "10.0.4.17/24") };
+    let vpn = InterfaceView { virtual_link: true, ..interface("wg0", "10.9.0.2/32") };
+    let bare = interface("enp3s0", "");
+    Snapshot {
+        v: VERSION,
+        seq: 1,
+        lab: PathBuf::from("/home/anna/.local/share/bootyard/lab"),
+        interfaces: vec![bare, wifi, vpn],
+        firmware: firmware(),
+        unknown: Some(Boot::Wait),
+        ..Snapshot::default()
+    }
+}
+
+fn firmware() -> Vec<FirmwareView> {
+    let found = |arch, file: &str| FirmwareView {
+        arch,
+        file: file.into(),
+        path: Some(PathBuf::from(format!("/usr/lib/ipxe/{file}"))),
+        remedy: None,
+    };
+    vec![
+        found(Arch::Bios, "undionly.kpxe"),
+        found(Arch::UefiX64, "snponly.efi"),
+        FirmwareView {
+            arch: Arch::UefiArm64,
+            file: "snponly-arm64.efi".into(),
+            path: None,
+            remedy: Some("Put snponly-arm64.efi into the lab's folder firmware/.".into()),
+        },
+    ]
+}
+
+pub(crate) fn host(n: u64, stage: Stage, boot: Boot) -> HostView {
+    HostView {
+        id: HostId(n),
+        macs: vec![MacAddr([0x52, 0x54, 0, 0, (n >> 8) as u8, n as u8])],
+        uuid: None,
+        name: Some(format!("pc-{n:02}")),
+        group: None,
+        configured: true,
+        ip: (stage != Stage::Absent).then(|| [192, 168, 77, (20 + n % 200) as u8].into()),
+        arch: (stage != Stage::Absent).then_some(if n.is_multiple_of(4) { Arch::Bios } else { Arch::UefiX64 }),
+        client: None,
+        manufacturer: Some("Dell Inc.".into()),
+        product: Some("OptiPlex 7090".into()),
+        serial: Some(format!("5CG13{n:04}")),
+        memory_mib: Some(16384),
+        boot,
+        boot_problem: None,
+        stage,
+        since: Some(ago(7 + n as i64 * 13)),
+        progress: None,
+        activity: None,
+        timeline: vec![],
+        findings: vec![],
+        first_seen: Some(ago(4000)),
+        last_seen: Some(ago(2)),
+    }
+}
+
+fn timeline(failed: bool) -> Vec<Step> {
+    let step = |stage, start: i64, end: Option<i64>, text: &str, bytes| Step {
+        stage,
+        start: ago(40) + SignedDuration::from_millis(start),
+        end: end.map(|e| ago(40) + SignedDuration::from_millis(e)),
+        text: text.into(),
+        state: if end.is_some() { StepState::Done } else { StepState::Active },
+        bytes,
+    };
+    let mut steps = vec![
+        step(Stage::Seen, 0, Some(900), "PXE firmware asks for an address", 0),
+        step(Stage::Addressed, 900, Some(1300), "192.168.77.23", 0),
+        step(Stage::Firmware, 1300, Some(2600), "snponly.efi", 1 << 20),
+        step(Stage::Ipxe, 2600, Some(4700), "iPXE 1.21.1", 0),
+        step(Stage::Script, 4700, Some(4900), "install debian-12", 600),
+        step(Stage::Loading, 4900, Some(6400), "linux", 8 << 20),
+        step(Stage::Loading, 6400, None, "initrd.gz", 28 << 20),
+    ];
+    if failed && let Some(last) = steps.last_mut() {
+        last.end = Some(ago(31));
+        last.state = StepState::Failed;
+        last.text = "initrd.gz: connection timed out".into();
+    }
+    steps
+}
+
+fn trouble() -> Finding {
+    Finding {
+        id: "script-error".into(),
+        severity: Severity::Error,
+        seen: "iPXE reported error 4c0a6035 in step `initrd`.".into(),
+        means: "The connection timed out: the machine no longer reached this computer.".into(),
+        remedy: "Look at the cable and the switch port, then start the machine again.".into(),
+    }
+}
+
+fn stage_of(n: u64) -> Stage {
+    match n % 15 {
+        0 => Stage::Failed,
+        1 | 2 => Stage::Waiting,
+        3 | 4 => Stage::Loading,
+        5 => Stage::Ipxe,
+        6 => Stage::Firmware,
+        7 | 8 => Stage::Installing,
+        9 | 10 => Stage::OsLogin,
+        11 => Stage::SanLogin,
+        12 => Stage::Local,
+        13 => Stage::Absent,
+        _ => Stage::Addressed,
+    }
+}
+
+pub(crate) fn hosts(count: u64) -> Vec<Arc<HostView>> {
+    (1..=count)
+        .map(|n| {
+            let stage = stage_of(n);
+            let boot = match stage {
+                Stage::Waiting => Boot::Wait,
+                Stage::OsLogin | Stage::SanLogin => iscsi("room-1"),
+                Stage::Local | Stage::Absent => Boot::Local,
+                _ => install("debian-12"),
+            };
+            let mut host = host(n, stage, boot);
+            match stage {
+                Stage::Loading | Stage::Installing => {
+                    let done = (n * 7 % 30) << 20;
+                    host.progress = Some(Progress { done, total: 36 << 20, rate: 11 << 20 });
+                    host.activity = Some("initrd.gz".into());
+                    host.timeline = timeline(false);
+                }
+                Stage::OsLogin => {
+                    host.progress = Some(Progress { done: 812 << 20, total: 0, rate: 3 << 20 });
+                    host.activity = Some("room-1".into());
+                }
+                Stage::Failed => {
+                    host.findings = vec![trouble()];
+                    host.timeline = timeline(true);
+                }
+                Stage::Waiting => {
+                    host.activity = Some("waiting for a technician".into());
+                    if n.is_multiple_of(2) {
+                        host.name = None;
+                        host.configured = false;
+                    }
+                }
+                _ => {}
+            }
+            Arc::new(host)
+        })
+        .collect()
+}
+
+/// Serving, with this many machines.
+pub(crate) fn bench(count: u64) -> Snapshot {
+    let service = |service, address: &str| ServiceView { service, address: address.into(), error: None };
+    let disk = |name: &str, sessions, overlays: Vec<OverlayView>| DiskView {
+        name: name.into(),
+        image: format!("{name}.qcow2").into(),
+        iqn: format!("iqn.2026-01.org.bootyard:{name}"),
+        size: 32 << 30,
+        allocated: 9 << 30,
+        writes: Writes::Keep,
+        readonly: false,
+        assigned: overlays.iter().map(|o| o.host.clone()).collect(),
+        sessions,
+        overlays,
+        problem: None,
+    };
+    let overlay = |n: u64, open| OverlayView { host: format!("pc-{n:02}"), bytes: (n * 113) << 20, open };
+    let events = [
+        EventKind::EngineStarted { interfaces: vec!["enp3s0".into()] },
+        EventKind::DhcpDiscover {
+            client: ClientKind::PxeRom,
+            xid: 7,
+            secs: 0,
+            arch: Some(Arch::UefiX64),
+            vendor: None,
+            hostname: None,
+            relay: None,
+        },
+        EventKind::DhcpNak { address: [192, 168, 1, 9].into(), reason: "not of this network".into() },
+        EventKind::TftpDone { file: "snponly.efi".into(), bytes: 1 << 20, millis: 1300 },
+        EventKind::ScriptError { step: "initrd".into(), code: 0x4c0a_6035 },
+    ];
+    Snapshot {
+        seq: 2,
+        engine: EngineState::Running { since: ago(3600) },
+        interfaces: vec![InterfaceView { confirmed: true, ..interface("enp3s0", "192.168.77.1/24") }],
+        networks: vec![NetworkView {
+            interface: "enp3s0".into(),
+            address: Some("192.168.77.1/24".into()),
+            configured: "auto".into(),
+            mode: Some("dhcp".into()),
+            because: Some("no other DHCP server answered within 3 s".into()),
+            pool: 180,
+            leased: count.min(180),
+            foreign: vec![],
+        }],
+        services: vec![
+            service(ServiceKind::Dhcp, "192.168.77.1:67"),
+            service(ServiceKind::Tftp, "192.168.77.1:69"),
+            service(ServiceKind::Http, "192.168.77.1:80"),
+            service(ServiceKind::Iscsi, "192.168.77.1:3260"),
+        ],
+        hosts: hosts(count),
+        disks: vec![
+            disk("room-1", 2, vec![overlay(9, true), overlay(10, true), overlay(24, false)]),
+            DiskView {
+                problem: Some(
+                    "The image windows.qcow2 is missing below disks/. Put it back, or take the disk out of lab.toml."
+                        .into(),
+                ),
+                size: 0,
+                ..disk("windows", 0, vec![])
+            },
+        ],
+        profiles: ["debian-12", "xen"]
+            .map(|name| ProfileView {
+                name: name.into(),
+                kernel: format!("{name}/linux").into(),
+                initrds: vec![format!("{name}/initrd.gz").into()],
+                answers: (name == "debian-12").then(|| "debian-12.cfg".into()),
+                args: "auto=true priority=critical".into(),
+                size: 44 << 20,
+                assigned: vec!["pc-03".into(), "pc-04".into()],
+                problem: None,
+            })
+            .into(),
+        jobs: vec![JobView {
+            id: 4,
+            kind: JobKind::ImportDisk,
+            what: "fedora-41.qcow2".into(),
+            progress: Progress { done: 3 << 30, total: 8 << 30, rate: 210 << 20 },
+            state: JobState::Running,
+            started: ago(15),
+        }],
+        recent: (0..200u64)
+            .filter_map(|n| {
+                let kind = events.get(n as usize % events.len())?.clone();
+                let (host, mac) = (Some(HostId(n % 9 + 1)), None);
+                let time = ago(200 - n as i64);
+                Some(Arc::new(Event { v: VERSION, seq: n, time, host, mac, source: Source::Served, kind }))
+            })
+            .collect(),
+        ..fresh()
+    }
+}

@@ -1,0 +1,230 @@
+//! What machines can be given: disks with their overlays, profiles, boot firmware; and the jobs that bring them in.
+
+use bootyard_core::api::{Command, DiskView, FirmwareView, JobKind, JobState, JobView, ProfileView};
+use eframe::egui::{CollapsingHeader, Grid, RichText, ScrollArea, Ui, vec2};
+
+use super::View;
+use crate::gui::action::UiCommand;
+use crate::gui::say::{self, bytes, clean};
+use crate::gui::theme::{self, Tone};
+use crate::gui::widgets::field::{command_button_ui, fact_ui, heading_ui, section_ui, weak_ui};
+use crate::gui::widgets::{badge, finding, icon, progress};
+
+/// The screen.
+pub(crate) fn images_ui(ui: &mut Ui, view: &mut View<'_>) {
+    let shot = view.shot;
+    ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
+        jobs_ui(ui, view);
+        head_ui(ui, view, "Disks", UiCommand::AddDisk);
+        if shot.disks.is_empty() {
+            weak_ui(ui, "No disk yet. Add one, or drop an image file onto this window.");
+        }
+        for disk in &shot.disks {
+            disk_ui(ui, disk);
+        }
+        ui.add_space(theme::GAP);
+        head_ui(ui, view, "Profiles", UiCommand::AddProfile);
+        if shot.profiles.is_empty() {
+            weak_ui(ui, "No profile yet. Add one, or drop a kernel and its initrd onto this window.");
+        }
+        for profile in &shot.profiles {
+            profile_ui(ui, profile);
+        }
+        ui.add_space(theme::GAP);
+        section_ui(ui, "Boot firmware");
+        firmware_ui(ui, &shot.firmware);
+        ui.add_space(theme::SECTION);
+    });
+}
+
+fn head_ui(ui: &mut Ui, view: &mut View<'_>, title: &str, command: UiCommand) {
+    ui.add_space(theme::SECTION / 2.0);
+    ui.horizontal(|ui| {
+        heading_ui(ui, title);
+        ui.add_space(theme::GAP);
+        if command_button_ui(ui, command).clicked() {
+            view.run(command);
+        }
+    });
+}
+
+fn jobs_ui(ui: &mut Ui, view: &mut View<'_>) {
+    if view.shot.jobs.is_empty() {
+        return;
+    }
+    section_ui(ui, "At work");
+    for job in &view.shot.jobs {
+        theme::card_frame(ui).show(ui, |ui| {
+            ui.set_min_width(ui.available_width());
+            job_ui(ui, job, view);
+        });
+    }
+    ui.add_space(theme::GAP);
+}
+
+fn job_ui(ui: &mut Ui, job: &JobView, view: &mut View<'_>) {
+    let kind = match job.kind {
+        JobKind::ImportDisk => "Import",
+        JobKind::CreateDisk => "Create",
+        JobKind::HashImage => "Check",
+        JobKind::ImportProfile => "Add",
+    };
+    let what = clean(&job.what);
+    match &job.state {
+        JobState::Running => {
+            ui.horizontal(|ui| {
+                icon::tone_ui(ui, Tone::Busy);
+                ui.label(format!("{kind} {what}"));
+                if ui.button("Cancel").on_hover_text("What it has done so far is taken back").clicked() {
+                    view.send(Command::CancelJob { job: job.id }, format!("Cancelled: {what}"));
+                }
+                progress::progress_ui(ui, &job.progress, Tone::Busy, &what);
+            });
+        }
+        JobState::Done => {
+            ui.horizontal(|ui| {
+                badge::badge_ui(ui, Tone::Good, "Done", "");
+                ui.label(format!("{kind} {what}"));
+                weak_ui(ui, format!("{}, begun {}", bytes(job.progress.done), say::clock(job.started)));
+            });
+        }
+        JobState::Cancelled => {
+            ui.horizontal(|ui| {
+                badge::badge_ui(ui, Tone::Quiet, "Cancelled", "");
+                ui.label(format!("{kind} {what}"));
+            });
+        }
+        JobState::Failed { error } => {
+            ui.horizontal(|ui| {
+                badge::badge_ui(ui, Tone::Bad, "Failed", "");
+                ui.label(format!("{kind} {what}"));
+            });
+            ui.label(RichText::new(say::clean_to(error, 400)).color(theme::palette(ui).tone(Tone::Bad)));
+        }
+    }
+}
+
+fn disk_ui(ui: &mut Ui, disk: &DiskView) {
+    theme::card_frame(ui).show(ui, |ui| {
+        ui.set_min_width(ui.available_width());
+        ui.horizontal(|ui| {
+            icon::tone_ui(ui, disk_tone(disk));
+            ui.label(RichText::new(&disk.name).strong());
+            if disk.size > 0 {
+                ui.label(bytes(disk.size));
+                weak_ui(ui, format!("{} on disk", bytes(disk.allocated)));
+            }
+            ui.separator();
+            let writes = if disk.readonly { "Read-only" } else { say::writes(disk.writes) };
+            weak_ui(ui, format!("Writes: {writes}")).on_hover_text(say::writes_meaning(disk.writes));
+            ui.separator();
+            if disk.sessions > 0 {
+                let n = usize::try_from(disk.sessions).unwrap_or(usize::MAX);
+                badge::badge_ui(ui, Tone::Good, &say::count(n, "session", "sessions"), "Logged in now");
+            } else {
+                weak_ui(ui, "Not in use");
+            }
+        });
+        assigned_ui(ui, &disk.assigned);
+        weak_ui(ui, say::clean_to(&format!("{}  ·  {}", disk.image.display(), disk.iqn), 240));
+        if let Some(problem) = &disk.problem {
+            finding::callout_ui(ui, Tone::Bad, &say::clean_to(problem, 300), |_| {});
+        }
+        if !disk.overlays.is_empty() {
+            overlays_ui(ui, disk);
+        }
+    });
+}
+
+fn disk_tone(disk: &DiskView) -> Tone {
+    match (&disk.problem, disk.sessions) {
+        (Some(_), _) => Tone::Bad,
+        (None, 0) => Tone::Quiet,
+        (None, _) => Tone::Good,
+    }
+}
+
+fn overlays_ui(ui: &mut Ui, disk: &DiskView) {
+    let all = disk.overlays.iter().map(|o| o.bytes).fold(0, u64::saturating_add);
+    let title = format!("{}, {}", say::count(disk.overlays.len(), "overlay", "overlays"), bytes(all));
+    CollapsingHeader::new(title).id_salt(("overlays", &disk.name)).show(ui, |ui| {
+        Grid::new(("overlay-grid", &disk.name)).num_columns(3).spacing([24.0, 4.0]).show(ui, |ui| {
+            for overlay in &disk.overlays {
+                ui.label(say::clean_to(&overlay.host, 40));
+                ui.label(bytes(overlay.bytes));
+                if overlay.open {
+                    badge::badge_ui(ui, Tone::Good, "In use", "A session has it open");
+                } else {
+                    fact_ui(ui, "At rest");
+                }
+                ui.end_row();
+            }
+        });
+    });
+}
+
+fn assigned_ui(ui: &mut Ui, assigned: &[String]) {
+    let text = match assigned.len() {
+        0 => "No machine gets it".to_owned(),
+        n => format!("{}: {}", say::count(n, "machine gets it", "machines get it"), say::names(assigned, 6)),
+    };
+    weak_ui(ui, text).on_hover_text(say::names(assigned, 60));
+}
+
+fn profile_ui(ui: &mut Ui, profile: &ProfileView) {
+    theme::card_frame(ui).show(ui, |ui| {
+        ui.set_min_width(ui.available_width());
+        ui.horizontal(|ui| {
+            icon::tone_ui(ui, if profile.problem.is_some() { Tone::Bad } else { Tone::Quiet });
+            ui.label(RichText::new(&profile.name).strong());
+            ui.label(bytes(profile.size)).on_hover_text("Kernel and initrds: what each machine loads");
+            ui.separator();
+            match &profile.answers {
+                Some(answers) => weak_ui(ui, format!("Answers: {}", say::clean(&answers.display().to_string()))),
+                None => weak_ui(ui, "No answer file; it asks at the machine"),
+            };
+        });
+        assigned_ui(ui, &profile.assigned);
+        let initrds: Vec<String> = profile.initrds.iter().map(|i| i.display().to_string()).collect();
+        let mut files = profile.kernel.display().to_string();
+        if !initrds.is_empty() {
+            files.push_str(&format!(", {}", initrds.join(", ")));
+        }
+        if !profile.args.is_empty() {
+            files.push_str(&format!("  ·  {}", profile.args));
+        }
+        weak_ui(ui, say::clean_to(&files, 240));
+        if let Some(problem) = &profile.problem {
+            finding::callout_ui(ui, Tone::Bad, &say::clean_to(problem, 300), |_| {});
+        }
+    });
+}
+
+/// The table of boot files; shown on the network screen, too, when one is missing.
+pub(crate) fn firmware_ui(ui: &mut Ui, list: &[FirmwareView]) {
+    if list.is_empty() {
+        weak_ui(ui, "Not looked for yet.");
+        return;
+    }
+    Grid::new("firmware").num_columns(3).spacing([24.0, 6.0]).min_row_height(22.0).show(ui, |ui| {
+        for firmware in list {
+            ui.label(say::arch(firmware.arch));
+            ui.label(clean(&firmware.file));
+            match (&firmware.path, &firmware.remedy) {
+                (Some(path), _) => {
+                    badge::badge_ui(ui, Tone::Good, "Found", &say::clean_to(&path.display().to_string(), 300));
+                }
+                (None, remedy) => {
+                    ui.horizontal(|ui| {
+                        ui.set_min_size(vec2(0.0, 20.0));
+                        badge::badge_ui(ui, Tone::Warn, "Missing", "Machines of this kind get no boot file");
+                        if let Some(remedy) = remedy {
+                            ui.label(say::clean_to(remedy, 300));
+                        }
+                    });
+                }
+            }
+            ui.end_row();
+        }
+    });
+}

@@ -1,0 +1,58 @@
+//! One file a screen. A view reads the snapshot, draws, and pushes what a person wants into [`View::out`].
+
+pub(super) mod dialogs;
+pub(super) mod events;
+pub(super) mod forms;
+pub(super) mod host;
+pub(super) mod hosts;
+pub(super) mod hosts_cells;
+pub(super) mod hosts_model;
+pub(super) mod images;
+pub(super) mod network;
+pub(super) mod palette;
+pub(super) mod serve_form;
+pub(super) mod top;
+
+use bootyard_core::api::{Command, HostId, Snapshot};
+use bootyard_core::lab::Boot;
+use jiff::Timestamp;
+
+use super::action::{Action, Screen, UiCommand};
+
+/// What a view is given.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    /// What is so.
+    pub(super) shot: &'a Snapshot,
+    /// Wall time of this frame.
+    pub(super) now: Timestamp,
+    /// What a person wants.
+    pub(super) out: &'a mut Vec<Action>,
+}
+
+impl View<'_> {
+    fn push(&mut self, action: Action) {
+        self.out.push(action);
+    }
+
+    fn run(&mut self, command: UiCommand) {
+        self.push(Action::Run(command));
+    }
+
+    fn send(&mut self, command: Command, said: impl Into<String>) {
+        self.push(Action::Send(command, said.into()));
+    }
+
+    fn assign(&mut self, hosts: Vec<HostId>, to: Boot) {
+        self.push(Action::Assign(hosts, to));
+    }
+
+    fn show(&mut self, screen: Screen) {
+        self.push(Action::Show(screen));
+    }
+
+    /// Seconds since then.
+    fn since(&self, then: Timestamp) -> i64 {
+        self.now.duration_since(then).as_secs().max(0)
+    }
+}

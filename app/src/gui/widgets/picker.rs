@@ -1,0 +1,63 @@
+//! The desktop's file dialog, on a thread of its own: the window never waits for it. Where no portal answers, the path fields
+//! and drag and drop do the same.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use eframe::egui::Context;
+
+use crate::gui::action::PickFor;
+
+/// Files that came back, and the way there.
+#[derive(Debug)]
+pub(crate) struct Picker {
+    to_us: Sender<(PickFor, Vec<PathBuf>)>,
+    picked: Receiver<(PickFor, Vec<PathBuf>)>,
+    open: bool,
+}
+
+impl Picker {
+    /// No dialog yet.
+    pub(crate) fn new() -> Self {
+        let (to_us, picked) = channel();
+        Self { to_us, picked, open: false }
+    }
+
+    /// Opens one, unless one is open.
+    pub(crate) fn open(&mut self, ctx: &Context, what: PickFor) {
+        if self.open {
+            return;
+        }
+        let (back, ctx) = (self.to_us.clone(), ctx.clone());
+        let thread = std::thread::Builder::new().name("file-dialog".into()).spawn(move || {
+            let files = ask(what);
+            // The window may have closed meanwhile; then nobody wants the files.
+            let _window_is_gone = back.send((what, files));
+            ctx.request_repaint();
+        });
+        self.open = thread.is_ok();
+    }
+
+    /// What was picked since the last call; an empty list: nothing, or no portal.
+    pub(crate) fn take(&mut self) -> Option<(PickFor, Vec<PathBuf>)> {
+        let picked = self.picked.try_recv().ok()?;
+        self.open = false;
+        Some(picked)
+    }
+}
+
+fn ask(what: PickFor) -> Vec<PathBuf> {
+    let dialog = rfd::FileDialog::new();
+    match what {
+        PickFor::Disk => dialog
+            .set_title("Choose a disk image")
+            .add_filter("Disk images", &["img", "raw", "qcow2", "vhd", "vhdx", "vmdk", "iso"])
+            .add_filter("All files", &["*"])
+            .pick_file()
+            .into_iter()
+            .collect(),
+        PickFor::Kernel => dialog.set_title("Choose a kernel").pick_file().into_iter().collect(),
+        PickFor::Initrds => dialog.set_title("Choose initrds").pick_files().unwrap_or_default(),
+        PickFor::Answers => dialog.set_title("Choose an answer file").pick_file().into_iter().collect(),
+    }
+}

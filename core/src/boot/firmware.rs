@@ -1,0 +1,323 @@
+//! Which boot files there are: the lab's own in `firmware/`, then those of the system's `ipxe` package.
+//!
+//! Releases name and place them differently, so they are told by what they are: a UEFI program by its PE header and by being iPXE,
+//! a BIOS one by its name. Nothing outside the folders can be named.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::{Arch, FirmwareFile};
+
+/// Where distributions put iPXE, in order of preference.
+const SYSTEM: [&str; 3] = ["/usr/lib/ipxe", "/usr/share/ipxe", "/boot"];
+
+/// What of the system's folders may be served: `/boot` has more than boot files for others.
+const SYSTEM_ENDS: [&str; 6] = ["efi", "kpxe", "kkpxe", "kkkpxe", "pxe", "lkrn"];
+
+/// Bounds of the walk through a folder.
+const DEEPEST: usize = 4;
+const MOST_FILES: usize = 4096;
+
+/// A BIOS boot file is loaded below 640 KiB.
+const LARGEST_NBP: u64 = 640 << 10;
+
+/// A UEFI build of iPXE is about a megabyte; what is larger is not searched for its name.
+const LARGEST_EFI: u64 = 8 << 20;
+
+/// The boot files that can be served.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Firmware {
+    /// The best for each architecture, without HTTP variants.
+    pub by_arch: BTreeMap<Arch, FirmwareFile>,
+    /// All of them, by name relative to their folder; `/` between the parts.
+    pub files: BTreeMap<String, PathBuf>,
+}
+
+/// Looks for boot files: in the lab's `firmware/` first, then in the system's folders.
+#[must_use]
+pub fn find(firmware_dir: &Path) -> Firmware {
+    let system = SYSTEM.map(Path::new);
+    find_in(firmware_dir, &system)
+}
+
+fn find_in(lab: &Path, system: &[&Path]) -> Firmware {
+    let mut found = Firmware::default();
+    let mut best: BTreeMap<Arch, (Rank, FirmwareFile)> = BTreeMap::new();
+    let folders = std::iter::once((lab, true)).chain(system.iter().map(|dir| (*dir, false)));
+    for (n, (dir, own)) in folders.enumerate() {
+        for (name, path) in walk(dir, own) {
+            if found.files.contains_key(&name) {
+                continue;
+            }
+            found.files.insert(name.clone(), path.clone());
+            let Some((arch, size)) = classify(&name, &path) else { continue };
+            let rank = Rank { folder: n, kind: kind(&name), depth: name.matches('/').count(), name: name.clone() };
+            let file = FirmwareFile { name, path, size };
+            match best.get(&arch) {
+                Some((other, _)) if *other <= rank => {}
+                _ => drop(best.insert(arch, (rank, file))),
+            }
+        }
+    }
+    found.by_arch = best.into_iter().map(|(arch, (_, file))| (arch, file)).collect();
+    found
+}
+
+/// Lower is better.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    folder: usize,
+    kind: u8,
+    depth: usize,
+    name: String,
+}
+
+/// `snponly` and `undionly` use the firmware's own driver, which has just loaded them: it works. Of `undionly` the `.kkpxe` form
+/// is for firmware that needs its driver's memory kept; few do.
+fn kind(name: &str) -> u8 {
+    let name = base(name);
+    if name.ends_with("kkpxe") {
+        1
+    } else if name.starts_with("snponly") || name.starts_with("undionly") {
+        0
+    } else if name.contains("snp") || name.contains("undi") {
+        1
+    } else if name.contains("ipxe") {
+        2
+    } else {
+        3
+    }
+}
+
+fn base(name: &str) -> String {
+    name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// What runs a file, and its size; `None` for all but iPXE.
+fn classify(name: &str, path: &Path) -> Option<(Arch, u64)> {
+    let size = fs::metadata(path).ok()?.len();
+    let name = base(name);
+    if name.ends_with(".efi") {
+        if size > LARGEST_EFI {
+            return None;
+        }
+        let mut file = File::open(path).ok()?;
+        let mut head = Vec::new();
+        (&mut file).take(4096).read_to_end(&mut head).ok()?;
+        let arch = match pe_machine(&head)? {
+            0x014c => Arch::UefiIa32,
+            0x8664 => Arch::UefiX64,
+            0x01c2 | 0x01c4 => Arch::UefiArm32,
+            0xaa64 => Arch::UefiArm64,
+            _ => return None,
+        };
+        // A boot loader or shim that somebody put there is for those who name it.
+        if kind(&name) == 3 && !mentions_ipxe(&mut file)? {
+            return None;
+        }
+        return Some((arch, size));
+    }
+    let nbp = [".kpxe", ".kkpxe", ".kkkpxe", ".pxe"].iter().any(|end| name.ends_with(end));
+    (nbp && (1..=LARGEST_NBP).contains(&size)).then_some((Arch::Bios, size))
+}
+
+fn mentions_ipxe(file: &mut File) -> Option<bool> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).ok()?;
+    file.take(LARGEST_EFI).read_to_end(&mut bytes).ok()?;
+    Some(bytes.windows(4).any(|w| w == b"iPXE"))
+}
+
+/// The machine type of a PE image, from its first bytes.
+#[must_use]
+pub fn pe_machine(head: &[u8]) -> Option<u16> {
+    if head.get(..2)? != b"MZ" {
+        return None;
+    }
+    let offset = head.get(0x3c..0x40)?.try_into().map(u32::from_le_bytes).ok()?;
+    let pe = head.get(usize::try_from(offset).ok()?..)?;
+    if pe.get(..4)? != b"PE\0\0" {
+        return None;
+    }
+    pe.get(4..6)?.try_into().map(u16::from_le_bytes).ok()
+}
+
+/// For fuzzing.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let machine = pe_machine(data);
+    assert!(machine.is_none() || data.starts_with(b"MZ"));
+}
+
+/// The regular files below a folder. Of the lab's own, none that a link takes outside of it: a lab may come from somebody else.
+fn walk(dir: &Path, own: bool) -> Vec<(String, PathBuf)> {
+    let mut out = Vec::new();
+    let Ok(root) = fs::canonicalize(dir) else { return out };
+    let mut folders = vec![(root.clone(), String::new(), 0)];
+    while let Some((folder, prefix, depth)) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let mut entries: Vec<_> = entries.filter_map(Result::ok).collect();
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.starts_with('.') || name.chars().any(char::is_control) || out.len() >= MOST_FILES {
+                continue;
+            }
+            let Ok(path) = fs::canonicalize(entry.path()) else { continue };
+            if own && !path.starts_with(&root) {
+                continue;
+            }
+            let Ok(meta) = fs::metadata(&path) else { continue };
+            let full = format!("{prefix}{name}");
+            // Links to folders could lead round in circles.
+            let link = entry.file_type().is_ok_and(|t| t.is_symlink());
+            if meta.is_dir() && !link && depth < DEEPEST {
+                folders.push((path, format!("{full}/"), depth + 1));
+            } else if meta.is_file() && (own || is_system_boot_file(&root, &name)) {
+                out.push((full, path));
+            }
+        }
+    }
+    out
+}
+
+fn is_system_boot_file(root: &Path, name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let end = name.rsplit_once('.').map(|(_, end)| end).unwrap_or_default();
+    let ipxe = ["ipxe", "snponly", "undionly"].iter().any(|part| name.contains(part));
+    SYSTEM_ENDS.contains(&end) && (ipxe || root != Path::new("/boot"))
+}
+
+/// How to get a boot file for an architecture that has none: a sentence.
+#[must_use]
+pub fn firmware_remedy(arch: Arch) -> String {
+    let build = |dir: &str, place: &str| {
+        format!("put iPXE's {dir}/snponly.efi into the lab's firmware/ (for example as firmware/{place}/snponly.efi)")
+    };
+    match arch.without_http() {
+        Arch::Bios => "install the system's package (`apt install ipxe`), or put undionly.kpxe into the lab's \
+                       firmware/"
+            .to_owned(),
+        Arch::UefiX64 => "install the system's package (`apt install ipxe`), or put snponly.efi into the lab's \
+                          firmware/"
+            .to_owned(),
+        Arch::UefiArm64 => {
+            format!(
+                "install the system's package where it has one (`apt install ipxe` on Debian 13 and later), or {}",
+                build("bin-arm64-efi", "arm64")
+            )
+        }
+        Arch::UefiIa32 => build("bin-i386-efi", "ia32"),
+        _ => build("bin-arm32-efi", "arm32"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The smallest PE header, with a word inside.
+    fn pe(machine: u16, word: &str) -> Vec<u8> {
+        let mut out = vec![0; 0x80];
+        out[..2].copy_from_slice(b"MZ");
+        out[0x3c] = 0x80;
+        out.extend(b"PE\0\0");
+        out.extend(machine.to_le_bytes());
+        out.extend([0; 64]);
+        out.extend(word.as_bytes());
+        out
+    }
+
+    fn put(dir: &Path, name: &str, bytes: &[u8]) {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn names(found: &Firmware) -> Vec<(&'static str, &str)> {
+        found.by_arch.iter().map(|(a, f)| (a.as_str(), f.name.as_str())).collect()
+    }
+
+    #[test]
+    fn files_are_told_by_what_they_are() {
+        let (lab, debian, fedora) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        put(debian.path(), "ipxe.efi", &pe(0x8664, "iPXE"));
+        put(debian.path(), "snponly.efi", &pe(0x8664, "iPXE"));
+        put(debian.path(), "ipxe-arm64.efi", &pe(0xaa64, "iPXE"));
+        put(debian.path(), "undionly.kpxe", b"x");
+        put(debian.path(), "qemu/pxe-e1000.rom", b"x");
+        put(fedora.path(), "arm64-efi/snponly.efi", &pe(0xaa64, "iPXE"));
+        put(fedora.path(), "ipxe-i386.efi", &pe(0x14c, "iPXE"));
+        let find = || find_in(lab.path(), &[debian.path(), fedora.path()]);
+        let found = find();
+        let expected = [
+            ("bios", "undionly.kpxe"),
+            ("uefi-ia32", "ipxe-i386.efi"),
+            ("uefi-x64", "snponly.efi"),
+            ("uefi-arm64", "ipxe-arm64.efi"),
+        ];
+        assert_eq!(names(&found), expected);
+        assert!(found.files.contains_key("arm64-efi/snponly.efi") && !found.files.contains_key("qemu/pxe-e1000.rom"));
+
+        // The lab's own come first, whatever they are called, and loaders that are not iPXE are served to those who name them.
+        put(lab.path(), "own.efi", &pe(0x8664, "this is iPXE"));
+        put(lab.path(), "grubx64.efi", &pe(0x8664, "GRUB"));
+        put(lab.path(), "arm/snponly.efi", &pe(0xaa64, ""));
+        put(lab.path(), "undionly.kpxe", b"");
+        put(lab.path(), "broken-ipxe.efi", b"MZ");
+        let found = find();
+        assert_eq!(found.by_arch[&Arch::UefiX64].name, "own.efi");
+        assert_eq!(found.by_arch[&Arch::UefiArm64].name, "arm/snponly.efi");
+        assert_eq!(found.by_arch.get(&Arch::Bios), None, "an empty file hides the system's and is none");
+        assert!(found.files.contains_key("grubx64.efi"));
+    }
+
+    #[test]
+    fn no_link_leads_out_of_the_lab() {
+        let (lab, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        put(other.path(), "secret", b"x");
+        put(lab.path(), "ipxe.efi", &pe(0x8664, ""));
+        std::os::unix::fs::symlink(other.path().join("secret"), lab.path().join("a.efi")).unwrap();
+        std::os::unix::fs::symlink(other.path(), lab.path().join("dir")).unwrap();
+        std::os::unix::fs::symlink("ipxe.efi", lab.path().join("b.efi")).unwrap();
+        std::os::unix::fs::symlink(".", lab.path().join("round")).unwrap();
+        let found = find_in(lab.path(), &[]);
+        assert_eq!(found.files.keys().collect::<Vec<_>>(), ["b.efi", "ipxe.efi"]);
+    }
+
+    #[test]
+    fn the_corpus_is_read_without_a_panic() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/pe");
+        let files: Vec<_> = fs::read_dir(folder).unwrap().collect();
+        assert!(files.len() >= 5);
+        for file in files {
+            fuzz(&fs::read(file.unwrap().path()).unwrap());
+        }
+        assert_eq!(pe_machine(&pe(0x8664, "")), Some(0x8664));
+        let mut lying = pe(0x8664, "");
+        lying[0x3c..0x40].fill(0xff);
+        assert_eq!(pe_machine(&lying), None);
+    }
+
+    #[test]
+    fn each_architecture_has_a_remedy() {
+        for arch in Arch::ALL {
+            assert!(firmware_remedy(arch).contains("firmware/"), "{arch}");
+        }
+    }
+
+    /// The real package, where it is installed.
+    #[test]
+    fn the_system_s_package_is_found() {
+        if !Path::new("/usr/lib/ipxe/undionly.kpxe").exists() {
+            println!("skipped: the package ipxe is not installed");
+            return;
+        }
+        let found = find(Path::new("/nonexistent"));
+        assert_eq!(found.by_arch[&Arch::Bios].name, "undionly.kpxe");
+        assert!(["snponly.efi", "ipxe.efi", "ipxe-amd64.efi"].contains(&found.by_arch[&Arch::UefiX64].name.as_str()));
+    }
+}

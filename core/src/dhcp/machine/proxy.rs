@@ -1,0 +1,80 @@
+//! ProxyDHCP (PXE 2.1): boot information beside another server's addresses, and the boot server on port 4011.
+
+use std::net::SocketAddrV4;
+
+use super::{Context, Destination, DhcpMachine, Output, Reply};
+use crate::api::{ClientKind, EventKind, Who};
+use crate::boot::BootFile;
+use crate::dhcp::wire::{BROADCAST_FLAG, MessageType};
+
+impl DhcpMachine {
+    /// Port 67 in mode `proxy`: answers DISCOVERs of firmware and iPXE, never with an address. REQUESTs are the other server's.
+    pub(super) fn propose(&mut self, context: &Context<'_>) {
+        if context.request.message != Some(MessageType::Discover) {
+            return;
+        }
+        self.seen(context);
+        if matches!(context.client, ClientKind::Os | ClientKind::Bootp) {
+            return;
+        }
+        let boot = context.boot();
+        if let Some(reason) = boot.short.clone() {
+            self.silent(context, reason);
+        }
+        if matches!(boot.file, BootFile::None | BootFile::Silence | BootFile::NoFirmware { .. }) {
+            return;
+        }
+        let mut reply = context.reply(Some(MessageType::Offer));
+        reply.flags |= BROADCAST_FLAG;
+        context.put_proxy(&mut reply, &boot.file);
+        let destination = context.relay().map_or(Destination::Broadcast, Destination::Unicast);
+        let bytes = context.encode(&reply);
+        self.out.push_back(Output::Send(Reply { network: context.index, from_port: 67, destination, bytes }));
+        let kind = EventKind::DhcpOffer {
+            client: context.client,
+            address: None,
+            file: boot.shown(),
+            next_server: reply.siaddr,
+        };
+        self.frequent_event(context, context.who(), kind);
+    }
+
+    /// Port 4011 in either mode: the boot file for a client that has its address already. The answer leaves from port 4011 to the
+    /// port from which the client asked.
+    pub(super) fn boot_server(&mut self, context: &Context<'_>) {
+        let request = context.request;
+        if !matches!(request.message, Some(MessageType::Request | MessageType::Inform)) {
+            return;
+        }
+        if matches!(context.client, ClientKind::Os | ClientKind::Bootp) {
+            return;
+        }
+        let boot = context.boot();
+        if let Some(reason) = boot.short.clone() {
+            self.silent(context, reason);
+        }
+        if matches!(boot.file, BootFile::None | BootFile::Silence | BootFile::NoFirmware { .. }) {
+            return;
+        }
+        let mut reply = context.reply(Some(MessageType::Ack));
+        reply.ciaddr = request.packet.ciaddr;
+        context.put_boot_server(&mut reply, &boot.file);
+        let source = context.source;
+        let destination = match (source.ip().is_unspecified(), request.packet.ciaddr.is_unspecified()) {
+            (false, _) => Destination::Unicast(source),
+            (true, false) => Destination::Unicast(SocketAddrV4::new(request.packet.ciaddr, source.port())),
+            (true, true) => Destination::Broadcast,
+        };
+        let bytes = context.encode(&reply);
+        self.out.push_back(Output::Send(Reply { network: context.index, from_port: 4011, destination, bytes }));
+        let kind = EventKind::DhcpAck {
+            client: context.client,
+            address: None,
+            file: boot.shown(),
+            root_path: boot.root_path(),
+            lease_seconds: 0,
+        };
+        let ip = (!source.ip().is_unspecified()).then(|| (*source.ip()).into());
+        self.frequent_event(context, Who { ip, ..context.who() }, kind);
+    }
+}

@@ -1,0 +1,100 @@
+//! ProxyDHCP beside another server, and the boot server on port 4011.
+
+use super::*;
+
+fn bench() -> Bench {
+    let mut lab = lab();
+    lab.networks[0].unknown = crate::lab::Unknown::Boot(Boot::Wait);
+    Bench::with(lab, Mode::Proxy)
+}
+
+#[test]
+fn a_bios_rom_is_offered_its_file_and_no_address() {
+    let mut b = bench();
+    let (reply, offer) = b.send(&pxe(ALICE, 0)).unwrap();
+    assert_eq!(reply.destination, Destination::Broadcast);
+    assert_eq!((message(&offer), offer.yiaddr), (MessageType::Offer, Ipv4Addr::UNSPECIFIED));
+    assert_eq!((offer.siaddr, offer.file.as_slice()), (SERVER, &b"undionly.kpxe"[..]));
+    assert_eq!(offer.option(code::CLASS), Some(&b"PXEClient"[..]));
+    assert_eq!(offer.option(code::VENDOR), Some(&[6, 1, 8, 255][..]));
+    assert_eq!(offer.flags, BROADCAST_FLAG);
+    assert!(offer.option(code::LEASE_TIME).is_none() && offer.option(code::SUBNET_MASK).is_none());
+    assert!(b.records.is_empty());
+}
+
+#[test]
+fn a_uefi_is_sent_to_port_4011_and_answered_there() {
+    let mut b = bench();
+    let (_, offer) = b.send(&pxe(ALICE, 7)).unwrap();
+    assert!(offer.file.is_empty() && offer.option(code::VENDOR).is_none() && offer.option(code::BOOT_FILE).is_none());
+    assert_eq!(offer.siaddr, SERVER);
+    let mut request = pxe(ALICE, 7);
+    request.set(code::MESSAGE_TYPE, [3]);
+    request.ciaddr = ip("192.168.2.50");
+    for source in ["192.168.2.50:68", "192.168.2.50:4011"] {
+        let (reply, ack) = b.send_to(4011, source, &request).unwrap();
+        assert_eq!((reply.from_port, reply.destination), (4011, Destination::Unicast(source.parse().unwrap())));
+        assert_eq!((message(&ack), ack.yiaddr), (MessageType::Ack, Ipv4Addr::UNSPECIFIED));
+        assert_eq!(
+            (ack.siaddr, ack.file.as_slice(), ack.sname.as_slice()),
+            (SERVER, &b"snponly.efi"[..], &b"192.168.2.1"[..])
+        );
+        assert_eq!(ack.option(code::CLASS), Some(&b"PXEClient"[..]));
+        assert!(ack.option(code::UUID).is_some());
+    }
+}
+
+#[test]
+fn ipxe_finds_the_script_in_the_offer_itself() {
+    let mut b = bench();
+    let (_, offer) = b.send(&ipxe(ALICE, 7)).unwrap();
+    assert_eq!(offer.option(code::CLASS), Some(&b"PXEClient"[..]), "else iPXE takes it for no proxy");
+    assert_eq!(offer.siaddr, SERVER);
+    assert!(offer.file.starts_with(b"http://192.168.2.1/boot/"));
+    assert!(offer.option(code::IPXE).is_none(), "no-pxedhcp in it would make iPXE drop it");
+}
+
+#[test]
+fn http_boot_is_offered_a_uri() {
+    let mut request = pxe(ALICE, 16);
+    request.set(code::CLASS, *b"HTTPClient:Arch:00016:UNDI:003001");
+    let (_, offer) = bench().send(&request).unwrap();
+    assert_eq!(offer.option(code::CLASS), Some(&b"HTTPClient"[..]));
+    assert!(offer.option(code::BOOT_FILE).is_some_and(|url| url.starts_with(b"http://")));
+}
+
+#[test]
+fn systems_requests_and_bootp_are_the_other_servers() {
+    let mut b = bench();
+    assert!(b.send(&discover(ALICE)).is_none());
+    assert!(b.send(&packet(ALICE, None)).is_none());
+    let mut request = pxe(ALICE, 0);
+    request.set(code::MESSAGE_TYPE, [3]);
+    request.set(code::SERVER_ID, [192, 168, 2, 9]);
+    assert!(b.send(&request).is_none());
+    for asking in [renewing(ALICE, ip("192.168.2.20")), rebooting(ALICE, ip("10.0.0.1"))] {
+        assert!(b.send(&asking).is_none(), "never a NAK");
+    }
+    assert!(b.records.is_empty());
+}
+
+#[test]
+fn a_machine_without_assignment_is_listed_and_never_answered() {
+    let mut b = Bench::with(lab(), Mode::Proxy);
+    assert!(b.send(&pxe(ALICE, 0)).is_none());
+    assert!(b.events.iter().any(|e| matches!(e, EventKind::DhcpDiscover { .. })));
+    assert!(b.silent_because()[0].contains("no assignment"));
+    let mut request = pxe(ALICE, 7);
+    request.set(code::MESSAGE_TYPE, [3]);
+    assert!(b.send_to(4011, "192.168.2.50:68", &request).is_none());
+}
+
+#[test]
+fn a_network_may_change_its_mode_while_it_serves() {
+    let mut b = Bench::new();
+    assert!(!b.send(&pxe(ALICE, 0)).unwrap().1.yiaddr.is_unspecified());
+    let mut lab = lab();
+    lab.networks[0].unknown = crate::lab::Unknown::Boot(Boot::Wait);
+    b.input(Input::Plan(plan_of(lab, Mode::Proxy)));
+    assert!(b.send(&pxe(ALICE, 0)).unwrap().1.yiaddr.is_unspecified());
+}

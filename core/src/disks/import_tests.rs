@@ -1,0 +1,239 @@
+//! Images that people bring, made by tools that are not ours.
+
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use super::*;
+use crate::disks::Store;
+
+fn qemu_img(args: &[&str]) -> bool {
+    match Command::new("qemu-img").args(args).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "qemu-img {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+            true
+        }
+        // A computer without it cannot make these files.
+        Err(_) => false,
+    }
+}
+
+fn go() -> AtomicBool {
+    AtomicBool::new(false)
+}
+
+fn sparse_source(dir: &Path) -> PathBuf {
+    let path = dir.join("source.img");
+    let file = File::create(&path).unwrap();
+    file.set_len(16 << 20).unwrap();
+    file.write_all_at(&[0x55; 100_000], 5_000_000).unwrap();
+    file.write_all_at(b"the end", (16 << 20) - 7).unwrap();
+    path
+}
+
+#[test]
+fn an_import_is_the_same_and_as_sparse() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = sparse_source(dir.path());
+    let store = Store::new(dir.path().join("disks"));
+    let told = std::cell::Cell::new((0, 0));
+    let path = store.import(&from, "one", &|done, total| told.set((done, total)), &go()).unwrap();
+    assert_eq!(path, dir.path().join("disks/one.raw"));
+    assert_eq!(told.get(), (16 << 20, 16 << 20));
+    assert!(fs::metadata(&path).unwrap().blocks() * 512 < 4 << 20);
+    assert_eq!(fs::read(&path).unwrap(), fs::read(&from).unwrap());
+    let known = identity::known(store.dir(), &path).unwrap().unwrap();
+    assert_eq!(known.blake3, blake3::hash(&fs::read(&from).unwrap()).to_hex().to_string());
+    qemu_img(&["compare", "-f", "raw", "-F", "raw", from.to_str().unwrap(), path.to_str().unwrap()]);
+    assert!(matches!(store.import(&from, "one", &|_, _| {}, &go()), Err(DiskError::Exists { .. })));
+    assert!(matches!(store.import(&from, "../x", &|_, _| {}, &go()), Err(DiskError::Name(_))));
+}
+
+#[test]
+fn an_image_of_odd_length_is_filled_up_to_a_sector() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = dir.path().join("odd");
+    fs::write(&from, vec![3; 1000]).unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    let path = store.import(&from, "odd", &|_, _| {}, &go()).unwrap();
+    let content = fs::read(&path).unwrap();
+    assert_eq!((content.len(), content[999], content[1000]), (1024, 3, 0));
+    let known = identity::known(store.dir(), &path).unwrap().unwrap();
+    assert_eq!(known.blake3, blake3::hash(&content).to_hex().to_string());
+}
+
+#[test]
+fn a_cancelled_import_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = sparse_source(dir.path());
+    let store = Store::new(dir.path().join("disks"));
+    let cancel = go();
+    let cancelled =
+        store.import(&from, "one", &|done, _| cancel.store(done > 10 << 20, Ordering::Relaxed), &cancel).unwrap_err();
+    assert!(matches!(cancelled, DiskError::Cancelled));
+    assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 0);
+    fs::write(store.import_part("one"), "after a crash").unwrap();
+    store.recover();
+    assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 0);
+}
+
+#[test]
+fn other_formats_are_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for (format, options) in [
+        ("vmdk", ""),
+        ("vmdk", "subformat=monolithicFlat"),
+        ("vhdx", ""),
+        ("vpc", ""),
+        ("vpc", "subformat=fixed"),
+        ("vdi", ""),
+    ] {
+        let file = path(&format!("a disk.{format}"));
+        let mut args = vec!["create", "-q", "-f", format];
+        if !options.is_empty() {
+            args.extend(["-o", options]);
+        }
+        args.extend([file.as_str(), "4M"]);
+        if !qemu_img(&args) {
+            return;
+        }
+        let refused = store.import(Path::new(&file), "x", &|_, _| {}, &go()).unwrap_err().to_string();
+        let raw = path("a disk.raw");
+        let command = format!("qemu-img convert -f {format} -O raw '{file}' '{raw}'");
+        assert!(refused.ends_with(&command), "{refused}");
+        // The sentence is meant to be pasted into a shell.
+        let status = Command::new("sh").arg("-c").arg(&command).status().unwrap();
+        assert!(status.success());
+        store.import(Path::new(&raw), "x", &|_, _| {}, &go()).unwrap();
+        fs::remove_file(store.dir().join("x.raw")).unwrap();
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+#[test]
+fn a_qcow2_image_is_imported_as_its_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw = sparse_source(dir.path());
+    let raw = raw.to_str().unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    let image = dir.path().join("a.qcow2");
+    let image = image.to_str().unwrap();
+    for (n, options) in [
+        &["-c"][..],
+        &["-o", "cluster_size=4k"],
+        &["-o", "compat=0.10"],
+        &["-o", "cluster_size=2M,lazy_refcounts=on"],
+        &["-c", "-o", "compression_type=zstd"],
+        &["-o", "extended_l2=on"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut args = vec!["convert", "-f", "raw", "-O", "qcow2"];
+        args.extend_from_slice(options);
+        args.extend([raw, image]);
+        if !qemu_img(&args) {
+            return;
+        }
+        match store.import(Path::new(image), &format!("q{n}"), &|_, _| {}, &go()) {
+            Ok(path) => {
+                assert!(fs::metadata(&path).unwrap().blocks() * 512 < 8 << 20);
+                qemu_img(&["compare", "-f", "raw", "-F", "raw", raw, path.to_str().unwrap()]);
+            }
+            // What is newer than the reader is said, with the way out, and leaves nothing behind.
+            Err(refused) => {
+                assert!(n >= 4, "{options:?}: {refused}");
+                assert!(refused.to_string().contains("qemu-img convert -f qcow2 -O raw"), "{refused}");
+                assert!(
+                    !store.dir().join(format!("q{n}.raw")).exists() && !store.import_part(&format!("q{n}")).exists()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_qcow2_image_never_brings_another_file_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    fs::write(&secret, vec![0x5e; 1 << 20]).unwrap();
+    let secret = secret.to_str().unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    let image = dir.path().join("a.qcow2");
+    let image = image.to_str().unwrap();
+    let data = format!("data_file={secret}.data,data_file_raw=on");
+    for args in [
+        &["create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", image][..],
+        &["create", "-q", "-f", "qcow2", "-o", &data, image, "1M"],
+    ] {
+        if !qemu_img(args) {
+            return;
+        }
+        let refused = store.import(Path::new(image), "x", &|_, _| {}, &go()).unwrap_err();
+        assert!(matches!(refused, DiskError::Format { .. }), "{refused}");
+        assert!(!store.dir().join("x.raw").exists());
+    }
+}
+
+#[test]
+fn damaged_qcow2_images_are_refused_and_leave_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw = sparse_source(dir.path());
+    let image = dir.path().join("a.qcow2");
+    let (raw, image) = (raw.to_str().unwrap(), image.to_str().unwrap());
+    if !qemu_img(&["convert", "-f", "raw", "-O", "qcow2", raw, image]) {
+        return;
+    }
+    let whole = fs::read(image).unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    let mut luck = fastrand::Rng::with_seed(1);
+    for _ in 0..60 {
+        let mut broken = whole.clone();
+        for _ in 0..4 {
+            let at = luck.usize(4..104);
+            broken[at] = luck.u8(..);
+        }
+        broken.truncate(luck.usize(100..whole.len()));
+        fs::write(image, &broken).unwrap();
+        // It may even be readable; it must end, in one way or the other, without a trace of a failure.
+        match store.import(Path::new(image), "x", &|done, _| assert!(done < 1 << 40), &AtomicBool::new(true)) {
+            Err(_) => assert_eq!(fs::read_dir(store.dir()).into_iter().flatten().count(), 0),
+            Ok(path) => fs::remove_file(path).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn compressed_files_and_media_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    for (content, said) in [
+        (&b"\x1f\x8b\x08\0rest"[..], "gzip -dc"),
+        (&b"\xfd7zXZ\0rest"[..], "xz -dc"),
+        (&b"\x28\xb5\x2f\xfdrest"[..], "zstd -dc"),
+    ] {
+        let file = dir.path().join("a.img.x");
+        fs::write(&file, content).unwrap();
+        let refused = store.import(&file, "x", &|_, _| {}, &go()).unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    let iso = dir.path().join("a.iso");
+    let mut content = vec![0; 20 * 2048];
+    content[32769..32774].copy_from_slice(b"CD001");
+    fs::write(&iso, content).unwrap();
+    assert!(matches!(store.import(&iso, "x", &|_, _| {}, &go()), Err(DiskError::Format { .. })));
+    let missing = store.import(&dir.path().join("none"), "x", &|_, _| {}, &go()).unwrap_err();
+    assert!(matches!(missing, DiskError::Missing { .. }));
+    assert!(matches!(store.import(Path::new("/dev/null"), "x", &|_, _| {}, &go()), Err(DiskError::NotAFile { .. })));
+}
+
+#[test]
+fn an_empty_disk_is_made_once_and_of_whole_sectors() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    store.create(Path::new("e.raw"), 1 << 30).unwrap();
+    assert_eq!(fs::metadata(store.dir().join("e.raw")).unwrap().len(), 1 << 30);
+    assert!(matches!(store.create(Path::new("e.raw"), 512), Err(DiskError::Exists { .. })));
+    assert!(matches!(store.create(Path::new("f.raw"), 1000), Err(DiskError::BadSize { .. })));
+}

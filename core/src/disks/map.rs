@@ -1,0 +1,465 @@
+//! An overlay's memory of which blocks are its own, and how it survives a killed process and a cut of power.
+//!
+//! Two files beside the data:
+//!
+//! * `map` is the truth after a cut of power. A page of it is written only when the data that it speaks of has been made durable, so
+//!   that it never runs ahead of the data, and always into the older of its two slots, so that a torn page leaves the one before.
+//! * `live` is the truth as long as the kernel that took the writes lives: it is written at once, after the data and before the
+//!   write is acknowledged, and is believed only in the same boot of the kernel, on the same attachment of the disk. There the page
+//!   cache has kept all that a killed process had written.
+//!
+//! ```text
+//! map:   header (4096) | page 0 slot 0 | page 0 slot 1 | page 1 slot 0 | …     a slot is 4096 bytes:
+//!                        CRC-32C of the rest (4) | page number (4) | sequence (8) | states, two bits a block (4080)
+//! live:  header (4096) | states of all blocks
+//! ```
+//! Numbers are little endian. A slot of zeroes was never written.
+
+use std::io;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::storage::Storage;
+
+/// Bytes of a block: what is copied from the image when a part of it is first written.
+pub(super) const BLOCK: u64 = 4096;
+const PAGE: usize = 4096;
+const PAYLOAD: usize = 4080;
+const MAP_MAGIC: &[u8; 8] = b"BYOVLMAP";
+const LIVE_MAGIC: &[u8; 8] = b"BYOVLIVE";
+const VERSION: u32 = 1;
+
+/// Where a block's content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// In the image.
+    Base,
+    /// In the overlay's data, all of it.
+    Own,
+    /// Nowhere: it reads as zeroes.
+    Zero,
+}
+
+impl State {
+    fn from_bits(bits: u8) -> Self {
+        match bits & 3 {
+            0 => Self::Base,
+            2 => Self::Zero,
+            // 3 is never written; a page with it has a wrong CRC.
+            _ => Self::Own,
+        }
+    }
+
+    fn bits(self) -> u8 {
+        match self {
+            Self::Base => 0,
+            Self::Own => 1,
+            Self::Zero => 2,
+        }
+    }
+}
+
+/// What an overlay is of. Never changes; the first 4096 bytes of `map`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Header {
+    /// The image's UUID.
+    pub image: uuid::Uuid,
+    /// Its generation.
+    pub generation: u64,
+    /// Its BLAKE3 hash in hexadecimal.
+    pub blake3: String,
+    /// The disk's bytes.
+    pub size: u64,
+    /// Bytes of a block.
+    pub block: u64,
+    /// The boot epoch; `None` for a kept overlay.
+    pub epoch: Option<u64>,
+    /// Whose.
+    pub key: super::OverlayKey,
+    /// The name shown for it.
+    pub label: String,
+}
+
+impl Header {
+    /// As the first page of `map`.
+    pub(super) fn encode(&self) -> io::Result<[u8; PAGE]> {
+        head_page(MAP_MAGIC, &serde_json::to_vec(self)?)
+    }
+
+    /// From the first page of `map`; the error says in what way it is damaged.
+    pub(super) fn decode(page: &[u8; PAGE]) -> Result<Self, String> {
+        let header: Self = read_head(MAP_MAGIC, page)
+            .and_then(|json| serde_json::from_slice(json).map_err(|e| format!("its header is not understood: {e}")))?;
+        if header.block != BLOCK || header.size == 0 || !header.size.is_multiple_of(super::SECTOR) {
+            return Err(format!("its header names blocks of {} and a size of {} bytes", header.block, header.size));
+        }
+        Ok(header)
+    }
+}
+
+/// The first page of `live`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct LiveHeader {
+    /// Boot of the kernel and attachment of the disk in which it may be believed.
+    attachment: String,
+    /// Closed in order: both files say the same and no page may be torn.
+    clean: bool,
+}
+
+fn head_page(magic: &[u8; 8], json: &[u8]) -> io::Result<[u8; PAGE]> {
+    let mut page = [0; PAGE];
+    let mut body = Vec::with_capacity(PAGE);
+    body.extend_from_slice(magic);
+    body.extend_from_slice(&VERSION.to_le_bytes());
+    body.extend_from_slice(&u32::try_from(json.len()).unwrap_or(u32::MAX).to_le_bytes());
+    body.extend_from_slice(json);
+    let (head, crc) = page.split_at_mut(PAGE - 4);
+    head.get_mut(..body.len())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the overlay's header is too long"))?
+        .copy_from_slice(&body);
+    crc.copy_from_slice(&crc32c::crc32c(head).to_le_bytes());
+    Ok(page)
+}
+
+fn read_head<'a>(magic: &[u8; 8], page: &'a [u8; PAGE]) -> Result<&'a [u8], String> {
+    let (head, crc) = page.split_at(PAGE - 4);
+    if !head.starts_with(magic) {
+        return Err("it does not begin as an overlay's map does".into());
+    }
+    if crc32c::crc32c(head).to_le_bytes() != *crc {
+        return Err("its header has a wrong checksum".into());
+    }
+    let version = u32_at(head, 8);
+    if version != VERSION {
+        return Err(format!("it is of version {version}, and this Bootyard knows {VERSION}"));
+    }
+    let len = u32_at(head, 12) as usize;
+    head.get(16..).and_then(|rest| rest.get(..len)).ok_or_else(|| "its header lies about its length".into())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
+/// Why a map was not opened.
+#[derive(Debug)]
+pub(super) enum MapError {
+    Io(io::Error),
+    Damaged(String),
+}
+
+impl From<io::Error> for MapError {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+/// Bytes that `map` and `live` of a disk have.
+pub(super) fn file_sizes(size: u64) -> (u64, u64) {
+    let bytes = size.div_ceil(BLOCK).div_ceil(4);
+    let page = PAGE as u64;
+    (page + bytes.div_ceil(PAYLOAD as u64) * 2 * page, page + bytes)
+}
+
+/// The states of all blocks, in memory and in both files.
+#[derive(Debug)]
+pub(super) struct Map {
+    blocks: u64,
+    /// Two bits a block.
+    states: Vec<u8>,
+    /// Pages that differ from what `map` has.
+    dirty: Vec<bool>,
+    /// Sequence of the newest slot of each page; its low bit is the slot.
+    sequence: Vec<u64>,
+    /// Bytes of the states that `live` may have otherwise, because a write of it failed half way.
+    stale: Option<Range<usize>>,
+}
+
+/// A page as it was when a flush began.
+#[derive(Debug)]
+pub(super) struct PageCopy {
+    index: usize,
+    sequence: u64,
+    slot: [u8; PAGE],
+}
+
+impl Map {
+    /// Of a new overlay: all is the image's. Writes `live`'s header; the files must be new, of the right size and all zeroes.
+    pub(super) fn create(map: &dyn Storage, live: &dyn Storage, header: &Header, attachment: &str) -> io::Result<Self> {
+        map.write_at(&header.encode()?, 0)?;
+        write_live_header(live, attachment, false)?;
+        map.sync()?;
+        live.sync()?;
+        Ok(Self::empty(header.size))
+    }
+
+    fn empty(size: u64) -> Self {
+        let blocks = size.div_ceil(BLOCK);
+        let bytes = usize::try_from(blocks.div_ceil(4)).unwrap_or(usize::MAX);
+        let pages = bytes.div_ceil(PAYLOAD);
+        Self { blocks, states: vec![0; bytes], dirty: vec![false; pages], sequence: vec![0; pages], stale: None }
+    }
+
+    /// Of an overlay that exists. `live` decides in the boot that wrote it, `map` in any other.
+    pub(super) fn open(
+        map: &dyn Storage,
+        live: &dyn Storage,
+        header: &Header,
+        attachment: &str,
+    ) -> Result<Self, MapError> {
+        let mut page = [0; PAGE];
+        live.read_at(&mut page, 0)?;
+        // Torn by a cut of power it is as good as none.
+        let said: Option<LiveHeader> =
+            read_head(LIVE_MAGIC, &page).ok().and_then(|json| serde_json::from_slice(json).ok());
+        let trusted = said.as_ref().is_some_and(|l| l.attachment == attachment);
+        let clean = said.is_some_and(|l| l.clean);
+
+        let mut this = Self::empty(header.size);
+        let bad = this.load(map, !trusted && clean)?;
+        if let (false, Some(page)) = (trusted, bad.first()) {
+            return Err(MapError::Damaged(format!("page {page} of its map has a wrong checksum")));
+        }
+        for page in bad {
+            // `live` has all, so the page is only one to be written again.
+            map.write_at(&[0; PAGE], (PAGE + page * 2 * PAGE) as u64)?;
+            mark(&mut this.dirty, page);
+        }
+        if trusted {
+            // A killed process may have written pages and not synced them; from here on they count as written.
+            map.sync()?;
+            let mut states = vec![0; this.states.len()];
+            live.read_at(&mut states, PAGE as u64)?;
+            for (index, (new, old)) in states.chunks(PAYLOAD).zip(this.states.chunks(PAYLOAD)).enumerate() {
+                if new != old {
+                    mark(&mut this.dirty, index);
+                }
+            }
+            this.states = states;
+        } else {
+            live.write_at(&this.states, PAGE as u64)?;
+        }
+        write_live_header(live, attachment, false)?;
+        live.sync()?;
+        Ok(this)
+    }
+
+    /// Reads every page's newer slot and gives the pages that have none. `whole`: no slot may be torn.
+    fn load(&mut self, map: &dyn Storage, whole: bool) -> io::Result<Vec<usize>> {
+        let mut bad = Vec::new();
+        let mut both = [0; 2 * PAGE];
+        for (index, (states, sequence)) in self.states.chunks_mut(PAYLOAD).zip(&mut self.sequence).enumerate() {
+            map.read_at(&mut both, (PAGE + index * 2 * PAGE) as u64)?;
+            let (first, second) = both.split_at(PAGE);
+            let slots = [read_slot(first, index, 0), read_slot(second, index, 1)];
+            let torn = slots.contains(&None);
+            let newest = slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence);
+            match newest {
+                Some((seq, payload)) if !(whole && torn) => {
+                    *sequence = seq;
+                    if let Some(payload) = payload.get(..states.len()) {
+                        states.copy_from_slice(payload);
+                    }
+                    if torn {
+                        // Its next sequence goes into the torn slot.
+                        mark(&mut self.dirty, index);
+                    }
+                }
+                _ => bad.push(index),
+            }
+        }
+        Ok(bad)
+    }
+
+    /// Where `block` is.
+    pub(super) fn state(&self, block: u64) -> State {
+        let byte = usize::try_from(block / 4).ok().and_then(|at| self.states.get(at)).copied().unwrap_or(0);
+        State::from_bits(byte >> (block % 4 * 2))
+    }
+
+    /// Where `block` is and the first block after it, below `end`, that is elsewhere.
+    pub(super) fn run(&self, block: u64, end: u64) -> (State, u64) {
+        let state = self.state(block);
+        let same = state.bits() * 0b0101_0101;
+        let end = end.min(self.blocks);
+        let mut next = block + 1;
+        while next < end {
+            // Four blocks at once where a whole byte is the same.
+            if next.is_multiple_of(4)
+                && next + 4 <= end
+                && usize::try_from(next / 4).ok().and_then(|at| self.states.get(at)) == Some(&same)
+            {
+                next += 4;
+            } else if self.state(next) == state {
+                next += 1;
+            } else {
+                break;
+            }
+        }
+        (state, next)
+    }
+
+    /// The blocks of `range` are now in `state`: in `live`, then here. An error leaves them as they were.
+    pub(super) fn set(&mut self, live: &dyn Storage, range: Range<u64>, state: State) -> io::Result<()> {
+        if let Some(states) = self.stale.clone().and_then(|stale| self.states.get(stale)) {
+            let from = self.stale.as_ref().map_or(0, |stale| stale.start);
+            live.write_at(states, (PAGE + from) as u64)?;
+            self.stale = None;
+        }
+        if range.is_empty() || self.run(range.start, range.end) == (state, range.end) {
+            return Ok(());
+        }
+        let from = usize::try_from(range.start / 4).unwrap_or(usize::MAX);
+        let to = usize::try_from(range.end.div_ceil(4)).unwrap_or(usize::MAX);
+        let out_of_range = || io::Error::new(io::ErrorKind::InvalidInput, "blocks past the end of the map");
+        let mut bytes = self.states.get(from..to).ok_or_else(out_of_range)?.to_vec();
+        let last = bytes.len() - 1;
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            if at > 0 && at < last {
+                *byte = state.bits() * 0b0101_0101;
+                continue;
+            }
+            for shift in 0..4 {
+                if range.contains(&((from + at) as u64 * 4 + shift)) {
+                    *byte = *byte & !(3 << (shift * 2)) | state.bits() << (shift * 2);
+                }
+            }
+        }
+        live.write_at(&bytes, (PAGE + from) as u64).inspect_err(|_| self.stale = Some(from..to))?;
+        if let Some(states) = self.states.get_mut(from..to) {
+            states.copy_from_slice(&bytes);
+        }
+        for page in from / PAYLOAD..=(to - 1) / PAYLOAD {
+            mark(&mut self.dirty, page);
+        }
+        Ok(())
+    }
+
+    /// Copies of the pages that `map` does not have yet; they count as written from now on, or are given back to [`Map::again`].
+    pub(super) fn take_dirty(&mut self) -> Vec<PageCopy> {
+        let mut copies = Vec::new();
+        for (index, (dirty, (states, sequence))) in
+            self.dirty.iter_mut().zip(self.states.chunks(PAYLOAD).zip(&mut self.sequence)).enumerate()
+        {
+            if std::mem::take(dirty) {
+                *sequence += 1;
+                copies.push(PageCopy { index, sequence: *sequence, slot: slot(index, *sequence, states) });
+            }
+        }
+        copies
+    }
+
+    /// These were not written after all. Their slot is used again, so that the last good one is never overwritten.
+    pub(super) fn again(&mut self, copies: &[PageCopy]) {
+        for copy in copies {
+            mark(&mut self.dirty, copy.index);
+            if let Some(sequence) = self.sequence.get_mut(copy.index) {
+                *sequence = copy.sequence - 1;
+            }
+        }
+    }
+
+    /// Writes pages into `map`, each into the older of its slots. Only after the data of which they speak is durable.
+    pub(super) fn write(map: &dyn Storage, copies: &[PageCopy]) -> io::Result<()> {
+        for copy in copies {
+            let slot = copy.index * 2 + usize::from(!copy.sequence.is_multiple_of(2));
+            map.write_at(&copy.slot, (PAGE + slot * PAGE) as u64)?;
+        }
+        map.sync()
+    }
+
+    /// Both files say the same, durably.
+    pub(super) fn close(live: &dyn Storage, attachment: &str) -> io::Result<()> {
+        write_live_header(live, attachment, true)?;
+        live.sync()
+    }
+}
+
+fn mark(dirty: &mut [bool], page: usize) {
+    if let Some(dirty) = dirty.get_mut(page) {
+        *dirty = true;
+    }
+}
+
+fn write_live_header(live: &dyn Storage, attachment: &str, clean: bool) -> io::Result<()> {
+    let json = serde_json::to_vec(&LiveHeader { attachment: attachment.to_owned(), clean })?;
+    live.write_at(&head_page(LIVE_MAGIC, &json)?, 0)
+}
+
+fn slot(index: usize, sequence: u64, states: &[u8]) -> [u8; PAGE] {
+    let mut slot = [0; PAGE];
+    let (crc, rest) = slot.split_at_mut(4);
+    let mut body = Vec::with_capacity(PAGE - 4);
+    body.extend_from_slice(&u32::try_from(index).unwrap_or(u32::MAX).to_le_bytes());
+    body.extend_from_slice(&sequence.to_le_bytes());
+    body.extend_from_slice(states);
+    body.resize(PAGE - 4, 0);
+    rest.copy_from_slice(&body);
+    crc.copy_from_slice(&crc32c::crc32c(rest).to_le_bytes());
+    slot
+}
+
+/// A slot's sequence and states; sequence 0 for one that was never written; `None` for a torn one.
+fn read_slot(slot: &[u8], index: usize, which: u64) -> Option<(u64, &[u8])> {
+    let (crc, rest) = slot.split_at_checked(4)?;
+    let payload = rest.get(12..)?;
+    if slot.iter().all(|b| *b == 0) {
+        return Some((0, payload));
+    }
+    let sequence = u64_at(rest, 4);
+    let right = crc32c::crc32c(rest).to_le_bytes() == *crc
+        && u32_at(rest, 0) as usize == index
+        && sequence > 0
+        && sequence % 2 == which;
+    right.then_some((sequence, payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disks::OverlayKey;
+
+    fn header() -> Header {
+        Header {
+            image: uuid::Uuid::nil(),
+            generation: 1,
+            blake3: "00".repeat(32),
+            size: 1 << 20,
+            block: BLOCK,
+            epoch: Some(3),
+            key: OverlayKey::Initiator("iqn.2001-04.com.example:a".into()),
+            label: "a".into(),
+        }
+    }
+
+    #[test]
+    fn a_header_survives_the_way_to_the_disk_and_damage_is_seen() {
+        let page = header().encode().unwrap();
+        assert_eq!(Header::decode(&page).unwrap(), header());
+        for at in [0, 9, 13, 40, 4095] {
+            let mut broken = page;
+            broken[at] ^= 0x10;
+            assert!(Header::decode(&broken).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_slot_knows_its_page_its_place_and_its_sequence() {
+        let states = [0x15; PAYLOAD];
+        let bytes = slot(7, 3, &states);
+        assert_eq!(read_slot(&bytes, 7, 1).unwrap().0, 3);
+        assert_eq!(read_slot(&bytes, 7, 1).unwrap().1, states);
+        assert!(read_slot(&bytes, 8, 1).is_none());
+        assert!(read_slot(&bytes, 7, 0).is_none());
+        assert_eq!(read_slot(&[0; PAGE], 7, 0).unwrap().0, 0);
+        let mut torn = bytes;
+        torn[2048..].fill(0);
+        assert!(read_slot(&torn, 7, 1).is_none());
+    }
+}

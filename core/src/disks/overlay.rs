@@ -1,0 +1,423 @@
+//! A private layer over an image that many share: what its host wrote is its own, all else is the image's.
+//!
+//! An overlay is a folder with three files: `data`, as long as the disk and sparse, in which a block is at the place that it has on
+//! the disk; `map` and `live`, which say which blocks are the overlay's own ([`super::map`]). A block becomes its own when it is
+//! first written: all of it goes to `data`, what the host did not write copied from the image, and only then the map says so. So an
+//! interrupted or failed write leaves the block as it was.
+//!
+//! Whatever was acknowledged survives the end of the process, `kill -9` included; whatever was flushed survives a cut of power.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, flock};
+use rustix::io::Errno;
+
+use super::map::{BLOCK, Header, Map, MapError, State, file_sizes};
+use super::storage::Storage;
+use super::{Allocation, BlockDevice, DiskError, Segment, check_range};
+
+/// Blocks of one stripe: 1 MiB.
+const STRIPE: u64 = 256;
+const STRIPES: usize = 64;
+/// How long the lock of an overlay that is being closed is waited for.
+const CLOSING: Duration = Duration::from_secs(20);
+
+/// An open overlay. Dropping it flushes it.
+pub struct Overlay {
+    base: Arc<dyn BlockDevice>,
+    data: Box<dyn Storage>,
+    map_file: Box<dyn Storage>,
+    live: Box<dyn Storage>,
+    size: u64,
+    attachment: String,
+    map: RwLock<Map>,
+    /// Writers of one region of the disk, one after the other; readers never wait for them.
+    stripes: [Mutex<()>; STRIPES],
+    /// One flush at a time. True after one failed: what the kernel still had may be lost, so that none may succeed any more.
+    lost: Mutex<bool>,
+    written: AtomicBool,
+    folder: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Overlay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Overlay").field("folder", &self.folder).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+/// The files of an overlay's folder.
+struct Files {
+    data: Arc<File>,
+    map: Arc<File>,
+    live: Arc<File>,
+}
+
+impl Overlay {
+    /// Makes an overlay in `folder`, which must not exist. It is durable when this returns, under this name; the caller moves it.
+    pub(super) fn create(folder: &Path, header: &Header) -> Result<(), DiskError> {
+        fs::create_dir_all(folder).map_err(DiskError::io("create", folder))?;
+        let made = || -> io::Result<()> {
+            let make = |name, len| -> io::Result<Arc<File>> {
+                let file = OpenOptions::new().read(true).write(true).create_new(true).open(folder.join(name))?;
+                file.set_len(len)?;
+                Ok(Arc::new(file))
+            };
+            let (map_len, live_len) = file_sizes(header.size);
+            let data = make("data", header.size)?;
+            let map = make("map", map_len)?;
+            let live = make("live", live_len)?;
+            for (file, len) in [(&map, map_len), (&live, live_len)] {
+                // Reserved, so that a full file system stops a write of data and never the note of one.
+                match fallocate(&**file, FallocateFlags::empty(), 0, len) {
+                    Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+            Map::create(&map, &live, header, "")?;
+            for file in [&data, &map, &live] {
+                file.sync_all()?;
+            }
+            File::open(folder)?.sync_all()
+        };
+        made().map_err(DiskError::io("create", folder))
+    }
+
+    /// The header of the overlay in `folder`.
+    pub(super) fn header(folder: &Path) -> Result<Header, DiskError> {
+        let path = folder.join("map");
+        let file = Arc::new(File::open(&path).map_err(damaged_if_missing(&path))?);
+        read_header(&file, &path)
+    }
+
+    /// Opens the overlay in `folder` over `base`, which must be the image of its header.
+    pub(super) fn open(folder: &Path, base: Arc<dyn BlockDevice>) -> Result<Self, DiskError> {
+        let open = |name| -> Result<Arc<File>, DiskError> {
+            let path = folder.join(name);
+            let file = OpenOptions::new().read(true).write(true).open(&path).map_err(damaged_if_missing(&path))?;
+            Ok(Arc::new(file))
+        };
+        let files = Files { data: open("data")?, map: open("map")?, live: open("live")? };
+        let map_path = folder.join("map");
+        lock(&files.map, &map_path)?;
+        let header = read_header(&files.map, &map_path)?;
+        let len =
+            |file: &File, name| file.metadata().map(|m| m.len()).map_err(DiskError::io("read", &folder.join(name)));
+        let (map_len, live_len) = file_sizes(header.size);
+        for (file, name, want) in
+            [(&files.data, "data", header.size), (&files.map, "map", map_len), (&files.live, "live", live_len)]
+        {
+            let is = len(file, name)?;
+            if is != want {
+                let why = format!("it is {is} bytes long and should be {want}");
+                return Err(DiskError::Damaged { path: folder.join(name), why });
+            }
+        }
+        if base.size() != header.size {
+            let why = format!("it is for a disk of {} bytes, and the image has {}", header.size, base.size());
+            return Err(DiskError::Damaged { path: map_path, why });
+        }
+        // Readahead of 4 KiB overwrites costs ten times the write where the file system uses large folios.
+        let _ = fadvise(&*files.data, 0, None, Advice::Random);
+        let attachment = attachment(&files.data);
+        let (data, map, live) = (Box::new(files.data), Box::new(files.map), Box::new(files.live));
+        let mut overlay = Self::over(base, data, map, live, &header, attachment).map_err(|e| match e {
+            MapError::Io(source) => DiskError::Io { what: "read", path: map_path.clone(), source },
+            MapError::Damaged(why) => DiskError::Damaged { path: map_path.clone(), why },
+        })?;
+        overlay.folder = Some(folder.to_owned());
+        Ok(overlay)
+    }
+
+    fn over(
+        base: Arc<dyn BlockDevice>,
+        data: Box<dyn Storage>,
+        map_file: Box<dyn Storage>,
+        live: Box<dyn Storage>,
+        header: &Header,
+        attachment: String,
+    ) -> Result<Self, MapError> {
+        let map = Map::open(&*map_file, &*live, header, &attachment)?;
+        Ok(Self {
+            base,
+            data,
+            map_file,
+            live,
+            size: header.size,
+            attachment,
+            map: RwLock::new(map),
+            stripes: std::array::from_fn(|_| Mutex::new(())),
+            lost: Mutex::new(false),
+            written: AtomicBool::new(true),
+            folder: None,
+        })
+    }
+
+    /// The runs of a range: where each is, its first byte and its bytes.
+    fn runs(&self, offset: u64, len: u64) -> Vec<(State, u64, u64)> {
+        let (end, mut at) = (offset + len, offset);
+        let mut runs = Vec::new();
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        while at < end {
+            let (state, next) = map.run(at / BLOCK, end.div_ceil(BLOCK));
+            let stop = (next * BLOCK).min(end);
+            runs.push((state, at, stop - at));
+            at = stop;
+        }
+        runs
+    }
+
+    fn state(&self, block: u64) -> State {
+        self.map.read().unwrap_or_else(PoisonError::into_inner).state(block)
+    }
+
+    fn set(&self, blocks: Range<u64>, state: State) -> io::Result<()> {
+        self.map.write().unwrap_or_else(PoisonError::into_inner).set(&*self.live, blocks, state)
+    }
+
+    /// Locks the stripes of some blocks, always in the same order.
+    fn lock_stripes(&self, blocks: &Range<u64>) -> Vec<MutexGuard<'_, ()>> {
+        let (first, last) = (blocks.start / STRIPE, blocks.end.saturating_sub(1) / STRIPE);
+        let all = last - first >= STRIPES as u64 - 1;
+        let wanted = |index: usize| {
+            let index = index as u64;
+            let after = (index + STRIPES as u64 - first % STRIPES as u64) % STRIPES as u64;
+            all || after <= last - first
+        };
+        self.stripes
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| wanted(*index))
+            // A guard protects no data of its own: a panic of another writer left nothing half done in memory.
+            .map(|(_, stripe)| stripe.lock().unwrap_or_else(PoisonError::into_inner))
+            .collect()
+    }
+
+    /// What a block reads as that is not the overlay's own yet, from `range` (bytes of the disk), goes to `data`.
+    fn copy_up(&self, state: State, range: Range<u64>) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut buf = [0; BLOCK as usize];
+        let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let buf = buf.get_mut(..len).ok_or(io::ErrorKind::InvalidInput)?;
+        if state == State::Base {
+            self.base.read_at(buf, range.start)?;
+        }
+        self.data.write_at(buf, range.start)
+    }
+
+    /// Writes under the stripes' locks.
+    fn write_locked(&self, buf: &[u8], offset: u64, blocks: &Range<u64>) -> io::Result<()> {
+        let end = offset + buf.len() as u64;
+        let (head, tail) = (self.state(blocks.start), self.state(blocks.end - 1));
+        if head != State::Own {
+            self.copy_up(head, blocks.start * BLOCK..offset)?;
+        }
+        self.data.write_at(buf, offset)?;
+        if tail != State::Own {
+            self.copy_up(tail, end..(blocks.end * BLOCK).min(self.size))?;
+        }
+        self.set(blocks.clone(), State::Own)
+    }
+
+    /// Zeroes under the stripes' locks: whole blocks by the map alone, parts by writing.
+    fn zero_locked(&self, offset: u64, end: u64) -> io::Result<()> {
+        // The last block of the disk may be a short one; the end of the disk ends it too.
+        let whole = offset.div_ceil(BLOCK)..if end == self.size { end.div_ceil(BLOCK) } else { end / BLOCK };
+        if whole.is_empty() {
+            let boundary = (offset / BLOCK + 1) * BLOCK;
+            self.zero_part(offset..end.min(boundary))?;
+            return self.zero_part(boundary.min(end)..end);
+        }
+        self.zero_part(offset..whole.start * BLOCK)?;
+        self.zero_part((whole.end * BLOCK).min(end)..end)?;
+        self.set(whole.clone(), State::Zero)?;
+        // The map already says zero; that the space cannot be freed harms nobody.
+        let bytes = whole.start * BLOCK..(whole.end * BLOCK).min(self.size);
+        let _ = self.data.discard(bytes.start, bytes.end - bytes.start);
+        Ok(())
+    }
+
+    /// Writes zeroes into a part of one block.
+    fn zero_part(&self, range: Range<u64>) -> io::Result<()> {
+        let block = range.start / BLOCK;
+        if range.is_empty() || self.state(block) == State::Zero {
+            return Ok(());
+        }
+        let zeroes = [0; BLOCK as usize];
+        let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let zeroes = zeroes.get(..len).ok_or(io::ErrorKind::InvalidInput)?;
+        self.write_locked(zeroes, range.start, &(block..block + 1))
+    }
+}
+
+impl BlockDevice for Overlay {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn readonly(&self) -> bool {
+        false
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        check_range(self.size, offset, buf.len() as u64)?;
+        let runs = self.runs(offset, buf.len() as u64);
+        let mut rest = buf;
+        for (state, at, len) in runs {
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            let (part, after) = rest.split_at_mut_checked(len).ok_or(io::ErrorKind::InvalidInput)?;
+            match state {
+                State::Base => self.base.read_at(part, at)?,
+                State::Own => self.data.read_at(part, at)?,
+                State::Zero => part.fill(0),
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        check_range(self.size, offset, buf.len() as u64)?;
+        if buf.is_empty() {
+            return Ok(());
+        }
+        let blocks = offset / BLOCK..(offset + buf.len() as u64).div_ceil(BLOCK);
+        let _stripes = self.lock_stripes(&blocks);
+        let done = self.write_locked(buf, offset, &blocks);
+        // Last: a flush that began before this write ended must not count for it.
+        self.written.store(true, Ordering::Release);
+        done
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if *lost {
+            return Err(io::Error::other(
+                "an earlier flush of this overlay failed; what was written since may be lost",
+            ));
+        }
+        if !self.written.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        // Every block of which these pages speak is in `data` already, so that the sync below makes it durable before them.
+        let pages = self.map.write().unwrap_or_else(PoisonError::into_inner).take_dirty();
+        let done =
+            self.data.sync().and_then(|()| if pages.is_empty() { Ok(()) } else { Map::write(&*self.map_file, &pages) });
+        done.inspect_err(|_| {
+            *lost = true;
+            self.map.write().unwrap_or_else(PoisonError::into_inner).again(&pages);
+        })
+    }
+
+    fn zero(&self, offset: u64, len: u64, _unmap: bool) -> io::Result<()> {
+        check_range(self.size, offset, len)?;
+        if len == 0 {
+            return Ok(());
+        }
+        let _stripes = self.lock_stripes(&(offset / BLOCK..(offset + len).div_ceil(BLOCK)));
+        let done = self.zero_locked(offset, offset + len);
+        self.written.store(true, Ordering::Release);
+        done
+    }
+
+    fn segments(&self, offset: u64, len: u64) -> io::Result<Vec<Segment>> {
+        check_range(self.size, offset, len)?;
+        let mut segments = Vec::new();
+        for (state, offset, len) in self.runs(offset, len) {
+            match state {
+                State::Base => segments.extend(self.base.segments(offset, len)?),
+                State::Own => {
+                    let file = self.data.file().ok_or(io::ErrorKind::Unsupported)?;
+                    segments.push(Segment::File { file, offset, len });
+                }
+                State::Zero => segments.push(Segment::Zero { len }),
+            }
+        }
+        Ok(segments)
+    }
+
+    fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {
+        check_range(self.size, offset, super::SECTOR)?;
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let (state, next) = map.run(offset / BLOCK, self.size.div_ceil(BLOCK));
+        drop(map);
+        let len = (next * BLOCK).min(self.size) - offset;
+        match state {
+            State::Own => Ok((Allocation::Mapped, len)),
+            State::Zero => Ok((Allocation::Deallocated, len)),
+            State::Base => self.base.allocation(offset).map(|(what, run)| (what, run.min(len))),
+        }
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        // What cannot be flushed was never promised to be durable, and `live` keeps it for this boot.
+        if self.flush().is_ok() {
+            let _ = Map::close(&*self.live, &self.attachment);
+        }
+    }
+}
+
+fn damaged_if_missing(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        io::ErrorKind::NotFound => DiskError::Damaged { path, why: "the file is missing".into() },
+        _ => DiskError::Io { what: "open", path, source },
+    }
+}
+
+fn read_header(file: &Arc<File>, path: &Path) -> Result<Header, DiskError> {
+    let mut page = [0; 4096];
+    let damaged = |why: String| DiskError::Damaged { path: path.to_owned(), why };
+    file.read_at(&mut page, 0).map_err(|e| match e.kind() {
+        io::ErrorKind::UnexpectedEof => damaged("it is cut short".into()),
+        _ => DiskError::io("read", path)(e),
+    })?;
+    Header::decode(&page).map_err(damaged)
+}
+
+/// The lock of an open overlay. One that is just being closed is waited for.
+fn lock(file: &File, path: &Path) -> Result<(), DiskError> {
+    let until = Instant::now() + CLOSING;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP) => return Ok(()),
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
+            Err(Errno::WOULDBLOCK) => {
+                return Err(DiskError::InUse { path: path.to_owned(), by: "another Bootyard".into() });
+            }
+            Err(e) => return Err(DiskError::io("lock", path)(e.into())),
+        }
+    }
+}
+
+/// Names the boot of the kernel and the attachment of the disk below a file: while it stays the same, nothing that was written to
+/// the file can have been lost, durable or not. A stick that was pulled and came back within one boot has a new disk sequence.
+fn attachment(file: &File) -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let device = file.metadata().map_or(0, |m| m.dev());
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let sequence = ["diskseq", "../diskseq"]
+        .iter()
+        .find_map(|name| fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/{name}")).ok())
+        .unwrap_or_default();
+    let boot = boot.trim();
+    if boot.is_empty() {
+        // Nothing can be told apart: never the same again.
+        return uuid::Uuid::new_v4().to_string();
+    }
+    format!("{boot} {}", sequence.trim())
+}
+
+#[cfg(test)]
+#[path = "overlay_tests.rs"]
+mod tests;

@@ -1,0 +1,596 @@
+//! An overlay against a plain vector of bytes, through kills and cuts of power, on simulated and on real files.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::api::HostId;
+use crate::disks::OverlayKey;
+
+const SECTOR: usize = 512;
+
+/// A file of which the "disk" has only what was synced, and of what came since perhaps some sectors.
+#[derive(Debug, Clone)]
+struct Sim(Arc<Mutex<SimFile>>, Fuse);
+
+/// How many more writes and syncs of the machine's files are done before the process or the power is gone.
+type Fuse = Arc<std::sync::atomic::AtomicI64>;
+
+const INTACT: i64 = i64::MAX / 2;
+
+#[derive(Debug)]
+struct SimFile {
+    cached: Vec<u8>,
+    durable: Vec<u8>,
+    /// Sectors as written since the last sync, in order; the kernel may have put any of them on the disk at any time.
+    pending: Vec<(usize, [u8; SECTOR])>,
+    full: bool,
+}
+
+impl Sim {
+    fn new(len: u64) -> Self {
+        let bytes = vec![0; usize::try_from(len.next_multiple_of(512)).unwrap()];
+        let file = SimFile { cached: bytes.clone(), durable: bytes, pending: Vec::new(), full: false };
+        Self(Arc::new(Mutex::new(file)), Arc::new(INTACT.into()))
+    }
+
+    fn with_fuse(self, fuse: &Fuse) -> Self {
+        Self(self.0, fuse.clone())
+    }
+
+    fn burn(&self) -> io::Result<()> {
+        if self.1.fetch_sub(1, Ordering::Relaxed) <= 0 { Err(io::Error::other("gone")) } else { Ok(()) }
+    }
+
+    /// Each sector keeps its durable content or gets any of its pending ones.
+    fn cut_power(&self, luck: &mut impl FnMut() -> u64) {
+        let mut file = self.0.lock().unwrap();
+        let pending = std::mem::take(&mut file.pending);
+        for (sector, content) in pending {
+            if luck().is_multiple_of(3) {
+                file.durable[sector * SECTOR..][..SECTOR].copy_from_slice(&content);
+            }
+        }
+        file.cached = file.durable.clone();
+    }
+}
+
+impl Storage for Sim {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let at = usize::try_from(offset).unwrap();
+        buf.copy_from_slice(&self.0.lock().unwrap().cached[at..at + buf.len()]);
+        Ok(())
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.burn()?;
+        let mut file = self.0.lock().unwrap();
+        if file.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let at = usize::try_from(offset).unwrap();
+        file.cached[at..at + buf.len()].copy_from_slice(buf);
+        for sector in at / SECTOR..(at + buf.len()).div_ceil(SECTOR) {
+            let content = file.cached[sector * SECTOR..][..SECTOR].try_into().unwrap();
+            file.pending.push((sector, content));
+        }
+        Ok(())
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.write_at(&vec![0; usize::try_from(len).unwrap()], offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.burn()?;
+        let mut file = self.0.lock().unwrap();
+        file.durable = file.cached.clone();
+        file.pending.clear();
+        Ok(())
+    }
+
+    fn file(&self) -> Option<Arc<File>> {
+        None
+    }
+}
+
+/// An image in memory.
+#[derive(Debug)]
+struct Golden(Vec<u8>);
+
+impl BlockDevice for Golden {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+    fn readonly(&self) -> bool {
+        true
+    }
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        check_range(self.size(), offset, buf.len() as u64)?;
+        buf.copy_from_slice(&self.0[usize::try_from(offset).unwrap()..][..buf.len()]);
+        Ok(())
+    }
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        panic!("an overlay wrote its image");
+    }
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn zero(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
+        panic!("an overlay wrote its image");
+    }
+    fn segments(&self, _: u64, _: u64) -> io::Result<Vec<Segment>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {
+        Ok((Allocation::Mapped, self.size() - offset))
+    }
+}
+
+fn golden(sectors: usize) -> Arc<Golden> {
+    Arc::new(Golden((0..sectors).flat_map(|n| [0x80 | (n % 101) as u8; SECTOR]).collect()))
+}
+
+fn header(size: u64) -> Header {
+    Header {
+        image: uuid::Uuid::nil(),
+        generation: 1,
+        blake3: "00".repeat(32),
+        size,
+        block: BLOCK,
+        epoch: None,
+        key: OverlayKey::Host(HostId(1)),
+        label: "one".into(),
+    }
+}
+
+/// The machine on which a simulated overlay runs.
+struct Bench {
+    base: Arc<Golden>,
+    data: Sim,
+    map: Sim,
+    live: Sim,
+    fuse: Fuse,
+    boot: u32,
+    overlay: Option<Overlay>,
+    /// What each sector may read as: its flushed content and all that came since; the last is what it reads as without a cut.
+    model: Vec<Vec<[u8; SECTOR]>>,
+}
+
+impl Bench {
+    fn new(sectors: usize) -> Self {
+        let base = golden(sectors);
+        let size = base.size();
+        let (map, live) = file_sizes(size);
+        let fuse: Fuse = Arc::new(INTACT.into());
+        let mut bench = Self {
+            data: Sim::new(size).with_fuse(&fuse),
+            map: Sim::new(map).with_fuse(&fuse),
+            live: Sim::new(live).with_fuse(&fuse),
+            fuse,
+            boot: 0,
+            overlay: None,
+            model: base.0.chunks(SECTOR).map(|s| vec![s.try_into().unwrap()]).collect(),
+            base,
+        };
+        Map::create(&bench.map, &bench.live, &header(size), "").unwrap();
+        for file in [&bench.data, &bench.map, &bench.live] {
+            file.sync().unwrap();
+        }
+        bench.open();
+        bench
+    }
+
+    fn open(&mut self) {
+        let size = self.base.size();
+        let (data, map, live) = (Box::new(self.data.clone()), Box::new(self.map.clone()), Box::new(self.live.clone()));
+        let boot = format!("boot {}", self.boot);
+        self.overlay = Some(Overlay::over(self.base.clone(), data, map, live, &header(size), boot).unwrap());
+    }
+
+    fn overlay(&self) -> &Overlay {
+        self.overlay.as_ref().unwrap()
+    }
+
+    /// The process or the power is gone after this many more operations on the files, in the middle of what is being done.
+    fn interrupt(&mut self, after: i64, doing: &Step) {
+        self.fuse.store(after, Ordering::Relaxed);
+        let (sectors, content, done) = match *doing {
+            Step::Write(at, len, byte) => {
+                let done = self.overlay().write_at(&vec![byte; len * SECTOR], (at * SECTOR) as u64);
+                (at..at + len, byte, done)
+            }
+            Step::Zero(at, len) => {
+                (at..at + len, 0, self.overlay().zero((at * SECTOR) as u64, (len * SECTOR) as u64, true))
+            }
+            _ => {
+                let done = self.overlay().flush();
+                if done.is_ok() {
+                    self.model.iter_mut().for_each(|m| *m = vec![*m.last().unwrap()]);
+                }
+                (0..0, 0, done)
+            }
+        };
+        for may in &mut self.model[sectors] {
+            may.push([content; SECTOR]);
+            if done.is_err() {
+                // Not acknowledged: the former content is as right.
+                let former = may[may.len() - 2];
+                may.push(former);
+            }
+        }
+        self.fuse.store(INTACT, Ordering::Relaxed);
+    }
+
+    fn kill(&mut self) {
+        // The page cache stays, and nothing of the process runs any more.
+        std::mem::forget(self.overlay.take());
+        self.open();
+    }
+
+    fn cut_power(&mut self, mut luck: impl FnMut() -> u64) {
+        std::mem::forget(self.overlay.take());
+        for file in [&self.data, &self.map, &self.live] {
+            file.cut_power(&mut luck);
+        }
+        self.boot += 1;
+        self.open();
+        let all = self.read_all();
+        for (n, (is, may)) in all.chunks(SECTOR).zip(&mut self.model).enumerate() {
+            assert!(
+                may.iter().any(|m| m == is),
+                "sector {n} reads as {} after a power cut, may be {:?}",
+                is[0],
+                may.iter().map(|m| m[0]).collect::<Vec<_>>()
+            );
+            // It stays what it is until written again; not flushed, though, so the next cut may not change it either.
+            *may = vec![is.try_into().unwrap()];
+        }
+    }
+
+    fn read_all(&self) -> Vec<u8> {
+        let mut all = vec![0; self.base.0.len()];
+        self.overlay().read_at(&mut all, 0).unwrap();
+        all
+    }
+
+    fn check(&self) {
+        for (n, (is, may)) in self.read_all().chunks(SECTOR).zip(&self.model).enumerate() {
+            assert_eq!(is[0], may.last().unwrap()[0], "sector {n}");
+            assert!(is == may.last().unwrap(), "sector {n}");
+        }
+    }
+
+    fn write(&mut self, sector: usize, count: usize, byte: u8) {
+        self.overlay().write_at(&vec![byte; count * SECTOR], (sector * SECTOR) as u64).unwrap();
+        self.model[sector..sector + count].iter_mut().for_each(|m| m.push([byte; SECTOR]));
+    }
+
+    fn zero(&mut self, sector: usize, count: usize) {
+        self.overlay().zero((sector * SECTOR) as u64, (count * SECTOR) as u64, true).unwrap();
+        self.model[sector..sector + count].iter_mut().for_each(|m| m.push([0; SECTOR]));
+    }
+
+    fn flush(&mut self) {
+        self.overlay().flush().unwrap();
+        self.model.iter_mut().for_each(|m| *m = vec![*m.last().unwrap()]);
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Write(usize, usize, u8),
+    Zero(usize, usize),
+    Flush,
+    Close,
+    Kill,
+    CutPower(u64),
+    Full(usize, usize),
+    /// After so many operations, in the middle of this; by a cut of power with this luck, or by a kill.
+    Interrupted(i64, Box<Step>, Option<u64>),
+}
+
+/// A disk whose last block is a short one.
+const SECTORS: usize = 8 * 40 + 3;
+
+fn step() -> impl Strategy<Value = Step> {
+    let range = || (0..SECTORS, 1..40usize).prop_map(|(at, len)| (at, len.min(SECTORS - at)));
+    let interruptible = prop_oneof![
+        (range(), 1..=127u8).prop_map(|((at, len), byte)| Step::Write(at, len, byte)),
+        range().prop_map(|(at, len)| Step::Zero(at, len)),
+        Just(Step::Flush),
+    ];
+    prop_oneof![
+        8 => (range(), 1..=127u8).prop_map(|((at, len), byte)| Step::Write(at, len, byte)),
+        4 => range().prop_map(|(at, len)| Step::Zero(at, len)),
+        2 => Just(Step::Flush),
+        1 => Just(Step::Close),
+        1 => Just(Step::Kill),
+        2 => any::<u64>().prop_map(Step::CutPower),
+        1 => range().prop_map(|(at, len)| Step::Full(at, len)),
+        4 => (0..8i64, interruptible, prop::option::of(any::<u64>()))
+            .prop_map(|(after, step, power)| Step::Interrupted(after, Box::new(step), power)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_overlay_is_a_disk_through_kills_and_power_cuts(steps in prop::collection::vec(step(), 1..60)) {
+        let mut bench = Bench::new(SECTORS);
+        for step in steps {
+            match step {
+                Step::Write(at, len, byte) => bench.write(at, len, byte),
+                Step::Zero(at, len) => bench.zero(at, len),
+                Step::Flush => bench.flush(),
+                Step::Close => {
+                    bench.overlay = None;
+                    bench.model.iter_mut().for_each(|m| *m = vec![*m.last().unwrap()]);
+                    bench.open();
+                }
+                Step::Kill => bench.kill(),
+                Step::CutPower(seed) => {
+                    let mut luck = fastrand::Rng::with_seed(seed);
+                    bench.cut_power(|| luck.u64(..));
+                }
+                Step::Interrupted(after, doing, power) => {
+                    bench.interrupt(after, &doing);
+                    match power {
+                        Some(seed) => {
+                            let mut luck = fastrand::Rng::with_seed(seed);
+                            bench.cut_power(|| luck.u64(..));
+                        }
+                        None => {
+                            bench.kill();
+                            // Of what was not acknowledged either is right, and it is that from now on.
+                            for (is, may) in bench.read_all().chunks(SECTOR).zip(&mut bench.model) {
+                                let [.., before, last] = &may[..] else { continue };
+                                if is != last && is == before {
+                                    may.push(is.try_into().unwrap());
+                                }
+                            }
+                        }
+                    }
+                }
+                Step::Full(at, len) => {
+                    bench.data.0.lock().unwrap().full = true;
+                    let full = bench.overlay().write_at(&vec![1; len * SECTOR], (at * SECTOR) as u64).unwrap_err();
+                    prop_assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+                    bench.data.0.lock().unwrap().full = false;
+                }
+            }
+            bench.check();
+        }
+    }
+
+    #[test]
+    fn runs_and_allocation_agree_with_what_is_read(steps in prop::collection::vec(step(), 1..30), at in 0..SECTORS) {
+        let mut bench = Bench::new(SECTORS);
+        for step in steps {
+            match step {
+                Step::Write(at, len, byte) => bench.write(at, len, byte),
+                Step::Zero(at, len) => bench.zero(at, len),
+                _ => {}
+            }
+        }
+        let (what, len) = bench.overlay().allocation((at * SECTOR) as u64).unwrap();
+        prop_assert!(len >= 512 && len.is_multiple_of(512));
+        let all = bench.read_all();
+        let run = &all[at * SECTOR..][..usize::try_from(len).unwrap()];
+        if what == Allocation::Deallocated {
+            prop_assert!(run.iter().all(|b| *b == 0));
+        }
+        let runs = bench.overlay().runs(0, all.len() as u64);
+        prop_assert_eq!(runs.iter().map(|(_, _, len)| len).sum::<u64>(), all.len() as u64);
+    }
+}
+
+#[test]
+fn a_power_cut_before_any_flush_leaves_the_image_and_never_zeroes() {
+    for seed in 0..50 {
+        let mut bench = Bench::new(80);
+        bench.write(3, 1, 7);
+        bench.write(16, 24, 8);
+        let mut luck = fastrand::Rng::with_seed(seed);
+        bench.cut_power(|| luck.u64(..));
+        assert_eq!(bench.read_all(), bench.base.0);
+    }
+}
+
+#[test]
+fn a_page_of_the_map_that_was_torn_leaves_the_one_before_and_is_mended() {
+    // Far enough apart that one page of the map speaks of both in different sectors.
+    let (near, far) = (10 * 8, 2900 * 8);
+    let mut torn = 0;
+    for seed in 0..4 {
+        let mut luck = fastrand::Rng::with_seed(seed);
+        let mut bench = Bench::new(3000 * 8);
+        bench.write(near, 8, 1);
+        bench.flush();
+        bench.write(near + 8, 8, 2);
+        bench.write(far, 8, 3);
+        // Data is synced, the page written, its sync not done any more.
+        bench.interrupt(2, &Step::Flush);
+        torn += usize::from(bench.map.0.lock().unwrap().pending.len() > 1);
+        bench.cut_power(|| luck.u64(..));
+        bench.overlay = None;
+        bench.cut_power(|| luck.u64(..));
+        bench.check();
+    }
+    assert!(torn > 0);
+}
+
+#[test]
+fn a_failed_flush_is_never_forgotten() {
+    #[derive(Debug)]
+    struct Broken(Sim, AtomicBool);
+    impl Storage for Broken {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+            self.0.read_at(buf, offset)
+        }
+        fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+            self.0.write_at(buf, offset)
+        }
+        fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+            self.0.discard(offset, len)
+        }
+        fn sync(&self) -> io::Result<()> {
+            // The kernel tells of a lost page once, and says that all is well from then on.
+            if self.1.swap(false, Ordering::Relaxed) { Err(io::Error::other("lost")) } else { Ok(()) }
+        }
+        fn file(&self) -> Option<Arc<File>> {
+            None
+        }
+    }
+    let base = golden(80);
+    let size = base.size();
+    let (map_len, live_len) = file_sizes(size);
+    let (map, live) = (Sim::new(map_len), Sim::new(live_len));
+    Map::create(&map, &live, &header(size), "").unwrap();
+    let data = Broken(Sim::new(size), AtomicBool::new(true));
+    let overlay =
+        Overlay::over(base, Box::new(data), Box::new(map), Box::new(live), &header(size), "boot".into()).unwrap();
+    overlay.write_at(&[1; 512], 0).unwrap();
+    assert!(overlay.flush().is_err());
+    assert!(overlay.flush().is_err());
+}
+
+fn real(dir: &Path, sectors: usize) -> (PathBuf, Arc<Golden>) {
+    let base = golden(sectors);
+    let folder = dir.join("overlay");
+    Overlay::create(&folder, &header(base.size())).unwrap();
+    (folder, base)
+}
+
+#[test]
+fn a_damaged_map_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, base) = real(dir.path(), 800);
+    let overlay = Overlay::open(&folder, base.clone()).unwrap();
+    overlay.write_at(&[9; 4096], 8192).unwrap();
+    drop(overlay);
+    // As if the kernel had been started again, so that only `map` counts.
+    let live = OpenOptions::new().write(true).open(folder.join("live")).unwrap();
+    Map::close(&Arc::new(live), "another boot").unwrap();
+    let map = fs::read(folder.join("map")).unwrap();
+    for at in [100, 4096 + 4096 + 40] {
+        let mut broken = map.clone();
+        broken[at] ^= 1;
+        fs::write(folder.join("map"), &broken).unwrap();
+        let error = Overlay::open(&folder, base.clone()).unwrap_err();
+        assert!(matches!(error, DiskError::Damaged { .. }), "{error}");
+        assert_eq!(fs::read(folder.join("map")).unwrap(), broken);
+    }
+    fs::write(folder.join("map"), &map).unwrap();
+    let mut buf = [0; 4096];
+    Overlay::open(&folder, base.clone()).unwrap().read_at(&mut buf, 8192).unwrap();
+    assert_eq!(buf, [9; 4096]);
+    fs::remove_file(folder.join("data")).unwrap();
+    assert!(matches!(Overlay::open(&folder, base).unwrap_err(), DiskError::Damaged { .. }));
+}
+
+#[test]
+fn writers_of_parts_of_one_block_never_lose_each_others_sectors() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, base) = real(dir.path(), 8 * 64);
+    let overlay = Overlay::open(&folder, base).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..8usize {
+            let overlay = &overlay;
+            scope.spawn(move || {
+                for block in 0..64 {
+                    overlay.write_at(&[writer as u8 + 1; SECTOR], ((block * 8 + writer) * SECTOR) as u64).unwrap();
+                }
+            });
+        }
+    });
+    let mut all = vec![0; 8 * 64 * SECTOR];
+    overlay.read_at(&mut all, 0).unwrap();
+    for (n, sector) in all.chunks(SECTOR).enumerate() {
+        assert_eq!(sector, [(n % 8) as u8 + 1; SECTOR], "sector {n}");
+    }
+}
+
+#[test]
+fn stripes_cover_every_block_of_a_range() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, base) = real(dir.path(), 80);
+    let overlay = Overlay::open(&folder, base).unwrap();
+    let mebi = 256;
+    assert_eq!(overlay.lock_stripes(&(0..1)).len(), 1);
+    assert_eq!(overlay.lock_stripes(&(mebi - 1..mebi + 1)).len(), 2);
+    assert_eq!(overlay.lock_stripes(&(63 * mebi..66 * mebi)).len(), 3);
+    assert_eq!(overlay.lock_stripes(&(0..1000 * mebi)).len(), STRIPES);
+}
+
+/// The other half of the next test: writes, and says so, until it is killed.
+#[test]
+fn a_process_that_writes_until_it_is_killed() {
+    let Some(folder) = std::env::var_os("BOOTYARD_TEST_OVERLAY") else { return };
+    let overlay = Overlay::open(Path::new(&folder), golden(8 * 512)).unwrap();
+    let mut luck = fastrand::Rng::new();
+    let mut out = std::io::stderr();
+    for n in 1u32.. {
+        let sector = luck.u32(..8 * 512);
+        let mut content = [0; SECTOR];
+        content[..4].copy_from_slice(&n.to_le_bytes());
+        overlay.write_at(&content, u64::from(sector) * SECTOR as u64).unwrap();
+        out.write_all(&[sector.to_le_bytes(), n.to_le_bytes()].concat()).unwrap();
+        if n % 1000 == 0 {
+            overlay.flush().unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_write_that_was_acknowledged_survives_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, base) = real(dir.path(), 8 * 512);
+    let mut model: Vec<Option<u32>> = vec![None; 8 * 512];
+    for round in 0..3u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "disks::overlay::tests::a_process_that_writes_until_it_is_killed", "--nocapture"])
+            .env("BOOTYARD_TEST_OVERLAY", &folder)
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut pipe = child.stderr.take().unwrap();
+        let mut acknowledged = Vec::new();
+        let mut buf = vec![0; 4096];
+        while acknowledged.len() < 8 * (1500 + 700 * round as usize) {
+            let n = pipe.read(&mut buf).unwrap();
+            assert!(n > 0, "{}", String::from_utf8_lossy(&acknowledged));
+            acknowledged.extend_from_slice(&buf[..n]);
+        }
+        child.kill().unwrap();
+        pipe.read_to_end(&mut acknowledged).unwrap();
+        child.wait().unwrap();
+        for ack in acknowledged.chunks_exact(8) {
+            let sector = u32::from_le_bytes(ack[..4].try_into().unwrap());
+            model[sector as usize] = Some(u32::from_le_bytes(ack[4..].try_into().unwrap()));
+        }
+        let overlay = Overlay::open(&folder, base.clone()).unwrap();
+        let mut unacknowledged = 0;
+        for (n, expected) in model.iter_mut().enumerate() {
+            let mut sector = [0; SECTOR];
+            overlay.read_at(&mut sector, (n * SECTOR) as u64).unwrap();
+            let is = u32::from_le_bytes(sector[..4].try_into().unwrap());
+            match expected {
+                Some(number) if is == *number => {}
+                None if sector[..] == base.0[n * SECTOR..][..SECTOR] => {}
+                // One write may have been done and its acknowledgement not given any more.
+                _ => {
+                    unacknowledged += 1;
+                    *expected = Some(is);
+                }
+            }
+        }
+        assert!(unacknowledged <= 1, "{unacknowledged} sectors are not what was acknowledged last");
+        // What is open for a moment only must not look like an orderly end to the next round.
+        drop(overlay);
+    }
+}

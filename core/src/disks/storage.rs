@@ -1,0 +1,67 @@
+//! The file operations that an overlay is made of, behind a trait, so that a test can cut the power between any two of them.
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+/// A file. Positions and lengths are in bytes. What was written is seen by later reads at once, and durable after `sync`.
+pub(super) trait Storage: Send + Sync + Debug {
+    /// Fills `buf`; the end of the file before that is an error.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `buf`.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+    /// Frees the space of a range where that is possible; what it reads as afterwards is not promised.
+    fn discard(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Makes what was written durable.
+    fn sync(&self) -> io::Result<()>;
+    /// The file for the kernel to send from.
+    fn file(&self) -> Option<Arc<File>>;
+}
+
+impl Storage for Arc<File> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(buf, offset)
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+        punch(self, offset, len).map(|_| ())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn file(&self) -> Option<Arc<File>> {
+        Some(self.clone())
+    }
+}
+
+/// Makes a hole, which reads as zeroes. `false` where the file system has no holes; the range is as it was then.
+pub(super) fn punch(file: &File, offset: u64, len: u64) -> io::Result<bool> {
+    use rustix::io::Errno;
+    match fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Writes zeroes, a piece at a time.
+pub(super) fn write_zeroes(file: &File, mut offset: u64, mut len: u64) -> io::Result<()> {
+    static ZEROES: [u8; 128 * 1024] = [0; 128 * 1024];
+    while len > 0 {
+        let piece = usize::try_from(len).unwrap_or(usize::MAX).min(ZEROES.len());
+        file.write_all_at(ZEROES.get(..piece).unwrap_or(&ZEROES), offset)?;
+        offset += piece as u64;
+        len -= piece as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,463 @@
+//! Finds, opens, locks, resets and makes the disks of a lab.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use serde::{Deserialize, Serialize};
+
+use super::folders::{belongs, clear_rests, folders, make, remove};
+use super::identity::{self, ImageIdentity};
+use super::map::{BLOCK, Header};
+use super::views::ViewCache;
+use super::{BlockDevice, DiskError, DiskFacts, Image, Overlay, SECTOR, import, views};
+use crate::api::HostId;
+use crate::lab::{Disk, Lab, Writes};
+
+/// An image below this many bytes is hashed while the login waits.
+const HASHED_AT_ONCE: u64 = 64 << 20;
+/// No new overlay starts below one part in this many of the file system.
+const RESERVE: u64 = 20;
+
+/// Whose an overlay is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OverlayKey {
+    /// A machine's.
+    Host(HostId),
+    /// A stranger's that `allow` let in: the initiator name.
+    Initiator(String),
+}
+
+impl OverlayKey {
+    /// How its folders begin. An initiator's name is a stranger's text and is never part of a path.
+    fn stem(&self) -> String {
+        match self {
+            Self::Host(id) => format!("host-{id}"),
+            Self::Initiator(name) => {
+                let hash = blake3::hash(name.as_bytes()).to_hex();
+                format!("initiator-{}", hash.get(..24).unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// A wish to open a disk.
+#[derive(Debug, Clone)]
+pub struct OpenRequest<'a> {
+    /// The disk of lab.toml.
+    pub disk: &'a Disk,
+    /// For whom.
+    pub key: OverlayKey,
+    /// The name shown for it.
+    pub label: String,
+    /// For `writes = fresh`: the boot epoch, and whether this is the first login of it. `None` where no epoch is known: the newest
+    /// overlay is opened again. That an epoch's first login came must be recorded before it is opened: `true` drops what was written.
+    pub fresh_epoch: Option<(u64, bool)>,
+}
+
+/// What came of a wish.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The disk.
+    pub device: Arc<dyn BlockDevice>,
+    /// A new overlay was made.
+    pub created: bool,
+}
+
+#[derive(Debug)]
+struct Writer {
+    image: Weak<Image>,
+    key: OverlayKey,
+    label: String,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    golden: HashMap<PathBuf, Weak<Image>>,
+    written: HashMap<PathBuf, Writer>,
+    overlays: HashMap<PathBuf, Weak<Overlay>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    hashed_at_once: u64,
+    open: Mutex<Open>,
+    /// Openings of one overlay come one after the other; those of different ones need not wait.
+    keys: [Mutex<()>; 64],
+    /// A turn for each image that is being hashed.
+    hashing: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
+    views: Mutex<ViewCache>,
+}
+
+/// The disks of a lab. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Inner>);
+
+impl Store {
+    /// The disks in this folder, `disks/` of a lab.
+    #[must_use]
+    pub fn new(disks_dir: PathBuf) -> Self {
+        Self::hashing_at_once(disks_dir, HASHED_AT_ONCE)
+    }
+
+    fn hashing_at_once(disks_dir: PathBuf, hashed_at_once: u64) -> Self {
+        Self(Arc::new(Inner {
+            dir: disks_dir,
+            hashed_at_once,
+            open: Mutex::default(),
+            keys: std::array::from_fn(|_| Mutex::new(())),
+            hashing: Mutex::default(),
+            views: Mutex::default(),
+        }))
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// Where a disk's image is.
+    #[must_use]
+    pub fn image_path(&self, disk: &Disk) -> PathBuf {
+        self.0.dir.join(&disk.image)
+    }
+
+    /// Where a disk's overlays are.
+    #[must_use]
+    pub fn overlays_dir(&self, disk: &Disk) -> PathBuf {
+        self.0.dir.join(format!("{}.overlays", disk.name))
+    }
+
+    fn open_now(&self) -> MutexGuard<'_, Open> {
+        // The maps are consistent after every statement.
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_key(&self, disk: &Disk, key: &OverlayKey) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        (disk.name.as_str(), key).hash(&mut hasher);
+        let [first, ..] = &self.0.keys;
+        let index = usize::try_from(hasher.finish() % self.0.keys.len() as u64).unwrap_or_default();
+        self.0.keys.get(index).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a disk for a login.
+    ///
+    /// # Errors
+    /// See [`DiskError`]; [`DiskError::refusal_status`] is what the login is refused with.
+    pub fn open(&self, req: &OpenRequest<'_>) -> Result<Arc<dyn BlockDevice>, DiskError> {
+        self.open_noting(req).map(|opened| opened.device)
+    }
+
+    /// The same, and whether a new overlay was made for it.
+    ///
+    /// # Errors
+    /// As of [`Store::open`].
+    pub fn open_noting(&self, req: &OpenRequest<'_>) -> Result<Opened, DiskError> {
+        let path = self.image_path(req.disk);
+        import::refuse_foreign(&path)?;
+        if req.disk.readonly {
+            return Ok(Opened { device: self.golden(&path)?, created: false });
+        }
+        match req.disk.writes {
+            Writes::Image => Ok(Opened { device: self.exclusive(&path, req)?, created: false }),
+            Writes::Keep | Writes::Fresh => self.overlay(&path, req),
+        }
+    }
+
+    /// The one shared opening of a golden image.
+    fn golden(&self, path: &Path) -> Result<Arc<Image>, DiskError> {
+        use std::os::unix::fs::MetadataExt;
+        let meta = fs::metadata(path).map_err(DiskError::io("open", path))?;
+        let mut open = self.open_now();
+        if let Some(image) = open.golden.get(path).and_then(Weak::upgrade)
+            && image.inode() == (meta.dev(), meta.ino())
+            && image.size() == meta.len()
+        {
+            return Ok(image);
+        }
+        let image = Arc::new(Image::open_shared(path)?);
+        open.golden.retain(|_, image| image.strong_count() > 0);
+        open.golden.insert(path.to_owned(), Arc::downgrade(&image));
+        Ok(image)
+    }
+
+    /// The image itself, for one host at a time.
+    fn exclusive(&self, path: &Path, req: &OpenRequest<'_>) -> Result<Arc<Image>, DiskError> {
+        let mut open = self.open_now();
+        if let Some(writer) = open.written.get(path)
+            && let Some(image) = writer.image.upgrade()
+        {
+            if writer.key == req.key {
+                return Ok(image);
+            }
+            return Err(DiskError::InUse { path: path.to_owned(), by: writer.label.clone() });
+        }
+        self.refuse_under_overlays(path, req.disk)?;
+        let image = Arc::new(Image::open_exclusive(path)?);
+        let writer = Writer { image: Arc::downgrade(&image), key: req.key.clone(), label: req.label.clone() };
+        open.written.retain(|_, writer| writer.image.strong_count() > 0);
+        open.written.insert(path.to_owned(), writer);
+        Ok(image)
+    }
+
+    /// An image is read-only while overlays stand on it, whichever disk they are of.
+    fn refuse_under_overlays(&self, path: &Path, disk: &Disk) -> Result<(), DiskError> {
+        let uuid = identity::uuid(&self.0.dir, path);
+        let own = self.overlays_dir(disk);
+        let mut standing: Vec<PathBuf> = Vec::new();
+        for folder in fs::read_dir(&self.0.dir).into_iter().flatten().flatten().map(|e| e.path()) {
+            if folder.extension().is_none_or(|e| e != "overlays") {
+                continue;
+            }
+            standing.extend(folders(&folder).into_iter().map(|(path, _)| path).filter(|overlay| {
+                match (uuid, Overlay::header(overlay)) {
+                    (Some(uuid), Ok(header)) => header.image == uuid,
+                    // What stands on it is not known, so what is its own is taken to.
+                    _ => folder == own,
+                }
+            }));
+        }
+        standing.sort();
+        match standing.first() {
+            None => Ok(()),
+            Some(first) => {
+                Err(DiskError::HasOverlays { path: path.to_owned(), count: standing.len(), first: first.clone() })
+            }
+        }
+    }
+
+    /// The identity that holds now; computed at once where that is quick.
+    fn identity_now(&self, path: &Path) -> Result<ImageIdentity, DiskError> {
+        if let Some(identity) = identity::known(&self.0.dir, path)? {
+            return Ok(identity);
+        }
+        if !self.quick(fs::metadata(path).map_err(DiskError::io("open", path))?.len()) {
+            return Err(DiskError::NotReady { path: path.to_owned() });
+        }
+        self.identify_once(path, &|_, _| {}, &AtomicBool::new(false))
+    }
+
+    /// Hashes an image unless somebody has just done it: thirty hosts may be the first at once, and it gets one UUID.
+    fn identify_once(
+        &self,
+        path: &Path,
+        progress: &dyn Fn(u64, u64),
+        cancel: &AtomicBool,
+    ) -> Result<ImageIdentity, DiskError> {
+        let turn = {
+            let mut hashing = self.0.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+            hashing.retain(|_, turn| Arc::strong_count(turn) > 1);
+            hashing.entry(path.to_owned()).or_default().clone()
+        };
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        match identity::known(&self.0.dir, path)? {
+            Some(identity) => Ok(identity),
+            None => identity::compute(&self.0.dir, path, progress, cancel),
+        }
+    }
+
+    /// Whether an image of this size is hashed while the login waits.
+    pub(super) fn quick(&self, size: u64) -> bool {
+        size < self.0.hashed_at_once
+    }
+
+    /// Whether the identity of a disk's image has to be computed before the disk can be served.
+    #[must_use]
+    pub fn needs_identity(&self, disk: &Disk) -> bool {
+        !disk.readonly
+            && disk.writes != Writes::Image
+            && matches!(identity::known(&self.0.dir, &self.image_path(disk)), Ok(None))
+    }
+
+    /// Computes the identity of a disk's image, if it is not known. `progress` is given bytes done and in all. Until it is done, a
+    /// large image is [`DiskError::NotReady`].
+    ///
+    /// # Errors
+    /// The image is missing or cannot be read, changed meanwhile, or somebody cancelled.
+    pub fn identify(
+        &self,
+        disk: &Disk,
+        progress: &dyn Fn(u64, u64),
+        cancel: &AtomicBool,
+    ) -> Result<ImageIdentity, DiskError> {
+        let path = self.image_path(disk);
+        import::refuse_foreign(&path)?;
+        self.identify_once(&path, progress, cancel)
+    }
+
+    fn overlay(&self, path: &Path, req: &OpenRequest<'_>) -> Result<Opened, DiskError> {
+        // Open before its identity is asked for: nobody can write the image from here on.
+        let base = self.golden(path)?;
+        let identity = self.identity_now(path)?;
+        let dir = self.overlays_dir(req.disk);
+        let stem = req.key.stem();
+        let _turn = self.lock_key(req.disk, &req.key);
+        clear_rests(&dir, &stem);
+        let fresh = req.disk.writes == Writes::Fresh;
+        let mine: Vec<_> = folders(&dir).into_iter().filter(|(path, _)| belongs(path, &stem)).collect();
+        let found = if fresh {
+            let newest = mine.iter().filter(|(_, f)| f.is_some()).max_by_key(|(_, f)| *f);
+            match req.fresh_epoch {
+                Some((epoch, true)) => {
+                    let open = self.open_now();
+                    newest.filter(|(path, f)| {
+                        f.is_some_and(|f| f.epoch == epoch)
+                            && open.overlays.get(path).is_some_and(|o| o.strong_count() > 0)
+                    })
+                }
+                Some((epoch, false)) => {
+                    mine.iter().filter(|(_, f)| f.is_some_and(|f| f.epoch == epoch)).max_by_key(|(_, f)| *f).or(newest)
+                }
+                None => newest,
+            }
+        } else {
+            mine.iter().find(|(_, f)| f.is_none())
+        };
+        if let Some((folder, _)) = found {
+            let header = Overlay::header(folder)?;
+            if header.blake3 != identity.blake3 {
+                return Err(DiskError::ImageChanged { path: path.to_owned(), overlay: folder.clone() });
+            }
+            return Ok(Opened { device: self.open_folder(folder, base)?, created: false });
+        }
+
+        self.refuse_without_room(&dir)?;
+        let epoch = fresh.then(|| req.fresh_epoch.map_or(0, |(epoch, _)| epoch));
+        let header = Header {
+            image: identity.uuid,
+            generation: identity.generation,
+            blake3: identity.blake3,
+            size: base.size(),
+            block: BLOCK,
+            epoch,
+            key: req.key.clone(),
+            label: req.label.chars().take(255).collect(),
+        };
+        let number = mine.iter().filter_map(|(_, f)| *f).map(|f| f.number).max().unwrap_or(0) + 1;
+        let name = match epoch {
+            Some(epoch) => format!("{stem}.fresh-{epoch}.{number}"),
+            None => format!("{stem}.keep"),
+        };
+        let folder = dir.join(name);
+        make(&dir, &stem, &folder, &header)?;
+        let device = self.open_folder(&folder, base)?;
+        if fresh {
+            // The new one is durable; the former ones go.
+            for (old, _) in mine.iter().filter(|(_, f)| f.is_some()) {
+                remove(&dir, &stem, old).map_err(DiskError::io("remove", old))?;
+            }
+        }
+        Ok(Opened { device, created: true })
+    }
+
+    /// The one opening of an overlay that all its sessions share.
+    fn open_folder(&self, folder: &Path, base: Arc<Image>) -> Result<Arc<Overlay>, DiskError> {
+        if let Some(overlay) = self.open_now().overlays.get(folder).and_then(Weak::upgrade) {
+            return Ok(overlay);
+        }
+        let overlay = Arc::new(Overlay::open(folder, base)?);
+        let mut open = self.open_now();
+        open.overlays.retain(|_, overlay| overlay.strong_count() > 0);
+        open.overlays.insert(folder.to_owned(), Arc::downgrade(&overlay));
+        Ok(overlay)
+    }
+
+    fn refuse_without_room(&self, dir: &Path) -> Result<(), DiskError> {
+        let (free, total) = import::room(&self.0.dir)?;
+        let needed = total / RESERVE;
+        if free < needed {
+            return Err(DiskError::NoSpace { path: dir.to_owned(), needed, free });
+        }
+        Ok(())
+    }
+
+    /// Deletes the overlays that a disk has for `key`; its next login starts from the image. Nothing happens where there is none.
+    ///
+    /// # Errors
+    /// A session has one open, or it cannot be removed.
+    pub fn reset(&self, disk: &Disk, key: &OverlayKey) -> Result<(), DiskError> {
+        let dir = self.overlays_dir(disk);
+        let stem = key.stem();
+        let _turn = self.lock_key(disk, key);
+        clear_rests(&dir, &stem);
+        let mine: Vec<_> =
+            folders(&dir).into_iter().map(|(path, _)| path).filter(|path| belongs(path, &stem)).collect();
+        if let Some(path) = mine.iter().find(|path| self.is_open(path)) {
+            return Err(DiskError::InUse { path: path.clone(), by: "a session of its host".into() });
+        }
+        for path in mine {
+            remove(&dir, &stem, &path).map_err(DiskError::io("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a session has the overlay of this folder open.
+    pub(super) fn is_open(&self, folder: &Path) -> bool {
+        self.open_now().overlays.get(folder).is_some_and(|overlay| overlay.strong_count() > 0)
+    }
+
+    /// Makes an empty image, sparse where that is possible. A relative path is below the disks' folder.
+    ///
+    /// # Errors
+    /// The size is zero or no multiple of 512, the file exists, or it cannot be made.
+    pub fn create(&self, path: &Path, size: u64) -> Result<(), DiskError> {
+        let path = self.0.dir.join(path);
+        if size == 0 || !size.is_multiple_of(SECTOR) {
+            return Err(DiskError::BadSize { path, size });
+        }
+        fs::create_dir_all(&self.0.dir).map_err(DiskError::io("create", &self.0.dir))?;
+        let file = File::create_new(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => DiskError::Exists { path: path.clone() },
+            _ => DiskError::io("create", &path)(e),
+        })?;
+        identity::forget(&self.0.dir, &path);
+        file.set_len(size).and_then(|()| file.sync_all()).map_err(|e| {
+            let _ = fs::remove_file(&path);
+            DiskError::io("create", &path)(e)
+        })
+    }
+
+    /// Brings an image into the lab as `NAME.raw` and gives its path. Holes stay holes; it is hashed on the way. `progress` is given
+    /// bytes done and in all. One that fails or is cancelled leaves nothing behind.
+    ///
+    /// # Errors
+    /// The format is not served, there is too little room, the name is taken, the source changed meanwhile, or it was cancelled.
+    pub fn import(
+        &self,
+        from: &Path,
+        name: &str,
+        progress: &dyn Fn(u64, u64),
+        cancel: &AtomicBool,
+    ) -> Result<PathBuf, DiskError> {
+        import::import(&self.0.dir, from, name, progress, cancel)
+    }
+
+    /// The file that an import of this name fills; for a job's journal.
+    #[must_use]
+    pub fn import_part(&self, name: &str) -> PathBuf {
+        import::part_path(&self.0.dir, name)
+    }
+
+    /// Removes what imports that a crash interrupted have left. For the start of the engine that owns the lab.
+    pub fn recover(&self) {
+        import::clear_rests(&self.0.dir);
+    }
+
+    /// What the disks of a lab are like. Cheap enough for every few seconds.
+    #[must_use]
+    pub fn views(&self, lab: &Lab) -> Vec<DiskFacts> {
+        let mut cache = self.0.views.lock().unwrap_or_else(PoisonError::into_inner);
+        lab.disks.iter().map(|disk| views::facts(self, disk, &mut cache)).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

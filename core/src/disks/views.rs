@@ -1,0 +1,115 @@
+//! What the window shows of disks: sizes, overlays, and what is wrong.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::folders::folders;
+use super::map::Header;
+use super::store::{OverlayKey, Store};
+use super::{DiskError, Overlay, SECTOR, identity, import};
+use crate::lab::{Disk, Writes};
+
+/// What is known of a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskFacts {
+    /// Its name.
+    pub name: crate::lab::Name,
+    /// Bytes; 0 when the image is missing.
+    pub size: u64,
+    /// Bytes that the image takes.
+    pub allocated: u64,
+    /// The overlays on it.
+    pub overlays: Vec<OverlayFacts>,
+    /// Why it cannot be served, or not to all.
+    pub problem: Option<String>,
+}
+
+/// What is known of an overlay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverlayFacts {
+    /// The name shown for its host when it was made.
+    pub host: String,
+    /// Whose.
+    pub key: OverlayKey,
+    /// Bytes that it takes.
+    pub bytes: u64,
+    /// A session has it open.
+    pub open: bool,
+}
+
+/// Headers of overlays by the folder in which they are, as of that folder's last change.
+pub(super) type ViewCache = HashMap<PathBuf, (SystemTime, Vec<(PathBuf, Result<Header, String>)>)>;
+
+pub(super) fn facts(store: &Store, disk: &Disk, cache: &mut ViewCache) -> DiskFacts {
+    let path = store.image_path(disk);
+    let (size, allocated, mut problem) = match fs::metadata(&path) {
+        Ok(meta) => (meta.len(), meta.blocks() * 512, image_problem(store, disk, &path, &meta)),
+        Err(e) => (0, 0, Some(DiskError::io("open", &path)(e).to_string())),
+    };
+    let current = identity::known(store.dir(), &path).ok().flatten();
+    let dir = store.overlays_dir(disk);
+    let mut overlays = Vec::new();
+    for (folder, header) in headers(&dir, cache) {
+        let bytes = ["data", "map", "live"]
+            .iter()
+            .filter_map(|name| fs::metadata(folder.join(name)).ok())
+            .map(|meta| meta.blocks() * 512)
+            .sum();
+        match header {
+            Ok(header) => {
+                if current.as_ref().is_some_and(|current| current.blake3 != header.blake3) {
+                    problem.get_or_insert_with(|| {
+                        DiskError::ImageChanged { path: path.clone(), overlay: folder.clone() }.to_string()
+                    });
+                }
+                overlays.push(OverlayFacts {
+                    host: header.label.clone(),
+                    key: header.key.clone(),
+                    bytes,
+                    open: store.is_open(folder),
+                });
+            }
+            Err(why) => {
+                problem.get_or_insert_with(|| why.clone());
+            }
+        }
+    }
+    overlays.sort_by(|a, b| a.key.cmp(&b.key));
+    DiskFacts { name: disk.name.clone(), size, allocated, overlays, problem }
+}
+
+fn image_problem(store: &Store, disk: &Disk, path: &Path, meta: &fs::Metadata) -> Option<String> {
+    let size = meta.len();
+    if !meta.is_file() {
+        return Some(DiskError::NotAFile { path: path.to_owned() }.to_string());
+    }
+    if let Err(foreign) = import::refuse_foreign(path) {
+        return Some(foreign.to_string());
+    }
+    if size == 0 || !size.is_multiple_of(SECTOR) {
+        return Some(DiskError::BadSize { path: path.to_owned(), size }.to_string());
+    }
+    let waits = disk.writes != Writes::Image && store.needs_identity(disk) && !store.quick(size);
+    waits.then(|| DiskError::NotReady { path: path.to_owned() }.to_string())
+}
+
+fn headers<'a>(dir: &Path, cache: &'a mut ViewCache) -> &'a [(PathBuf, Result<Header, String>)] {
+    let Ok(changed) = fs::metadata(dir).and_then(|meta| meta.modified()) else {
+        cache.remove(dir);
+        return &[];
+    };
+    let entry = cache.entry(dir.to_owned()).or_insert((SystemTime::UNIX_EPOCH, Vec::new()));
+    // A change within the clock's last tick may have come after the folder was read.
+    let settled = changed.elapsed().is_ok_and(|age| age.as_millis() > 100);
+    if entry.0 != changed || !settled {
+        let read = folders(dir).into_iter().map(|(folder, _)| {
+            let header = Overlay::header(&folder).map_err(|e| e.to_string());
+            (folder, header)
+        });
+        *entry = (changed, read.collect());
+    }
+    &entry.1
+}

@@ -1,0 +1,154 @@
+//! Boot epochs: what a machine was last given, and whether its firmware has logged in to it since.
+//!
+//! An epoch begins when the script, or the root-path ACK to iPXE, is given. The first firmware login of a new epoch makes a
+//! `fresh` overlay new; OS logins, reconnects and restarts of the engine never do.
+
+use std::collections::HashMap;
+
+use crate::api::HostId;
+use crate::lab::{Boot, InstallThen, Name};
+
+/// What a machine was last given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Epoch {
+    /// Grows over the life of the lab; overlays remember it.
+    pub(super) id: u64,
+    /// The disk that it boots from or installs to.
+    pub(super) disk: Option<Name>,
+    /// The next firmware login is the first of this epoch.
+    pub(super) fresh: bool,
+    /// An installation that is not yet proven to run.
+    pub(super) install: Option<PendingInstall>,
+}
+
+/// An installation on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PendingInstall {
+    /// The profile.
+    pub(super) profile: Name,
+    /// What follows.
+    pub(super) then: InstallThen,
+    /// Opens this host's answer file, until the next epoch.
+    pub(super) token: String,
+    /// Whether it has proven to run.
+    pub(super) consumed: bool,
+}
+
+/// The epochs of all machines.
+#[derive(Debug, Default)]
+pub(super) struct Boots {
+    by_host: HashMap<HostId, Epoch>,
+    last: u64,
+}
+
+impl Boots {
+    /// Takes in an epoch that lab.db kept.
+    pub(super) fn restore(&mut self, host: HostId, epoch: Epoch) {
+        self.last = self.last.max(epoch.id);
+        self.by_host.insert(host, epoch);
+    }
+
+    /// A new epoch: this machine was just given `boot`.
+    pub(super) fn begin(&mut self, host: HostId, boot: &Boot) -> Epoch {
+        self.last += 1;
+        let install = match boot {
+            Boot::Install(install) => Some(PendingInstall {
+                profile: install.profile.clone(),
+                then: install.then.clone(),
+                token: token(),
+                consumed: false,
+            }),
+            _ => None,
+        };
+        let disk = match boot {
+            Boot::Iscsi(iscsi) => Some(iscsi.disk.clone()),
+            Boot::Install(install) => match &install.then {
+                InstallThen::Iscsi(iscsi) => Some(iscsi.disk.clone()),
+                InstallThen::Local => None,
+            },
+            _ => None,
+        };
+        let epoch = Epoch { id: self.last, disk, fresh: true, install };
+        self.by_host.insert(host, epoch.clone());
+        epoch
+    }
+
+    /// The machine's epoch.
+    pub(super) fn get(&self, host: HostId) -> Option<&Epoch> {
+        self.by_host.get(&host)
+    }
+
+    /// A firmware login: the epoch, and whether it is the first login of it.
+    pub(super) fn firmware_login(&mut self, host: HostId) -> Option<(u64, bool)> {
+        let epoch = self.by_host.get_mut(&host)?;
+        Some((epoch.id, std::mem::take(&mut epoch.fresh)))
+    }
+
+    /// The installation has proven to run. `Some` only the first time.
+    pub(super) fn consume(&mut self, host: HostId, profile: &str) -> Option<PendingInstall> {
+        let install = self.by_host.get_mut(&host)?.install.as_mut()?;
+        if install.consumed || install.profile.as_str() != profile {
+            return None;
+        }
+        install.consumed = true;
+        Some(install.clone())
+    }
+
+    /// Whether `token` opens this host's answers.
+    pub(super) fn admits(&self, host: HostId, token: &str) -> Option<&PendingInstall> {
+        let install = self.by_host.get(&host)?.install.as_ref()?;
+        // Lengths are public; the comparison must not tell how many characters were right.
+        let same = install.token.len() == token.len()
+            && install.token.bytes().zip(token.bytes()).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0;
+        same.then_some(install)
+    }
+
+    /// Forgets a machine.
+    pub(super) fn forget(&mut self, host: HostId) {
+        self.by_host.remove(&host);
+    }
+}
+
+fn token() -> String {
+    let mut bytes = [0u8; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        // Without the system's randomness a UUID still has 122 bits from its own source.
+        bytes = *uuid::Uuid::new_v4().as_bytes();
+    }
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::{Install, IscsiBoot, IscsiVia};
+
+    const HOST: HostId = HostId(1);
+
+    #[test]
+    fn only_the_first_firmware_login_of_an_epoch_is_fresh() {
+        let mut boots = Boots::default();
+        assert_eq!(boots.firmware_login(HOST), None, "nothing was given yet");
+        let iscsi = Boot::Iscsi(IscsiBoot { disk: "d".parse().unwrap(), profile: None, via: IscsiVia::Script });
+        boots.begin(HOST, &iscsi);
+        assert_eq!(boots.firmware_login(HOST), Some((1, true)));
+        assert_eq!(boots.firmware_login(HOST), Some((1, false)), "a reconnect keeps what was written");
+        boots.begin(HOST, &iscsi);
+        assert_eq!(boots.firmware_login(HOST), Some((2, true)));
+    }
+
+    #[test]
+    fn answers_open_with_the_token_of_this_installation_only() {
+        let mut boots = Boots::default();
+        let install = Boot::Install(Install { profile: "debian".parse().unwrap(), then: InstallThen::Local });
+        let first = boots.begin(HOST, &install).install.unwrap().token;
+        assert!(boots.admits(HOST, &first).is_some());
+        assert!(boots.admits(HostId(2), &first).is_none(), "not for another host");
+        assert!(boots.consume(HOST, "other").is_none());
+        assert!(boots.consume(HOST, "debian").is_some());
+        assert!(boots.consume(HOST, "debian").is_none(), "consumed once");
+        assert!(boots.admits(HOST, &first).is_some(), "an installer reads its answers more than once");
+        boots.begin(HOST, &Boot::Local);
+        assert!(boots.admits(HOST, &first).is_none(), "it expires with the installation");
+    }
+}

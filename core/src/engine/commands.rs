@@ -1,0 +1,385 @@
+//! Commands: what the window and the command line ask for, carried out one after the other.
+//!
+//! lab.toml is read afresh before each edit, so a person's own edit is never overwritten; an edit of a broken file is refused.
+
+use std::path::{Path, PathBuf};
+
+use super::run::Run;
+use super::serving::blocking;
+use super::shared::Request;
+use crate::api::{Command, CommandError, EventKind, HostId, JobKind, NewDisk, NewProfile, Reply, Who};
+use crate::lab::{Boot, Disk, Document, HostRef, LabError, Mode, Name, Profile, derived_iqn, this_machine};
+use crate::net::{Ipv4Cidr, MacAddr};
+
+type Outcome = Result<Reply, CommandError>;
+
+fn wrong(message: impl std::fmt::Display) -> CommandError {
+    CommandError::new(message)
+}
+
+impl Run {
+    /// Everything but start and stop.
+    pub(super) async fn carry_out(&mut self, command: Command) -> Outcome {
+        match command {
+            Command::Start | Command::Stop | Command::Ping => Ok(Reply::Done),
+            Command::Confirm { interface, address, mode } => self.confirm(&interface, address.as_deref(), mode).await,
+            Command::Assign { hosts, to } => self.assign(hosts, to, "window").await,
+            Command::AssignNamed { hosts, to } => {
+                self.catch_up().await;
+                let ids = self.named(&hosts)?;
+                self.assign(ids, to, "command").await
+            }
+            Command::Rename { host, name } => self.rename(host, &name).await,
+            Command::Forget { host, entry } => self.forget(host, entry).await,
+            Command::AddDisk(disk) => self.add_disk(disk),
+            Command::AddProfile(profile) => self.add_profile(profile),
+            Command::CancelJob { job } => {
+                self.jobs.cancel(job);
+                Ok(Reply::Done)
+            }
+            Command::Reload => {
+                self.reload(true).await;
+                let broken = self.shared.state().problems.iter().find(|p| p.is_error()).map(ToString::to_string);
+                broken.map_or(Ok(Reply::Done), |problem| Err(wrong(problem)))
+            }
+        }
+    }
+
+    /// What a server asked for.
+    pub(super) async fn request(&mut self, request: Request) {
+        let Request::Consume { host, install, because } = request;
+        let epoch = self.shared.state().boots.get(host).cloned();
+        if let Some(epoch) = epoch
+            && let Err(error) = self.shared.keep_epoch(host, &epoch).await
+        {
+            self.shared.state().storage_problem = Some(error);
+        }
+        let next: Boot = install.then.clone().into();
+        let profile = install.profile.to_string();
+        let assigned = {
+            let state = self.shared.state();
+            state.entry(host).and_then(|i| state.lab.hosts.get(i)?.boot.clone())
+        };
+        // A choice in the machine's menu, or `unknown`, is no assignment of its own: only an entry is rewritten, and a machine that
+        // `unknown` erased gets one, so that it is not erased again.
+        let by_menu = assigned == Some(Boot::Menu);
+        let changed_since = matches!(&assigned, Some(Boot::Install(i)) if i.profile != install.profile)
+            || matches!(&assigned, Some(Boot::Local | Boot::Wait | Boot::Iscsi(_) | Boot::Ignore));
+        if !by_menu
+            && !changed_since
+            && let Err(error) = self.assign(vec![host], next.clone(), "install-finished").await
+        {
+            self.shared.state().storage_problem =
+                Some(format!("the machine installs, but what follows could not be written: {error}"));
+        }
+        self.report_of(host, EventKind::InstallConsumed { profile, next, because });
+    }
+
+    /// Edits lab.toml and takes it into force. Entries are counted in the file as it was last read: see [`Run::catch_up`].
+    async fn edit(
+        &mut self,
+        edit: impl FnOnce(&mut Document) -> Result<(), LabError> + Send + 'static,
+    ) -> Result<(), CommandError> {
+        let shared = self.shared.clone();
+        let stamp = self.stamp;
+        let edited = blocking(move || shared.edit(stamp.as_ref(), edit)).await;
+        match edited {
+            Ok(Ok(())) => {
+                self.reload(true).await;
+                Ok(())
+            }
+            Ok(Err(error)) | Err(error) => Err(wrong(error)),
+        }
+    }
+
+    /// Takes a person's own edit in before entries are counted.
+    async fn catch_up(&mut self) {
+        if self.shared.folder.stamp() != self.stamp {
+            self.reload(true).await;
+        }
+    }
+
+    async fn confirm(&mut self, interface: &str, address: Option<&str>, mode: Mode) -> Outcome {
+        let address: Option<Ipv4Cidr> = address.map(str::parse).transpose().map_err(wrong)?;
+        let found = self.shared.state().interfaces.iter().find(|i| i.name == interface).cloned();
+        let Some(found) = found else {
+            return Err(wrong(crate::net::NetError::NoInterface(interface.to_owned())));
+        };
+        let Some(mac) = found.mac else {
+            return Err(wrong(format!("{interface} has no hardware address; machines can't boot through it")));
+        };
+        let name = interface.to_owned();
+        self.catch_up().await;
+        self.edit(move |document| document.set_network(&name, address, mode)).await?;
+        self.shared.db.confirm(mac, this_machine());
+        let mut state = self.shared.state();
+        if !state.confirmed.contains(&mac) {
+            state.confirmed.push(mac);
+        }
+        Ok(Reply::Done)
+    }
+
+    /// The machines that these words name: a MAC, a name, `group:NAME`. A MAC never seen becomes known.
+    fn named(&self, words: &[String]) -> Result<Vec<HostId>, CommandError> {
+        let mut state = self.shared.state();
+        let mut ids = Vec::new();
+        for word in words {
+            let before = ids.len();
+            if let Some(group) = word.strip_prefix("group:") {
+                let in_group = |i: &usize| state.lab.hosts[*i].group.as_ref().is_some_and(|g| g.as_str() == group);
+                ids.extend(
+                    (0..state.lab.hosts.len()).filter(in_group).filter_map(|i| state.configured.get(i).copied()),
+                );
+            } else if let Ok(mac) = word.parse::<MacAddr>() {
+                ids.extend(state.directory.resolve(&Who::mac(mac)));
+                if let Some(id) = ids.last() {
+                    state.hosts.entry(*id).or_default();
+                }
+            } else {
+                let of_name = |h: &crate::lab::Host| h.name.as_ref().is_some_and(|n| n.as_str() == word);
+                ids.extend(state.lab.hosts.iter().position(of_name).and_then(|i| state.configured.get(i).copied()));
+            }
+            if ids.len() == before {
+                return Err(wrong(format!(
+                    "no machine or group is called `{word}`; expected a MAC, a name of lab.toml or group:NAME"
+                )));
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// How lab.toml refers to this machine.
+    fn host_ref(&self, id: HostId) -> Option<HostRef> {
+        let state = self.shared.state();
+        match state.entry(id) {
+            Some(index) => Some(HostRef::Entry(index)),
+            None => {
+                let mac = *state.directory.macs(id).first()?;
+                // A second machine behind a MAC that lab.toml knows (a dock) is told apart by its UUID.
+                let shared = state.lab.hosts.iter().any(|h| h.macs.contains(&mac));
+                Some(HostRef::New { mac, uuid: state.directory.uuid(id).filter(|_| shared) })
+            }
+        }
+    }
+
+    async fn assign(&mut self, hosts: Vec<HostId>, to: Boot, by: &str) -> Outcome {
+        self.catch_up().await;
+        if let Some(missing) = self.shared.plan.borrow().missing(&to) {
+            return Err(wrong(format!("there is no disk or profile `{missing}` in lab.toml; add it first")));
+        }
+        let mut refs = Vec::new();
+        for id in &hosts {
+            match self.host_ref(*id) {
+                Some(host) => refs.push(host),
+                None => return Err(wrong("this machine was forgotten meanwhile; select it again")),
+            }
+        }
+        let boot = to.clone();
+        self.edit(move |document| refs.into_iter().try_for_each(|host| document.set_boot(host, &boot))).await?;
+        for id in &hosts {
+            self.report_of(*id, EventKind::Assigned { to: to.clone(), by: by.to_owned() });
+        }
+        Ok(Reply::Hosts { count: hosts.len() })
+    }
+
+    async fn rename(&mut self, id: HostId, name: &str) -> Outcome {
+        let name: Option<Name> = match name {
+            "" => None,
+            name => Some(name.parse().map_err(wrong)?),
+        };
+        self.catch_up().await;
+        let host = self.host_ref(id).ok_or_else(|| wrong("this machine was forgotten meanwhile; select it again"))?;
+        self.edit(move |document| document.set_name(host, name.as_ref())).await?;
+        Ok(Reply::Done)
+    }
+
+    async fn forget(&mut self, id: HostId, entry: bool) -> Outcome {
+        self.catch_up().await;
+        let configured = self.shared.state().entry(id);
+        match configured {
+            Some(index) if entry => self.edit(move |document| document.remove_host(index)).await?,
+            Some(_) => {
+                let name = self.shared.state().shown_name(id);
+                return Err(wrong(format!("{name} has an entry in lab.toml; take that away too to forget it")));
+            }
+            None => {}
+        }
+        self.shared.state().forget(id);
+        self.shared.db.delete_host(id);
+        self.shared.db.delete_epoch(id);
+        Ok(Reply::Hosts { count: 1 })
+    }
+
+    fn add_disk(&mut self, new: NewDisk) -> Outcome {
+        let name: Name = new.name.parse().map_err(wrong)?;
+        if self.shared.state().lab.disk(&name).is_some() {
+            return Err(wrong(format!("there is a disk `{name}` already; choose another name")));
+        }
+        let store = self.shared.store.clone();
+        let writes = new.writes;
+        let (kind, what) = match &new.from {
+            Some(from) => (JobKind::ImportDisk, format!("{} as {name}", from.display())),
+            None => (JobKind::CreateDisk, name.to_string()),
+        };
+        let size = match (&new.from, new.size) {
+            (None, None) => return Err(wrong("an empty disk needs a size, such as 8G")),
+            (None, Some(size)) if size == 0 || size % 512 != 0 => {
+                return Err(wrong(format!("{size} bytes is no multiple of 512; round it up")));
+            }
+            (_, size) => size.unwrap_or(0),
+        };
+        let work = {
+            let name = name.clone();
+            move |job: &crate::jobs::JobHandle| -> Result<PathBuf, String> {
+                let progress = |done, total| job.progress(done, total);
+                let image = PathBuf::from(format!("{name}.raw"));
+                let made = match &new.from {
+                    Some(from) => {
+                        job.temporary(&store.import_part(name.as_str()));
+                        store.import(from, name.as_str(), &progress, job.cancel_flag())
+                    }
+                    None => store.create(&image, size).map(|()| image),
+                };
+                made.map_err(|e| e.to_string())
+            }
+        };
+        let finish = self.finisher();
+        let id = self.jobs.start(kind, what, move |job| {
+            let path = work(job)?;
+            let image = path.file_name().map(PathBuf::from).unwrap_or(path);
+            let disk = Disk {
+                iqn: derived_iqn(&name),
+                name,
+                image,
+                writes,
+                chap: None,
+                allow: Vec::new(),
+                readonly: false,
+                removable: false,
+            };
+            finish(Box::new(move |document| document.add_disk(&disk)))
+        });
+        Ok(Reply::Job { id })
+    }
+
+    fn add_profile(&mut self, new: NewProfile) -> Outcome {
+        let name: Name = new.name.parse().map_err(wrong)?;
+        if self.shared.state().lab.profile(&name).is_some() {
+            return Err(wrong(format!("there is a profile `{name}` already; choose another name")));
+        }
+        let media = self.shared.folder.media();
+        let finish = self.finisher();
+        let what = name.to_string();
+        let id = self.jobs.start(JobKind::ImportProfile, what, move |job| {
+            let mut files = vec![&new.kernel];
+            files.extend(&new.initrds);
+            files.extend(&new.answers);
+            let total = files.iter().map(|f| std::fs::metadata(f).map_or(0, |m| m.len())).sum();
+            let mut done = 0;
+            let mut copied = Vec::new();
+            for file in files {
+                copied.push(bring(&media, &name, file, &mut |bytes| {
+                    done += bytes;
+                    job.progress(done, total);
+                    !job.cancelled()
+                })?);
+            }
+            let mut copied = copied.into_iter();
+            let kernel = copied.next().unwrap_or_default();
+            let initrds: Vec<PathBuf> = copied.by_ref().take(new.initrds.len()).collect();
+            let profile = Profile {
+                name,
+                kernel,
+                initrds,
+                args: new.args,
+                answers: copied.next(),
+                kind: None,
+                arch: Vec::new(),
+                hypervisor: None,
+                hypervisor_args: String::new(),
+                iscsi_args: None,
+            };
+            finish(Box::new(move |document| document.add_profile(&profile)))
+        });
+        Ok(Reply::Job { id })
+    }
+
+    /// Writes a finished job's result into lab.toml, from the job's own thread.
+    fn finisher(&self) -> impl FnOnce(Edit) -> Result<(), String> + Send + 'static {
+        let shared = self.shared.clone();
+        // The loop sees that the file changed and takes it into force.
+        move |edit| shared.edit(None, edit)
+    }
+}
+
+type Edit = Box<dyn FnOnce(&mut Document) -> Result<(), LabError> + Send>;
+
+/// Brings a file below `media/NAME/`, unless it is below `media/` already; its path as lab.toml writes it. `going` hears of each
+/// piece and says whether to go on.
+fn bring(media: &Path, name: &Name, file: &Path, going: &mut dyn FnMut(u64) -> bool) -> Result<PathBuf, String> {
+    use std::io::{Read, Write};
+    let fail = |what: &Path, error: std::io::Error| format!("{}: {error}", what.display());
+    let file = file.canonicalize().map_err(|e| fail(file, e))?;
+    let home = media.canonicalize().map_err(|e| fail(media, e))?;
+    if let Ok(below) = file.strip_prefix(&home) {
+        return Ok(below.to_owned());
+    }
+    let leaf = file.file_name().ok_or_else(|| format!("{} is not a file", file.display()))?;
+    let folder = home.join(name.as_str());
+    std::fs::create_dir_all(&folder).map_err(|e| fail(&folder, e))?;
+    let target = folder.join(leaf);
+    if target.exists() {
+        return Err(format!("{} is there already; take it away or choose another name", target.display()));
+    }
+    let mut temporary = tempfile_in(&folder).map_err(|e| fail(&folder, e))?;
+    let copied = (|| {
+        let mut source = std::fs::File::open(&file).map_err(|e| fail(&file, e))?;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = source.read(&mut buffer).map_err(|e| fail(&file, e))?;
+            if read == 0 {
+                break;
+            }
+            temporary.1.write_all(&buffer[..read]).map_err(|e| fail(&target, e))?;
+            if !going(read as u64) {
+                return Err("cancelled".to_owned());
+            }
+        }
+        temporary.1.sync_all().map_err(|e| fail(&target, e))?;
+        std::fs::rename(&temporary.0, &target).map_err(|e| fail(&target, e))
+    })();
+    if copied.is_err() {
+        let _nothing_is_left_behind = std::fs::remove_file(&temporary.0);
+    }
+    copied.map(|()| Path::new(name.as_str()).join(leaf))
+}
+
+fn tempfile_in(folder: &Path) -> std::io::Result<(PathBuf, std::fs::File)> {
+    let path = folder.join(format!(".incoming-{}", uuid::Uuid::new_v4().simple()));
+    let file = std::fs::File::options().write(true).create_new(true).open(&path)?;
+    Ok((path, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_brought_in_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let media = dir.path().join("media");
+        std::fs::create_dir(&media).unwrap();
+        let name: Name = "debian".parse().unwrap();
+        let file = dir.path().join("linux");
+        std::fs::write(&file, vec![7; 3 << 20]).unwrap();
+        let stopped = bring(&media, &name, &file, &mut |_| false);
+        assert_eq!(stopped, Err("cancelled".into()));
+        assert_eq!(std::fs::read_dir(media.join("debian")).unwrap().count(), 0, "nothing is left behind");
+        assert_eq!(bring(&media, &name, &file, &mut |_| true).unwrap(), Path::new("debian/linux"));
+        assert!(bring(&media, &name, &file, &mut |_| true).unwrap_err().contains("there already"));
+        let below = media.join("debian/linux");
+        assert_eq!(bring(&media, &name, &below, &mut |_| true).unwrap(), Path::new("debian/linux"));
+    }
+}

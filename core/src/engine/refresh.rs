@@ -1,0 +1,196 @@
+//! What is looked at now and then because nothing tells of it: interfaces, boot files, disks and overlays, a profile's files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::run::Run;
+use super::serving::blocking;
+use super::shared::Shared;
+use crate::api::{DiskView, FirmwareView, HostId, JobKind, OverlayView, ProfileView};
+use crate::boot::{Arch, FirmwareFile, find_firmware, firmware_remedy};
+use crate::disks::{DiskFacts, OverlayKey};
+use crate::iscsi::service::SessionInfo;
+use crate::jobs::Journal;
+use crate::lab::{Boot, Lab};
+use crate::media;
+use crate::net::{self, Interface};
+
+/// Boot files by architecture and by name.
+pub(super) type Files = (BTreeMap<Arch, FirmwareFile>, BTreeMap<String, PathBuf>);
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Refreshed {
+    interfaces: Option<Vec<Interface>>,
+    files: Files,
+    disks: Vec<DiskView>,
+    profiles: Vec<ProfileView>,
+}
+
+/// Looks. Reads folders and files, so it works beside the loop.
+pub(super) async fn run(shared: Arc<Shared>, sessions: Vec<SessionInfo>) -> Refreshed {
+    let empty = Refreshed { interfaces: None, files: Files::default(), disks: Vec::new(), profiles: Vec::new() };
+    start(&shared, sessions).await.unwrap_or(empty)
+}
+
+/// The same, once, for a caller that waits.
+pub(super) async fn start(shared: &Arc<Shared>, sessions: Vec<SessionInfo>) -> Result<Refreshed, String> {
+    let shared = shared.clone();
+    blocking(move || {
+        let (lab, assigned) = {
+            let state = shared.state();
+            let assigned = assignments(&state);
+            (state.lab.clone(), assigned)
+        };
+        let facts = shared.store.views(&lab);
+        let found = find_firmware(&shared.folder.firmware());
+        Refreshed {
+            interfaces: net::interfaces().ok(),
+            files: (found.by_arch, found.files),
+            disks: disk_views(&shared, &lab, &facts, &assigned, &sessions),
+            profiles: profile_views(&shared, &lab, &assigned),
+        }
+    })
+    .await
+}
+
+/// What each machine of lab.toml gets, by its shown name.
+fn assignments(state: &super::state::State) -> Vec<(String, Boot)> {
+    let boot = |id: &HostId| {
+        let entry = state.entry(*id).and_then(|i| state.lab.hosts.get(i))?;
+        Some((state.shown_name(*id), entry.boot.clone()?))
+    };
+    state.configured.iter().filter_map(boot).collect()
+}
+
+fn disk_views(
+    shared: &Shared,
+    lab: &Lab,
+    facts: &[DiskFacts],
+    assigned: &[(String, Boot)],
+    sessions: &[SessionInfo],
+) -> Vec<DiskView> {
+    let view = |disk: &crate::lab::Disk| {
+        let facts = facts.iter().find(|f| f.name == disk.name);
+        let state = shared.state();
+        let overlay = |o: &crate::disks::OverlayFacts| OverlayView {
+            host: match &o.key {
+                OverlayKey::Host(id) if state.hosts.contains_key(id) => state.shown_name(*id),
+                _ => o.host.clone(),
+            },
+            bytes: o.bytes,
+            open: o.open,
+        };
+        DiskView {
+            name: disk.name.to_string(),
+            image: shared.folder.disks().join(&disk.image),
+            iqn: disk.iqn.clone(),
+            size: facts.map_or(0, |f| f.size),
+            allocated: facts.map_or(0, |f| f.allocated),
+            writes: disk.writes,
+            readonly: disk.readonly,
+            assigned: assigned.iter().filter(|(_, b)| b.disk() == Some(&disk.name)).map(|(n, _)| n.clone()).collect(),
+            sessions: u32::try_from(sessions.iter().filter(|s| s.disk == disk.name.as_str()).count())
+                .unwrap_or(u32::MAX),
+            overlays: facts.map(|f| f.overlays.iter().map(overlay).collect()).unwrap_or_default(),
+            problem: facts.and_then(|f| f.problem.clone()),
+        }
+    };
+    lab.disks.iter().map(view).collect()
+}
+
+fn profile_views(shared: &Shared, lab: &Lab, assigned: &[(String, Boot)]) -> Vec<ProfileView> {
+    let media = shared.folder.media();
+    let view = |profile: &crate::lab::Profile| {
+        let size = media::profile_size(&media, profile);
+        let gets = |boot: &Boot| matches!(boot, Boot::Install(i) if i.profile == profile.name);
+        ProfileView {
+            name: profile.name.to_string(),
+            kernel: profile.kernel.clone(),
+            initrds: profile.initrds.clone(),
+            answers: profile.answers.clone(),
+            args: profile.args.clone(),
+            size: *size.as_ref().unwrap_or(&0),
+            assigned: assigned.iter().filter(|(_, b)| gets(b)).map(|(n, _)| n.clone()).collect(),
+            problem: size.err().map(|e| e.to_string()),
+        }
+    };
+    lab.profiles.iter().map(view).collect()
+}
+
+fn firmware_views(files: &Files) -> Vec<FirmwareView> {
+    // What is shown: the architectures that people have; HTTP Boot takes the same files.
+    [Arch::Bios, Arch::UefiX64, Arch::UefiIa32, Arch::UefiArm64]
+        .into_iter()
+        .map(|arch| {
+            let file = files.0.get(&arch);
+            FirmwareView {
+                arch,
+                file: file.map(|f| f.name.clone()).unwrap_or_default(),
+                path: file.map(|f| f.path.clone()),
+                remedy: file.is_none().then(|| firmware_remedy(arch)),
+            }
+        })
+        .collect()
+}
+
+/// Takes it into the state. Whether anything changed, and the boot files if these did.
+pub(super) fn apply(shared: &Shared, refreshed: Refreshed) -> (bool, Option<Files>) {
+    let Refreshed { interfaces, files, disks, profiles } = refreshed;
+    let firmware = firmware_views(&files);
+    let changed_files = {
+        let plan = shared.plan.borrow();
+        plan.firmware != files.0 || plan.files != files.1
+    };
+    let mut state = shared.state();
+    let interfaces = interfaces.unwrap_or_else(|| state.interfaces.clone());
+    let changed = state.interfaces != interfaces
+        || state.disks != disks
+        || state.profiles != profiles
+        || state.firmware != firmware;
+    state.interfaces = interfaces;
+    state.disks = disks;
+    state.profiles = profiles;
+    state.firmware = firmware;
+    (changed || changed_files, changed_files.then_some(files))
+}
+
+/// The jobs' journal in lab.db.
+#[derive(Debug)]
+pub(super) struct JobJournal(pub(super) Arc<Shared>);
+
+impl Journal for JobJournal {
+    fn put(&self, id: u64, json: &str) {
+        self.0.db.put_job(id, json.to_owned());
+        // A job that cannot be journalled is undone by a clean end all the same; only a crash would leave its rests.
+        let _what_cannot_be_written_shows_elsewhere = self.0.runtime.block_on(self.0.db.flush());
+    }
+
+    fn delete(&self, id: u64) {
+        self.0.db.delete_job(id);
+    }
+
+    fn all(&self) -> Vec<(u64, String)> {
+        self.0.db.jobs().unwrap_or_default().into_iter().map(|job| (job.id, job.json)).collect()
+    }
+}
+
+impl Run {
+    /// Images whose identity is not known yet are hashed, each in a job of its own; until then they are not served.
+    pub(super) fn identify(&mut self) {
+        let lab = self.shared.state().lab.clone();
+        for disk in lab.disks.iter().filter(|d| self.shared.store.needs_identity(d)) {
+            let what = disk.name.to_string();
+            // One that failed is not tried again by itself: the disk's view says why it cannot be served.
+            if self.jobs.views().iter().any(|j| j.kind == JobKind::HashImage && j.what == what) {
+                continue;
+            }
+            let (store, disk) = (self.shared.store.clone(), disk.clone());
+            self.jobs.start(JobKind::HashImage, what, move |job| {
+                let progress = |done, total| job.progress(done, total);
+                store.identify(&disk, &progress, job.cancel_flag()).map(drop).map_err(|e| e.to_string())
+            });
+        }
+    }
+}

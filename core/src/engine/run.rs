@@ -1,0 +1,447 @@
+//! The engine's loop: folds observations into the state, publishes snapshots, carries out commands.
+//!
+//! It never waits for a server: starting and stopping run as tasks beside it, because a server that ends may itself wait until the
+//! loop has folded what it reported.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::refresh::{self, Refreshed};
+use super::serving::{self, Serving};
+use super::shared::{Request, Shared};
+use super::{Options, record};
+use crate::api::{
+    Command, CommandError, EngineState, EventKind, HandleEnd, HostId, JobState, Observation, Reply, Reported, Reports,
+};
+use crate::boot::PlanNetwork;
+use crate::jobs::Jobs;
+use crate::lab::Problem;
+use crate::machine::Now;
+use crate::net;
+
+/// Snapshots are at least this far apart.
+const PUBLISH_EVERY: Duration = Duration::from_millis(60);
+/// Interfaces, files and lab.toml are looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Who waits for the end of a start or stop.
+pub(super) type Answer = oneshot::Sender<Result<Reply, CommandError>>;
+
+/// A start or a stop on its way.
+#[derive(Debug)]
+pub(super) enum Transition {
+    Start(JoinHandle<Result<Serving, String>>),
+    Stop(JoinHandle<()>),
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) shared: Arc<Shared>,
+    pub(super) jobs: Jobs,
+    pub(super) options: Options,
+    pub(super) serving: Option<Serving>,
+    transition: Option<Transition>,
+    waiting: Vec<Answer>,
+    end: HandleEnd,
+    reports: Reports,
+    requests: mpsc::Receiver<Request>,
+    pub(super) dirty: bool,
+    pub(super) stamp: Option<crate::lab::Stamp>,
+    refreshing: Option<JoinHandle<Refreshed>>,
+}
+
+impl Run {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        end: HandleEnd,
+        reports: Reports,
+        requests: mpsc::Receiver<Request>,
+        options: Options,
+    ) -> Self {
+        let jobs = Jobs::new(shared.reporter.clone(), Arc::new(refresh::JobJournal(shared.clone())));
+        Self {
+            shared,
+            jobs,
+            options,
+            serving: None,
+            transition: None,
+            waiting: Vec::new(),
+            end,
+            reports,
+            requests,
+            dirty: true,
+            stamp: None,
+            refreshing: None,
+        }
+    }
+
+    /// Reads the lab for the first time and publishes the first snapshot.
+    pub(super) async fn load(&mut self) {
+        self.shared.store.recover();
+        let _undone = self.jobs.recover();
+        self.reload(false).await;
+        if let Ok(refreshed) = refresh::start(&self.shared, Vec::new()).await {
+            self.refreshed(refreshed);
+        }
+        self.publish();
+    }
+
+    /// Runs until `closed` resolves.
+    pub(super) async fn run(mut self, mut closed: oneshot::Receiver<()>) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut published = Instant::now();
+        let mut jobs_changed = self.jobs.changed();
+        let mut plan = self.shared.plan.subscribe();
+        loop {
+            tokio::select! {
+                batch = self.reports.next() => self.fold(batch),
+                Some((command, answer)) = self.end.commands.recv() => self.command(command, answer).await,
+                Some(request) = self.requests.recv() => self.request(request).await,
+                ended = ended(&mut self.transition), if self.transition.is_some() => self.transitioned(ended),
+                refreshed = joined(&mut self.refreshing), if self.refreshing.is_some() => {
+                    self.refreshing = None;
+                    if let Some(refreshed) = refreshed {
+                        self.refreshed(refreshed);
+                    }
+                }
+                Ok(()) = jobs_changed.changed() => self.jobs_changed().await,
+                Ok(()) = plan.changed() => {
+                    let plan = plan.borrow_and_update().clone();
+                    if let Some(serving) = &self.serving {
+                        serving.update(plan);
+                    }
+                    self.dirty = true;
+                }
+                _ = look.tick() => self.look().await,
+                () = tokio::time::sleep_until(published + PUBLISH_EVERY), if self.dirty => {
+                    self.publish();
+                    published = Instant::now();
+                }
+                _ = &mut closed => break,
+            }
+        }
+        self.close().await;
+    }
+
+    fn publish(&mut self) {
+        self.dirty = false;
+        let snapshot = self.shared.state().snapshot(self.shared.folder.dir());
+        self.end.publish(snapshot);
+    }
+
+    /// Folds what was reported, in order.
+    fn fold(&mut self, batch: Vec<Reported>) {
+        let count = batch.len();
+        let mut events = Vec::new();
+        let mut records: Vec<HostId> = Vec::new();
+        let mut ipxe = Vec::new();
+        let mut foreign = false;
+        {
+            let mut state = self.shared.state();
+            for reported in batch {
+                let folded = state.fold(reported);
+                records.extend(folded.record);
+                ipxe.extend(folded.ipxe);
+                foreign |= folded.foreign;
+                if let Some(event) = folded.event {
+                    self.end.emit(event.clone());
+                    if !event.kind.is_progress() {
+                        events.push(event);
+                    }
+                }
+            }
+            records.sort_unstable();
+            records.dedup();
+            for id in records {
+                if let Some(record) = record(&state, id) {
+                    self.shared.db.put_host(record);
+                }
+            }
+        }
+        if let Some(serving) = &self.serving {
+            for (mac, on) in ipxe {
+                serving.ipxe_stage(mac, on);
+            }
+        }
+        if foreign {
+            self.mark_foreign();
+        }
+        if !events.is_empty() {
+            self.shared.db.append_events(events);
+        }
+        self.reports.folded(count);
+        self.dirty = true;
+    }
+
+    /// New offers stop where another server was seen; leases of ours are still renewed.
+    fn mark_foreign(&self) {
+        let mut plan = (**self.shared.plan.borrow()).clone();
+        {
+            let state = self.shared.state();
+            for network in &mut plan.networks {
+                network.foreign |= state.foreign.contains_key(&network.interface);
+            }
+        }
+        self.shared.set_plan(plan);
+    }
+
+    /// Looks at what changes without telling: time, lab.toml, interfaces, files.
+    async fn look(&mut self) {
+        self.dirty |= self.shared.state().tick(Now::read().wall);
+        if self.shared.folder.stamp() != self.stamp {
+            self.reload(true).await;
+        }
+        if self.refreshing.is_none() {
+            let sessions = self.serving.as_ref().map(Serving::sessions).unwrap_or_default();
+            self.refreshing = Some(tokio::spawn(refresh::run(self.shared.clone(), sessions)));
+        }
+    }
+
+    fn refreshed(&mut self, refreshed: Refreshed) {
+        let (changed, firmware) = refresh::apply(&self.shared, refreshed);
+        self.dirty |= changed;
+        if let Some((by_arch, files)) = firmware {
+            let mut plan = (**self.shared.plan.borrow()).clone();
+            plan.firmware = by_arch;
+            plan.files = files;
+            self.shared.set_plan(plan);
+        }
+        self.identify();
+    }
+
+    /// Shows how the jobs stand. One that ended is shown as ended only when what it made is shown, too.
+    async fn jobs_changed(&mut self) {
+        let views = self.jobs.views();
+        let ended = {
+            let state = self.shared.state();
+            let running = |id| state.jobs.iter().any(|j| j.id == id && j.state == JobState::Running);
+            views
+                .iter()
+                .any(|j| j.state != JobState::Running && (running(j.id) || !state.jobs.iter().any(|o| o.id == j.id)))
+        };
+        if ended {
+            if self.shared.folder.stamp() != self.stamp {
+                self.reload(true).await;
+            }
+            let sessions = self.serving.as_ref().map(Serving::sessions).unwrap_or_default();
+            if let Ok(refreshed) = refresh::start(&self.shared, sessions).await {
+                self.refreshed(refreshed);
+            }
+        }
+        self.shared.state().jobs = views;
+        self.dirty = true;
+    }
+
+    /// Reads lab.toml anew. A broken one is shown; what was in force stays in force.
+    pub(super) async fn reload(&mut self, tell: bool) {
+        self.stamp = self.shared.folder.stamp();
+        let (old, networks) = {
+            let state = self.shared.state();
+            (state.lab.clone(), state.plan.networks.clone())
+        };
+        let shared = self.shared.clone();
+        let read = serving::blocking(move || {
+            let lab = shared.folder.read()?;
+            let networks = if networks.is_empty() { Some(networks) } else { serving::rematch(&old, &lab, &networks) };
+            let plan = networks.map(|networks| {
+                let mut plan = serving::make_plan(&lab, networks, &shared.folder.media());
+                let now = shared.plan.borrow();
+                plan.firmware.clone_from(&now.firmware);
+                plan.files.clone_from(&now.files);
+                plan
+            });
+            Ok::<_, Vec<Problem>>((lab, plan))
+        })
+        .await;
+        match read {
+            Ok(Ok((lab, plan))) => {
+                let restart_needed = plan.is_none();
+                {
+                    let mut state = self.shared.state();
+                    state.set_lab(Arc::new(lab));
+                    state.problems.clear();
+                    state.restart_needed = restart_needed;
+                }
+                if let Some(plan) = plan {
+                    self.shared.set_plan(plan);
+                }
+                if tell {
+                    self.shared.report(None, EventKind::LabChanged);
+                }
+                self.identify();
+            }
+            Ok(Err(problems)) => {
+                let texts = problems.iter().filter(|p| p.is_error()).map(ToString::to_string).collect();
+                self.shared.state().problems = problems;
+                self.shared.report(None, EventKind::LabBroken { problems: texts });
+            }
+            Err(error) => self.shared.state().storage_problem = Some(error),
+        }
+        self.dirty = true;
+    }
+
+    /// Starts serving, and answers when that is done.
+    pub(super) fn start(&mut self, answer: Answer) {
+        match (&self.serving, &self.transition) {
+            (Some(_), _) => {
+                let _nobody_listens = answer.send(Ok(Reply::Done));
+                return;
+            }
+            (None, Some(Transition::Start(_))) => {
+                self.waiting.push(answer);
+                return;
+            }
+            (None, Some(Transition::Stop(_))) => {
+                let _nobody_listens =
+                    answer.send(Err(CommandError::new("the servers are just stopping; try again in a moment")));
+                return;
+            }
+            (None, None) => {}
+        }
+        self.waiting.push(answer);
+        self.shared.state().engine = EngineState::Starting;
+        self.dirty = true;
+        let (shared, trust) = (self.shared.clone(), self.options.trust_interfaces);
+        self.transition = Some(Transition::Start(tokio::spawn(async move {
+            let ports = serving::blocking(net::port_set).await?;
+            serving::start(shared, ports, trust).await
+        })));
+    }
+
+    /// Stops serving, and answers when that is done.
+    pub(super) fn stop(&mut self, answer: Answer) {
+        match (self.serving.take(), &self.transition) {
+            (Some(serving), _) => {
+                self.waiting.push(answer);
+                let shared = self.shared.clone();
+                self.transition = Some(Transition::Stop(tokio::spawn(async move { serving.stop(&shared).await })));
+            }
+            (None, Some(Transition::Stop(_))) => self.waiting.push(answer),
+            (None, Some(Transition::Start(_))) => {
+                let _nobody_listens =
+                    answer.send(Err(CommandError::new("the servers are just starting; stop them when they run")));
+            }
+            (None, None) => {
+                let _nobody_listens = answer.send(Ok(Reply::Done));
+            }
+        }
+    }
+
+    fn transitioned(&mut self, ended: Ended) {
+        self.transition = None;
+        let outcome = match ended {
+            Ended::Started(Ok(serving)) => {
+                serving.update(self.shared.plan.borrow().clone());
+                self.serving = Some(*serving);
+                Ok(Reply::Done)
+            }
+            Ended::Started(Err(error)) => {
+                self.no_networks();
+                self.shared.report(None, EventKind::EngineStopped { error: Some(error.clone()) });
+                Err(CommandError::new(error))
+            }
+            Ended::Stopped => {
+                self.no_networks();
+                self.shared.report(None, EventKind::EngineStopped { error: None });
+                Ok(Reply::Done)
+            }
+        };
+        for answer in self.waiting.drain(..) {
+            let _nobody_listens = answer.send(outcome.clone());
+        }
+        self.dirty = true;
+    }
+
+    fn no_networks(&self) {
+        let mut plan = (**self.shared.plan.borrow()).clone();
+        plan.networks = Vec::<PlanNetwork>::new();
+        self.shared.set_plan(plan);
+        self.shared.state().restart_needed = false;
+    }
+
+    /// The end: whatever runs is stopped, whatever is queued is written.
+    async fn close(mut self) {
+        if let Some(Transition::Start(start)) = self.transition.take()
+            && let Ok(Ok(serving)) = start.await
+        {
+            self.serving = Some(serving);
+        }
+        if let Some(serving) = self.serving.take() {
+            let (done, mut stopped) = oneshot::channel();
+            let shared = self.shared.clone();
+            tokio::spawn(async move {
+                serving.stop(&shared).await;
+                let _the_loop_waits = done.send(());
+            });
+            // What the servers report at their end still counts.
+            loop {
+                tokio::select! {
+                    batch = self.reports.next() => self.fold(batch),
+                    _ = &mut stopped => break,
+                }
+            }
+            self.shared.report(None, EventKind::EngineStopped { error: None });
+            let batch = self.reports.next().await;
+            self.fold(batch);
+        }
+        let jobs = self.jobs.clone();
+        let _bounded = serving::blocking(move || jobs.shutdown()).await;
+        if let Err(error) = self.shared.db.flush().await {
+            self.shared.state().storage_problem = Some(error.to_string());
+        }
+        self.publish();
+    }
+
+    /// Reports something that a person did to a machine.
+    pub(super) fn report_of(&self, id: HostId, kind: EventKind) {
+        let who = {
+            let state = self.shared.state();
+            crate::api::Who { mac: state.directory.macs(id).first().copied(), uuid: state.directory.uuid(id), ip: None }
+        };
+        self.shared.reporter.report(Now::read(), Observation::of(who, kind));
+    }
+
+    async fn command(&mut self, command: Command, answer: Answer) {
+        match command {
+            Command::Start => self.start(answer),
+            Command::Stop => self.stop(answer),
+            other => {
+                let outcome = self.carry_out(other).await;
+                self.dirty = true;
+                let _nobody_listens = answer.send(outcome);
+            }
+        }
+    }
+}
+
+enum Ended {
+    Started(Result<Box<Serving>, String>),
+    Stopped,
+}
+
+async fn ended(transition: &mut Option<Transition>) -> Ended {
+    match transition {
+        Some(Transition::Start(task)) => Ended::Started(match task.await {
+            Ok(started) => started.map(Box::new),
+            Err(error) => Err(format!("starting failed inside the program: {error}")),
+        }),
+        Some(Transition::Stop(task)) => {
+            let _a_panic_stops_it_too = task.await;
+            Ended::Stopped
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
+    match task {
+        Some(task) => task.await.ok(),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,197 @@
+//! What the engine's loop, the HTTP server and the iSCSI threads share, and the one answer to "which machine is this?".
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::boots::{Epoch, PendingInstall};
+use super::state::State;
+use crate::api::{EventKind, HostId, Observation, Reporter, Who};
+use crate::boot::{Decision, Plan, PlanNetwork, assignment};
+use crate::disks::Store;
+use crate::lab::{Boot, Db, Document, EpochRecord, Folder, InstallRecord, LabError, Mode, Stamp};
+use crate::machine::Now;
+use crate::net::{self, MacAddr};
+
+/// A decision about a client waits this long for what other services have just learnt of it.
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
+
+/// What a service asks of the engine's loop, because it writes lab.toml.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// An installation has proven to run.
+    Consume {
+        /// The machine.
+        host: HostId,
+        /// What it installs and what follows.
+        install: PendingInstall,
+        /// How it was proven.
+        because: String,
+    },
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// The plan in force; whoever holds a request open for a waiting machine looks at it.
+    pub(super) plan: watch::Sender<Arc<Plan>>,
+    pub(super) folder: Folder,
+    pub(super) db: Db,
+    pub(super) store: Store,
+    pub(super) reporter: Reporter,
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) runtime: tokio::runtime::Handle,
+    /// Held from the reading of lab.toml to its writing, by the loop and by jobs that end.
+    editing: Mutex<()>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        state: State,
+        folder: Folder,
+        db: Db,
+        store: Store,
+        reporter: Reporter,
+        requests: mpsc::Sender<Request>,
+    ) -> Self {
+        let plan = watch::Sender::new(state.plan.clone());
+        let runtime = tokio::runtime::Handle::current();
+        Self { state: Mutex::new(state), plan, folder, db, store, reporter, requests, runtime, editing: Mutex::new(()) }
+    }
+
+    /// The state. Held for moments only: never across a wait, a file or a socket.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock can only come from a defect; going on with what is there beats stopping thirty machines.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Edits lab.toml: a broken file is never edited, and an edit never breaks one. Blocks.
+    ///
+    /// An edit that names an entry by its number gives the `stamp` of the file in which it counted.
+    pub(super) fn edit(
+        &self,
+        stamp: Option<&Stamp>,
+        edit: impl FnOnce(&mut Document) -> Result<(), LabError>,
+    ) -> Result<(), String> {
+        let _editing = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        if stamp.is_some_and(|stamp| self.folder.stamp().as_ref() != Some(stamp)) {
+            return Err("lab.toml was changed by somebody else just now; try again".into());
+        }
+        let edited = (|| {
+            let mut document = Document::parse(&self.folder.read_text()?)?;
+            edit(&mut document)?;
+            self.folder.write_toml(document.text())
+        })();
+        edited.map_err(|e| e.to_string())
+    }
+
+    /// Reports that something happened, to this client or to none.
+    pub(super) fn report(&self, who: Option<Who>, kind: EventKind) {
+        self.reporter.report(Now::read(), Observation { who, kind });
+    }
+
+    /// Makes a plan the one in force.
+    pub(super) fn set_plan(&self, plan: Plan) {
+        let plan = Arc::new(plan);
+        self.state().set_plan(plan.clone());
+        self.plan.send_replace(plan);
+    }
+
+    /// The network through which a client at `peer` reaches our address `local`.
+    pub(super) fn network(plan: &Plan, local: Option<Ipv4Addr>, peer: IpAddr) -> Option<&PlanNetwork> {
+        let by_local = local.and_then(|local| plan.networks.iter().find(|n| n.address.address == local));
+        let IpAddr::V4(peer) = peer else {
+            return by_local;
+        };
+        by_local.or_else(|| plan.networks.iter().find(|n| n.address.contains(peer))).or_else(|| plan.networks.first())
+    }
+
+    /// The machine at `peer`: the holder of the address. Beside another server, which may have given the address to somebody else
+    /// since, the neighbour table comes first.
+    pub(super) fn client(&self, peer: IpAddr) -> Option<HostId> {
+        let (holder, asked) = {
+            let state = self.state();
+            let network = state.plan.networks.iter().find(|n| matches!(peer, IpAddr::V4(p) if n.address.contains(p)));
+            (state.directory.holder(peer), network.map(|n| (n.interface.clone(), n.mode)))
+        };
+        if let (Some(holder), None | Some((_, Mode::Dhcp))) = (holder, &asked) {
+            return Some(holder);
+        }
+        let (IpAddr::V4(ip), Some((interface, _))) = (peer, asked) else {
+            return holder;
+        };
+        match net::neighbour(ip, &interface) {
+            Some(mac) => self.state().directory.resolve(&Who { mac: Some(mac), uuid: None, ip: Some(peer) }),
+            None => holder,
+        }
+    }
+
+    /// The machine at `peer`, which says that its hardware address is `mac`. A claim that what is known contradicts is refused;
+    /// where nothing is known (a client behind a router) it is taken, because a MAC can be forged anyway.
+    pub(super) fn claimed(&self, mac: MacAddr, peer: IpAddr) -> Result<HostId, String> {
+        let known = self.client(peer);
+        let mut state = self.state();
+        let who = Who { mac: Some(mac), uuid: None, ip: Some(peer) };
+        match known {
+            Some(id) if state.directory.macs(id).contains(&mac) => Ok(id),
+            Some(id) => Err(format!("{peer} is {}'s address, not {mac}'s", state.shown_name(id))),
+            None if mac.is_group() => Err(format!("{mac} is no machine's address")),
+            None => state.directory.resolve(&who).ok_or_else(|| format!("{mac} is not known here")),
+        }
+    }
+
+    /// What this machine gets from this network, and why.
+    pub(super) fn assignment(&self, id: HostId, network: &PlanNetwork) -> Option<Decision<Boot>> {
+        let state = self.state();
+        let mac = *state.directory.macs(id).first()?;
+        Some(assignment(&state.plan, network, mac, state.directory.uuid(id)))
+    }
+
+    /// Begins a boot epoch: this machine is given `boot` now. Ready when that is on disk.
+    pub(super) async fn begin(&self, id: HostId, boot: &Boot) -> Result<Epoch, String> {
+        let epoch = self.state().boots.begin(id, boot);
+        self.keep_epoch(id, &epoch).await?;
+        Ok(epoch)
+    }
+
+    /// Writes an epoch to lab.db.
+    pub(super) async fn keep_epoch(&self, id: HostId, epoch: &Epoch) -> Result<(), String> {
+        let kept = self.db.put_epoch(epoch_record(id, epoch)).await;
+        kept.map_err(|e| e.to_string())
+    }
+
+    /// The installation of this host has proven to run; only the first proof counts.
+    pub(super) fn consume(&self, id: HostId, profile: &str, because: &str) {
+        let Some(install) = self.state().boots.consume(id, profile) else {
+            return;
+        };
+        let request = Request::Consume { host: id, install, because: because.to_owned() };
+        if self.requests.try_send(request).is_err() {
+            self.report(None, EventKind::LabBroken { problems: vec!["too many installations end at once".into()] });
+        }
+    }
+}
+
+fn epoch_record(host: HostId, epoch: &Epoch) -> EpochRecord {
+    let install = epoch.install.as_ref().map(|install| InstallRecord {
+        profile: install.profile.clone(),
+        then: install.then.clone(),
+        token: install.token.clone(),
+        consumed: install.consumed,
+    });
+    EpochRecord { host, id: epoch.id, disk: epoch.disk.clone(), fresh: epoch.fresh, install }
+}
+
+/// The same, read back.
+pub(super) fn epoch_of(record: EpochRecord) -> (HostId, Epoch) {
+    let install = record.install.map(|install| PendingInstall {
+        profile: install.profile,
+        then: install.then,
+        token: install.token,
+        consumed: install.consumed,
+    });
+    (record.host, Epoch { id: record.id, disk: record.disk, fresh: record.fresh, install })
+}

@@ -1,0 +1,405 @@
+//! The engine's state: everything that is folded from events, and the picture that is shown of it.
+//!
+//! It lives behind one lock. Nothing here waits, reads a file or talks to a service: the HTTP server and the iSCSI threads ask it
+//! who a client is while a machine boots.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::boots::Boots;
+use super::views;
+use crate::api::{
+    DiskView, EngineState, Event, EventKind, Finding, FirmwareView, HostId, HostView, InterfaceView, JobView,
+    ProfileView, Reported, ServiceKind, ServiceView, Severity, Snapshot, Source, VERSION, Who,
+};
+use crate::boot::Plan;
+use crate::diagnose::{Findings, LabFindings};
+use crate::hosts::{Directory, Host};
+use crate::lab::{Lab, Problem};
+use crate::net::{Interface, MacAddr};
+
+/// The snapshot carries this many of the last events.
+const RECENT: usize = 400;
+
+/// A machine with what is wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct Tracked {
+    pub(super) host: Host,
+    pub(super) findings: Findings,
+}
+
+/// What an event changed that others must act on.
+#[derive(Debug, Default)]
+pub(super) struct Folded {
+    /// The event, numbered.
+    pub(super) event: Option<Arc<Event>>,
+    /// This machine's record in lab.db is out of date.
+    pub(super) record: Option<HostId>,
+    /// This machine entered or left iPXE.
+    pub(super) ipxe: Option<(MacAddr, bool)>,
+    /// Another DHCP server was seen on a network that did not know it.
+    pub(super) foreign: bool,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) lab: Arc<Lab>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) directory: Directory,
+    pub(super) boots: Boots,
+    pub(super) hosts: HashMap<HostId, Tracked>,
+    /// The machines of `lab.hosts`, in its order.
+    pub(super) configured: Vec<HostId>,
+    pub(super) engine: EngineState,
+    pub(super) because: HashMap<String, String>,
+    pub(super) foreign: HashMap<String, Vec<Ipv4Addr>>,
+    pub(super) interfaces: Vec<Interface>,
+    pub(super) confirmed: Vec<MacAddr>,
+    pub(super) disks: Vec<DiskView>,
+    pub(super) profiles: Vec<ProfileView>,
+    pub(super) firmware: Vec<FirmwareView>,
+    pub(super) jobs: Vec<JobView>,
+    /// lab.toml names other networks or ports than those in service.
+    pub(super) restart_needed: bool,
+    /// What could not be written, if something could not.
+    pub(super) storage_problem: Option<String>,
+    services: BTreeMap<ServiceKind, ServiceView>,
+    lab_findings: LabFindings,
+    seq: u64,
+    recent: VecDeque<Arc<Event>>,
+    views: HashMap<HostId, Arc<HostView>>,
+}
+
+impl State {
+    /// A state before any event; the next event gets the number after `seq`.
+    pub(super) fn new(seq: u64, recent: Vec<Event>) -> Self {
+        Self {
+            lab: Arc::default(),
+            problems: Vec::new(),
+            plan: Arc::default(),
+            directory: Directory::default(),
+            boots: Boots::default(),
+            hosts: HashMap::new(),
+            configured: Vec::new(),
+            engine: EngineState::Stopped,
+            because: HashMap::new(),
+            foreign: HashMap::new(),
+            interfaces: Vec::new(),
+            confirmed: Vec::new(),
+            disks: Vec::new(),
+            profiles: Vec::new(),
+            firmware: Vec::new(),
+            jobs: Vec::new(),
+            restart_needed: false,
+            storage_problem: None,
+            services: BTreeMap::new(),
+            lab_findings: LabFindings::default(),
+            seq,
+            recent: recent.into_iter().map(Arc::new).collect(),
+            views: HashMap::new(),
+        }
+    }
+
+    /// Takes lab.toml in force. Machines of its entries become known.
+    pub(super) fn set_lab(&mut self, lab: Arc<Lab>) {
+        self.configured = self.directory.configure(&lab);
+        for id in &self.configured {
+            self.hosts.entry(*id).or_default();
+        }
+        self.lab = lab;
+        self.views.clear();
+    }
+
+    /// Takes the plan in force.
+    pub(super) fn set_plan(&mut self, plan: Arc<Plan>) {
+        self.plan = plan;
+        self.views.clear();
+    }
+
+    /// The index into `lab.hosts` of this machine's entry.
+    pub(super) fn entry(&self, id: HostId) -> Option<usize> {
+        self.configured.iter().position(|c| *c == id)
+    }
+
+    /// The machine as people call it: name, else what it calls itself, else MAC.
+    pub(super) fn shown_name(&self, id: HostId) -> String {
+        let named = self.entry(id).and_then(|i| self.lab.hosts.get(i)?.name.as_ref().map(ToString::to_string));
+        named
+            .or_else(|| self.directory.macs(id).first().map(ToString::to_string))
+            .unwrap_or_else(|| format!("host {id}"))
+    }
+
+    /// `who` for an event about this machine.
+    pub(super) fn who(&self, id: HostId, ip: IpAddr) -> Who {
+        Who { mac: self.directory.macs(id).first().copied(), uuid: self.directory.uuid(id), ip: Some(ip) }
+    }
+
+    /// Takes in what a service saw or did.
+    pub(super) fn fold(&mut self, reported: Reported) -> Folded {
+        let Reported { at, observation } = reported;
+        let id = observation.who.as_ref().and_then(|who| self.directory.resolve(who));
+        self.bind(id, &observation.kind);
+        self.seq += 1;
+        let event = Arc::new(Event {
+            v: VERSION,
+            seq: self.seq,
+            time: at.wall,
+            host: id,
+            mac: id.and_then(|id| self.directory.macs(id).first().copied()).or(observation.who.and_then(|w| w.mac)),
+            source: Source::Served,
+            kind: observation.kind,
+        });
+        let mut folded = Folded::default();
+        if let Some(id) = id {
+            let tracked = self.hosts.entry(id).or_default();
+            let before = tracked.host.runs_ipxe();
+            let changed = tracked.host.apply(&event);
+            if changed.new_boot {
+                tracked.findings.clear();
+            }
+            tracked.findings.apply(&event);
+            let after = tracked.host.runs_ipxe();
+            folded.record = changed.record.then_some(id);
+            if before != after {
+                folded.ipxe = self.directory.macs(id).first().map(|mac| (*mac, after));
+            }
+            self.views.remove(&id);
+        }
+        self.lab_findings.apply(&event);
+        folded.foreign = self.engine_event(&event);
+        if !event.kind.is_progress() {
+            self.recent.push_back(event.clone());
+            while self.recent.len() > RECENT {
+                self.recent.pop_front();
+            }
+        }
+        folded.event = Some(event);
+        folded
+    }
+
+    /// An address follows whoever was just given it.
+    fn bind(&mut self, id: Option<HostId>, kind: &EventKind) {
+        match (id, kind) {
+            (Some(id), EventKind::DhcpAck { address: Some(address), .. }) => {
+                self.directory.bind_ip((*address).into(), id);
+            }
+            (_, EventKind::DhcpRelease { address } | EventKind::DhcpDecline { address }) => {
+                self.directory.release_ip((*address).into());
+            }
+            _ => {}
+        }
+    }
+
+    fn engine_event(&mut self, event: &Event) -> bool {
+        match &event.kind {
+            EventKind::ServiceUp { service, address } => {
+                let address = address.to_string();
+                let view = self.services.entry(*service).or_insert_with(|| ServiceView {
+                    service: *service,
+                    address: String::new(),
+                    error: None,
+                });
+                view.error = None;
+                if !view.address.split(", ").any(|a| a == address) {
+                    if !view.address.is_empty() {
+                        view.address.push_str(", ");
+                    }
+                    view.address.push_str(&address);
+                }
+            }
+            EventKind::ServiceFailed { service, error } => {
+                let (service, address, error) = (*service, String::new(), Some(error.clone()));
+                self.services.insert(service, ServiceView { service, address, error });
+            }
+            EventKind::ModeChosen { interface, because, .. } => {
+                self.because.insert(interface.clone(), because.clone());
+            }
+            EventKind::ForeignDhcp { interface, server, .. } => {
+                let seen = self.foreign.entry(interface.clone()).or_default();
+                if !seen.contains(server) {
+                    seen.push(*server);
+                    return true;
+                }
+            }
+            EventKind::EngineStarted { .. } => self.engine = EngineState::Running { since: event.time },
+            EventKind::EngineStopped { error } => {
+                self.engine = match error {
+                    Some(error) => EngineState::Failed { error: error.clone() },
+                    None => EngineState::Stopped,
+                };
+                // What a failed start said of its services stays on show; what ran does not run any more.
+                self.services.retain(|_, s| s.error.is_some() && error.is_some());
+                self.foreign.clear();
+                self.because.clear();
+                for tracked in self.hosts.values_mut() {
+                    tracked.host.engine_stopped(event.time);
+                }
+                self.views.clear();
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Time passes. True when something changed.
+    pub(super) fn tick(&mut self, now: Timestamp) -> bool {
+        let mut changed = false;
+        for (id, tracked) in &mut self.hosts {
+            if tracked.host.tick(now) {
+                self.views.remove(id);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Drops a machine that has no entry in lab.toml.
+    pub(super) fn forget(&mut self, id: HostId) {
+        self.directory.forget(id);
+        self.boots.forget(id);
+        self.hosts.remove(&id);
+        self.views.remove(&id);
+    }
+
+    /// The picture of it all, and what is now known of each machine that changed.
+    pub(super) fn snapshot(&mut self, folder: &std::path::Path) -> Snapshot {
+        let mut ids = self.configured.clone();
+        let mut others: Vec<_> = self.hosts.keys().copied().filter(|id| !self.configured.contains(id)).collect();
+        others.sort_unstable();
+        ids.extend(others);
+        let hosts = ids.into_iter().map(|id| self.host_view(id)).collect();
+        let held = self.hosts.values().filter_map(|t| t.host.ip);
+        let proxy = |interface: &str| {
+            self.plan.networks.iter().any(|n| n.interface == interface && n.mode == crate::lab::Mode::Proxy)
+        };
+        let mut findings = self.own_findings();
+        findings.extend(self.lab_findings.list(proxy));
+        findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
+        Snapshot {
+            v: VERSION,
+            seq: self.seq,
+            lab: folder.to_owned(),
+            engine: self.engine.clone(),
+            interfaces: self.interfaces.iter().map(|i| self.interface_view(i)).collect(),
+            networks: views::networks(&self.lab, &self.plan, &self.because, &self.foreign, &self.interfaces, held),
+            services: self.services.values().cloned().collect(),
+            hosts,
+            disks: self.disks.clone(),
+            profiles: self.profiles.clone(),
+            firmware: self.firmware.clone(),
+            findings,
+            jobs: self.jobs.clone(),
+            recent: self.recent.iter().cloned().collect(),
+            unknown: views::unknown(&self.lab, &self.plan),
+        }
+    }
+
+    fn own_findings(&self) -> Vec<Finding> {
+        let mut list = Vec::new();
+        if self.restart_needed {
+            list.push(Finding {
+                id: "restart-needed".into(),
+                severity: Severity::Warning,
+                seen: "lab.toml names other networks or ports than those in service.".into(),
+                means: "They take effect when serving starts anew; everything else in the file is in force.".into(),
+                remedy: "Press Stop, then Start, when no machine boots.".into(),
+            });
+        }
+        if let Some(problem) = &self.storage_problem {
+            list.push(Finding {
+                id: "lab-not-written".into(),
+                severity: Severity::Error,
+                seen: problem.clone(),
+                means: "What the program learns of the machines may be lost at its end.".into(),
+                remedy: "Free space, or make the lab's folder writable.".into(),
+            });
+        }
+        list
+    }
+
+    fn host_view(&mut self, id: HostId) -> Arc<HostView> {
+        if let Some(view) = self.views.get(&id) {
+            return view.clone();
+        }
+        let entry = self.entry(id);
+        let fallback = Tracked::default();
+        let tracked = self.hosts.get(&id).unwrap_or(&fallback);
+        let view =
+            views::host_view(id, &tracked.host, &tracked.findings, &self.lab, entry, &self.plan, &self.directory);
+        let view = Arc::new(view);
+        self.views.insert(id, view.clone());
+        view
+    }
+
+    fn interface_view(&self, interface: &Interface) -> InterfaceView {
+        InterfaceView {
+            name: interface.name.clone(),
+            mac: interface.mac,
+            addresses: interface.addresses.iter().map(ToString::to_string).collect(),
+            up: interface.up,
+            running: interface.running,
+            wireless: interface.wireless,
+            virtual_link: interface.virtual_link,
+            default_route: interface.default_route,
+            confirmed: interface.mac.is_some_and(|mac| self.confirmed.contains(&mac)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{ClientKind, Observation, Stage};
+    use crate::machine::Now;
+    use std::time::Duration;
+
+    fn reported(who: Who, kind: EventKind) -> Reported {
+        Reported { at: Now::at(Duration::from_secs(1)), observation: Observation::of(who, kind) }
+    }
+
+    fn discover(client: ClientKind) -> EventKind {
+        EventKind::DhcpDiscover { client, xid: 1, secs: 0, arch: None, vendor: None, hostname: None, relay: None }
+    }
+
+    #[test]
+    fn a_machine_is_followed_by_its_address_once_it_was_given_one() {
+        let mut state = State::new(7, vec![]);
+        let mac: MacAddr = "52:54:00:00:00:01".parse().unwrap();
+        let first = state.fold(reported(Who::mac(mac), discover(ClientKind::PxeRom)));
+        assert_eq!(first.event.as_ref().unwrap().seq, 8);
+        let ip = Ipv4Addr::new(192, 168, 2, 20);
+        let ack = EventKind::DhcpAck {
+            client: ClientKind::PxeRom,
+            address: Some(ip),
+            file: Some("snponly.efi".into()),
+            root_path: None,
+            lease_seconds: 60,
+        };
+        state.fold(reported(Who::mac(mac), ack));
+        let done = EventKind::TftpDone { file: "snponly.efi".into(), bytes: 1, millis: 1 };
+        let folded = state.fold(reported(Who::ip(ip), done));
+        assert_eq!(folded.event.unwrap().mac, Some(mac));
+        assert_eq!(folded.ipxe, Some((mac, true)), "its router solicitation may now be answered");
+        let snapshot = state.snapshot(std::path::Path::new("/lab"));
+        assert_eq!(snapshot.hosts.len(), 1);
+        assert_eq!((snapshot.hosts[0].stage, snapshot.hosts[0].ip), (Stage::Firmware, Some(ip.into())));
+    }
+
+    #[test]
+    fn an_unchanged_machine_is_not_drawn_anew() {
+        let mut state = State::new(0, vec![]);
+        for last in 1..=2 {
+            state.fold(reported(Who::mac(MacAddr([2, 0, 0, 0, 0, last])), discover(ClientKind::PxeRom)));
+        }
+        let one = state.snapshot(std::path::Path::new("/lab"));
+        state.fold(reported(Who::mac(MacAddr([2, 0, 0, 0, 0, 1])), discover(ClientKind::Ipxe)));
+        let two = state.snapshot(std::path::Path::new("/lab"));
+        assert!(!Arc::ptr_eq(&one.hosts[0], &two.hosts[0]));
+        assert!(Arc::ptr_eq(&one.hosts[1], &two.hosts[1]));
+    }
+}

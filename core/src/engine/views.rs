@@ -1,0 +1,140 @@
+//! From the engine's state to the parts of a [`Snapshot`](crate::api::Snapshot) that need more than a copy.
+
+use std::collections::HashMap;
+
+use crate::api::{Finding, HostId, HostView, NetworkView, Severity};
+use crate::boot::{Decision, Plan, PlanNetwork, assignment};
+use crate::diagnose::Findings;
+use crate::hosts::{Directory, Host};
+use crate::lab::{Boot, Lab, Mode};
+use crate::net::Interface;
+
+/// What a machine gets and whether its network is known: the first network stands for all where it has no address yet.
+pub(super) fn boot_of(plan: &Plan, directory: &Directory, id: HostId) -> Option<Decision<Boot>> {
+    let mac = *directory.macs(id).first()?;
+    let network = plan.networks.first()?;
+    Some(assignment(plan, network, mac, directory.uuid(id)))
+}
+
+/// One machine as it is shown.
+pub(super) fn host_view(
+    id: HostId,
+    host: &Host,
+    findings: &Findings,
+    lab: &Lab,
+    entry: Option<usize>,
+    plan: &Plan,
+    directory: &Directory,
+) -> HostView {
+    let entry = entry.and_then(|i| lab.hosts.get(i));
+    let boot = match boot_of(plan, directory, id) {
+        Some(decision) => decision.value,
+        None => entry.and_then(|e| e.boot.clone()).unwrap_or_default(),
+    };
+    let boot_problem = plan.missing(&boot).map(|name| format!("`{name}` is not in lab.toml; assign something else"));
+    let activity = host.activity();
+    let mut findings = findings.list();
+    if let Some(finding) = firmware_finding(host, plan) {
+        findings.insert(0, finding);
+    }
+    HostView {
+        id,
+        macs: directory.macs(id).to_vec(),
+        uuid: directory.uuid(id),
+        name: entry.and_then(|e| e.name.as_ref()).map(ToString::to_string).or_else(|| host.hostname.clone()),
+        group: entry.and_then(|e| e.group.as_ref()).map(ToString::to_string),
+        configured: entry.is_some(),
+        ip: host.ip,
+        arch: host.arch,
+        client: host.client,
+        manufacturer: host.manufacturer.clone(),
+        product: host.product.clone(),
+        serial: host.serial.clone(),
+        memory_mib: host.memory_mib,
+        boot,
+        boot_problem,
+        stage: host.stage,
+        since: host.since,
+        progress: activity.map(|(_, p)| p),
+        activity: activity.map(|(name, _)| name.to_owned()),
+        timeline: host.timeline.clone(),
+        findings,
+        first_seen: host.first_seen,
+        last_seen: host.last_seen,
+    }
+}
+
+/// A machine whose architecture has no boot file here will never get past its firmware.
+fn firmware_finding(host: &Host, plan: &Plan) -> Option<Finding> {
+    let arch = host.arch?;
+    if plan.networks.is_empty() || plan.firmware.contains_key(&arch.without_http()) {
+        return None;
+    }
+    Some(Finding {
+        id: "firmware-missing".into(),
+        severity: Severity::Error,
+        seen: format!("This machine's firmware is {arch}, and there is no boot file for it here."),
+        means: "It gets an address and nothing to boot.".into(),
+        remedy: crate::boot::firmware_remedy(arch),
+    })
+}
+
+/// The networks of lab.toml with what is in force.
+pub(super) fn networks(
+    lab: &Lab,
+    plan: &Plan,
+    because: &HashMap<String, String>,
+    foreign: &HashMap<String, Vec<std::net::Ipv4Addr>>,
+    interfaces: &[Interface],
+    hosts: impl Iterator<Item = std::net::IpAddr>,
+) -> Vec<NetworkView> {
+    let held: Vec<_> = hosts.collect();
+    lab.networks
+        .iter()
+        .enumerate()
+        .map(|(index, network)| {
+            let serving = plan.networks.iter().find(|n| n.index == index);
+            let address = serving
+                .map(|n| n.address)
+                .or_else(|| interfaces.iter().find(|i| i.name == network.interface)?.addresses.first().copied())
+                .or(network.address);
+            let in_net = |n: &PlanNetwork| {
+                held.iter().filter(|ip| matches!(ip, std::net::IpAddr::V4(v4) if n.address.contains(*v4))).count()
+                    as u64
+            };
+            NetworkView {
+                interface: network.interface.clone(),
+                address: address.map(|a| a.to_string()),
+                configured: mode_name(network.mode).to_owned(),
+                mode: serving.map(|n| mode_name(n.mode).to_owned()),
+                because: because.get(&network.interface).cloned(),
+                pool: match &network.ranges[..] {
+                    [] => address.map_or(0, |a| (1u64 << (32 - u32::from(a.prefix))).saturating_sub(3)),
+                    ranges => ranges.iter().map(|r| r.count()).sum(),
+                },
+                leased: serving.filter(|n| n.mode == Mode::Dhcp).map_or(0, in_net),
+                foreign: foreign.get(&network.interface).cloned().unwrap_or_default(),
+            }
+        })
+        .collect()
+}
+
+/// The word of lab.toml.
+pub(super) fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Dhcp => "dhcp",
+        Mode::Proxy => "proxy",
+        Mode::Auto => "auto",
+    }
+}
+
+/// What a machine without an assignment gets: of the first network in service, else as lab.toml says for it.
+pub(super) fn unknown(lab: &Lab, plan: &Plan) -> Option<Boot> {
+    if let Some(network) = plan.networks.first() {
+        return Some(plan.unknown(network));
+    }
+    match &lab.networks.first()?.unknown {
+        crate::lab::Unknown::Boot(boot) => Some(boot.clone()),
+        crate::lab::Unknown::ByMode => None,
+    }
+}

@@ -1,0 +1,465 @@
+//! What a path means on our HTTP server: scripts, marks, installers, boot files and answers.
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `/boot/MAC/boot.ipxe` | the entry script (for gPXE: the script itself) |
+//! | `/boot/MAC/script.ipxe?…` | the script, with what iPXE tells of the machine |
+//! | `/boot/MAC/wait.ipxe` | held until something is assigned |
+//! | `/boot/MAC/choose.ipxe?to=` | the menu's choice |
+//! | `/boot/MAC/step?name=`, `/boot/MAC/error?step=&code=` | how the script fares |
+//! | `/media/PROFILE/…` | kernels, initrds, hypervisors |
+//! | `/firmware/FILE` | boot files, for UEFI HTTP Boot |
+//! | `/answers/MAC/TOKEN/FILE` | the host's answer file, for that host alone |
+//!
+//! Nothing here changes what a machine is assigned: the port on the wire has no control endpoint.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use super::shared::{SETTLE, Shared};
+use crate::api::{EventKind, HostId, Stage, Who};
+use crate::boot::script::{Dialect, ScriptFor, entry, render};
+use crate::boot::{Plan, PlanNetwork, base_url, initiator_name};
+use crate::http::{App, AppBody, AppReply, AppRequest};
+use crate::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia, Profile};
+use crate::machine::Now;
+use crate::media::{self, answers};
+use crate::net::MacAddr;
+
+/// A request of a waiting machine is held this long; then it asks again, which proves that it lives.
+const HOLD: Duration = Duration::from_secs(25);
+/// gPXE nests its scripts: it is held longer, so that it nests less.
+const HOLD_GPXE: Duration = Duration::from_secs(600);
+
+const TEXT: &str = "text/plain";
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Web(pub(super) Arc<Shared>);
+
+/// A request under `/boot/MAC/` or `/answers/MAC/`, of a machine that may make it.
+struct Caller {
+    id: HostId,
+    mac: MacAddr,
+    who: Who,
+    plan: Arc<Plan>,
+    network: PlanNetwork,
+    dialect: Dialect,
+    base: String,
+    server: Ipv4Addr,
+    peer: IpAddr,
+}
+
+impl App for Web {
+    async fn respond(&self, request: AppRequest) -> AppReply {
+        let peer = request.peer.ip();
+        let parts: Vec<String> = request.path.split('/').skip(1).map(str::to_owned).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        match parts[..] {
+            ["boot", mac, leaf] => self.boot(&request, mac, leaf).await,
+            ["answers", mac, token, leaf] => self.answers(&request, mac, token, leaf).await,
+            ["media", profile, ref rest @ ..] => self.reply(peer, self.media(profile, rest)),
+            ["firmware", ref rest @ ..] => self.reply(peer, self.firmware(&rest.join("/"))),
+            [""] => self.reply(peer, AppBody::Bytes(200, TEXT, b"Bootyard serves network boot here.\n".to_vec())),
+            _ => self.reply(peer, AppBody::NotFound(format!("nothing is at {}", request.path))),
+        }
+    }
+
+    fn delivered(&self, who: &Who, path: &str) {
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        let (["media", name, ..], Some(ip)) = (&parts[..], who.ip) else {
+            return;
+        };
+        let plan = self.0.plan.borrow().clone();
+        let Some(profile) = plan.lab.profiles.iter().find(|p| p.name.as_str() == *name) else {
+            return;
+        };
+        if has_answers(profile) || !is_last(profile, &parts) {
+            return;
+        }
+        if let Some(id) = self.0.client(ip) {
+            self.0.consume(id, name, "kernel and initrd were delivered");
+        }
+    }
+}
+
+/// Proof of an installation is its answer file, where it has one.
+fn has_answers(profile: &Profile) -> bool {
+    profile.answers.is_some() && profile.kind.is_some_and(|k| crate::boot::script::answers_name(k).is_some())
+}
+
+/// The last file that a machine loads to start this profile.
+fn is_last(profile: &Profile, parts: &[&str]) -> bool {
+    match profile.initrds.len() {
+        0 => matches!(parts, ["media", _, "kernel", _]),
+        count => matches!(parts, ["media", _, "initrd", index, _] if *index == (count - 1).to_string()),
+    }
+}
+
+impl Web {
+    fn reply(&self, peer: IpAddr, body: AppBody) -> AppReply {
+        let who = match self.0.client(peer) {
+            Some(id) => self.0.state().who(id, peer),
+            None => Who::ip(peer),
+        };
+        AppReply { who, body }
+    }
+
+    /// The machine that asks, if it may ask under this MAC.
+    async fn caller(&self, request: &AppRequest, mac: &str) -> Result<Caller, AppReply> {
+        let peer = request.peer.ip();
+        let Ok(mac) = mac.parse::<MacAddr>() else {
+            return Err(self.reply(peer, AppBody::NotFound(format!("{mac} is not a MAC address"))));
+        };
+        // The ACK that gave this client its address may not be folded yet.
+        let _late_is_no_error = tokio::time::timeout(SETTLE, self.0.reporter.settled()).await;
+        let id =
+            self.0.claimed(mac, peer).map_err(|why| AppReply { who: Who::ip(peer), body: AppBody::Forbidden(why) })?;
+        let plan = self.0.plan.borrow().clone();
+        let Some(network) = Shared::network(&plan, Some(request.local), peer).cloned() else {
+            return Err(self.reply(peer, AppBody::Forbidden("no network is in service".into())));
+        };
+        let server = request.local;
+        Ok(Caller {
+            id,
+            mac,
+            who: Who { mac: Some(mac), uuid: None, ip: Some(peer) },
+            base: base_url(&plan, server),
+            plan,
+            network,
+            dialect: Dialect::of_agent(request.agent.as_deref()),
+            server,
+            peer,
+        })
+    }
+
+    async fn boot(&self, request: &AppRequest, mac: &str, leaf: &str) -> AppReply {
+        let mut caller = match self.caller(request, mac).await {
+            Ok(caller) => caller,
+            Err(reply) => return reply,
+        };
+        let body = match (leaf, caller.dialect) {
+            ("boot.ipxe", Dialect::Ipxe) => text(entry(&caller.base, caller.mac)),
+            ("boot.ipxe", Dialect::Gpxe) => self.assigned(&caller).await,
+            ("script.ipxe", _) => {
+                self.inventory(&mut caller, &request.query);
+                self.assigned(&caller).await
+            }
+            ("wait.ipxe", _) => self.wait(&caller).await,
+            ("choose.ipxe", _) => self.choose(&caller, value(&request.query, "to").unwrap_or_default()).await,
+            ("step", _) => self.step(&caller, value(&request.query, "name").unwrap_or_default()),
+            ("error", _) => self.error(&caller, &request.query),
+            _ => AppBody::NotFound(format!("nothing is at {}", request.path)),
+        };
+        AppReply { who: caller.who, body }
+    }
+
+    /// What iPXE tells of the machine.
+    fn inventory(&self, caller: &mut Caller, query: &[(String, String)]) {
+        if query.is_empty() {
+            return;
+        }
+        let told = |name: &str| value(query, name).map(printable).filter(|v| !v.is_empty());
+        caller.who.uuid = told("uuid").and_then(|u| Uuid::parse_str(&u).ok()).filter(|u| !u.is_nil() && !u.is_max());
+        let inventory = EventKind::Inventory {
+            serial: told("serial"),
+            manufacturer: told("manufacturer"),
+            product: told("product"),
+            asset: told("asset"),
+            memory_mib: told("memory").and_then(|m| m.parse().ok()),
+            platform: told("platform"),
+            version: told("version"),
+            chip: told("chip"),
+        };
+        self.0.report(Some(caller.who.clone()), inventory);
+    }
+
+    /// The script of the host's assignment.
+    async fn assigned(&self, caller: &Caller) -> AppBody {
+        let Some(decision) = self.0.assignment(caller.id, &caller.network) else {
+            return AppBody::NotFound("this machine was just forgotten; start it again".into());
+        };
+        self.give(caller, &decision.value, &decision.because.to_string()).await
+    }
+
+    /// A script for `boot`. Whatever is no waiting begins a boot epoch, which is on disk before the script leaves.
+    async fn give(&self, caller: &Caller, boot: &Boot, because: &str) -> AppBody {
+        let mut token = None;
+        if !matches!(boot, Boot::Wait | Boot::Menu) {
+            match self.0.begin(caller.id, boot).await {
+                Ok(epoch) => token = epoch.install.map(|install| install.token),
+                Err(error) => return AppBody::Bytes(503, TEXT, format!("{error}\n").into_bytes()),
+            }
+        }
+        let kind = EventKind::ScriptServed {
+            boot: boot.clone(),
+            dialect: caller.dialect.as_str().to_owned(),
+            because: because.to_owned(),
+        };
+        self.0.report(Some(caller.who.clone()), kind);
+        self.script(caller, boot, token.as_deref())
+    }
+
+    fn script(&self, caller: &Caller, boot: &Boot, token: Option<&str>) -> AppBody {
+        let name = self.0.state().shown_name(caller.id);
+        // The newest plan: a held request outlives the one that it came under.
+        let plan = self.0.plan.borrow().clone();
+        let token = token.filter(|_| match boot {
+            Boot::Install(install) => plan.lab.profile(&install.profile).is_some_and(has_answers),
+            _ => false,
+        });
+        text(render(
+            &ScriptFor {
+                plan: &plan,
+                dialect: caller.dialect,
+                base: &caller.base,
+                server: caller.server,
+                mac: caller.mac,
+                name: &name,
+                ip: Some(caller.peer),
+                token,
+            },
+            boot,
+        ))
+    }
+
+    /// Holds the request until something is assigned, the wait times out, or the hold is over.
+    async fn wait(&self, caller: &Caller) -> AppBody {
+        let hold = if caller.dialect == Dialect::Gpxe { HOLD_GPXE } else { HOLD };
+        let until = tokio::time::Instant::now() + hold;
+        let mut plan = self.0.plan.subscribe();
+        loop {
+            plan.mark_unchanged();
+            let Some(decision) = self.0.assignment(caller.id, &caller.network) else {
+                return AppBody::NotFound("this machine was just forgotten; start it again".into());
+            };
+            let left = self.wait_left(caller);
+            match decision.value {
+                Boot::Wait if left == Some(Duration::ZERO) => {
+                    return self.give(caller, &Boot::Local, "nothing was assigned within `wait-timeout`").await;
+                }
+                Boot::Wait => {}
+                boot => return self.give(caller, &boot, &decision.because.to_string()).await,
+            }
+            let next = left.map_or(until, |left| until.min(tokio::time::Instant::now() + left));
+            if tokio::time::timeout_at(next, plan.changed()).await.is_err() && next >= until {
+                return self.script(caller, &Boot::Wait, None);
+            }
+        }
+    }
+
+    /// How long this machine may still wait; `None`: for ever.
+    fn wait_left(&self, caller: &Caller) -> Option<Duration> {
+        let timeout = caller.plan.lab.networks.get(caller.network.index)?.wait_timeout;
+        if timeout.is_zero() {
+            return None;
+        }
+        let state = self.0.state();
+        let host = &state.hosts.get(&caller.id)?.host;
+        let since = host.since.filter(|_| host.stage == Stage::Waiting);
+        let waited = since.map_or(SignedDuration::ZERO, |since| Now::read().wall.duration_since(since));
+        Some(timeout.saturating_sub(waited.unsigned_abs()))
+    }
+
+    /// The menu's choice, which holds for this boot only. Only a machine that is given the menu may choose.
+    async fn choose(&self, caller: &Caller, to: &str) -> AppBody {
+        let decision = self.0.assignment(caller.id, &caller.network);
+        if decision.is_none_or(|d| d.value != Boot::Menu) {
+            return self.assigned(caller).await;
+        }
+        let iscsi = |name: &str| {
+            let disk = caller.plan.lab.disks.iter().find(|d| d.name.as_str() == name)?.name.clone();
+            Some(Boot::Iscsi(IscsiBoot { disk, profile: None, via: IscsiVia::Script }))
+        };
+        let install = |name: &str| {
+            let profile = caller.plan.lab.profiles.iter().find(|p| p.name.as_str() == name)?.name.clone();
+            Some(Boot::Install(Install { profile, then: InstallThen::Local }))
+        };
+        let boot = match to.split_once(':') {
+            Some(("iscsi", name)) => iscsi(name),
+            Some(("install", name)) => install(name),
+            _ if to == "local" => Some(Boot::Local),
+            _ if to == "wait" => Some(Boot::Wait),
+            _ => None,
+        };
+        match boot {
+            Some(boot) => self.give(caller, &boot, "chosen in the machine's menu").await,
+            None => AppBody::NotFound("the menu has no such entry".into()),
+        }
+    }
+
+    fn step(&self, caller: &Caller, name: &str) -> AppBody {
+        let ok = (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        if ok {
+            self.0.report(Some(caller.who.clone()), EventKind::ScriptStep { step: name.to_owned() });
+        }
+        text("ok\n".into())
+    }
+
+    fn error(&self, caller: &Caller, query: &[(String, String)]) -> AppBody {
+        let step = printable(value(query, "step").unwrap_or("script"));
+        let code = value(query, "code").and_then(error_code).unwrap_or(0);
+        self.0.report(Some(caller.who.clone()), EventKind::ScriptError { step, code });
+        text("ok\n".into())
+    }
+
+    fn media(&self, profile: &str, rest: &[&str]) -> AppBody {
+        let plan = self.0.plan.borrow().clone();
+        let Some(profile) = plan.lab.profiles.iter().find(|p| p.name.as_str() == profile) else {
+            return AppBody::NotFound(format!("there is no profile {} in lab.toml", printable(profile)));
+        };
+        let (file, asked) = match rest {
+            ["kernel", leaf] => (Some(&profile.kernel), leaf),
+            ["hypervisor", leaf] => (profile.hypervisor.as_ref(), leaf),
+            ["initrd", index, leaf] => (index.parse::<usize>().ok().and_then(|i| profile.initrds.get(i)), leaf),
+            _ => return AppBody::NotFound("a profile has kernel, initrd and hypervisor".into()),
+        };
+        let named = |file: &std::path::PathBuf| file.file_name().is_some_and(|n| n.to_string_lossy() == **asked);
+        match file.filter(|f| named(f)).map(|f| media::resolve(&self.0.folder.media(), f)) {
+            Some(Ok(path)) => AppBody::File(path),
+            Some(Err(error)) => AppBody::Forbidden(error.to_string()),
+            None => AppBody::NotFound(format!("the profile {} has no such file", profile.name)),
+        }
+    }
+
+    fn firmware(&self, name: &str) -> AppBody {
+        match super::files::find(&self.0.plan.borrow(), name) {
+            Some(path) => AppBody::File(path),
+            None => AppBody::NotFound("there is no such boot file here".into()),
+        }
+    }
+
+    /// The answer file, for the host that was given its token, until that host's next boot.
+    async fn answers(&self, request: &AppRequest, mac: &str, token: &str, leaf: &str) -> AppReply {
+        let caller = match self.caller(request, mac).await {
+            Ok(caller) => caller,
+            Err(reply) => return reply,
+        };
+        let who = caller.who.clone();
+        let install = self.0.state().boots.admits(caller.id, token).cloned();
+        let Some(install) = install else {
+            let why = "this answer file is another machine's, or of an installation that is over";
+            return AppReply { who, body: AppBody::Forbidden(why.into()) };
+        };
+        let profile = caller.plan.lab.profile(&install.profile).cloned();
+        let Some((profile, file)) = profile.and_then(|p| p.answers.clone().map(|a| (p, a))) else {
+            return AppReply { who, body: AppBody::NotFound("the profile has no answer file any more".into()) };
+        };
+        match leaf {
+            "preseed.cfg" | "ks.cfg" | "user-data" => {}
+            "meta-data" => {
+                let id = caller.mac.hyphenated();
+                return AppReply { who, body: text(format!("instance-id: {id}\n")) };
+            }
+            "vendor-data" | "network-config" => return AppReply { who, body: text(String::new()) },
+            _ => return AppReply { who, body: AppBody::NotFound("there is no such answer file".into()) },
+        }
+        let values = self.values(&caller, &install.then, token);
+        let folder = self.0.folder.media();
+        let rendered = tokio::task::spawn_blocking(move || {
+            let path = media::resolve(&folder, &file)?;
+            answers::render(&path, &answers::read(&path)?, &values)
+        })
+        .await;
+        match rendered {
+            Ok(Ok(rendered)) => {
+                if request.method == "GET" {
+                    let served = EventKind::AnswersServed { profile: profile.name.to_string() };
+                    self.0.report(Some(who.clone()), served);
+                    self.0.consume(caller.id, profile.name.as_str(), "its answer file was fetched");
+                }
+                AppReply { who, body: text(rendered) }
+            }
+            Ok(Err(error)) => AppReply { who, body: AppBody::Bytes(500, TEXT, format!("{error}\n").into_bytes()) },
+            Err(_) => {
+                AppReply { who, body: AppBody::Bytes(500, TEXT, b"the answer file could not be made\n".to_vec()) }
+            }
+        }
+    }
+
+    fn values(&self, caller: &Caller, then: &InstallThen, token: &str) -> answers::Values {
+        let state = self.0.state();
+        let entry = state.entry(caller.id).and_then(|i| state.lab.hosts.get(i));
+        let hyphenated = caller.mac.hyphenated();
+        let host = state.hosts.get(&caller.id).map(|t| &t.host);
+        let target = match then {
+            InstallThen::Iscsi(iscsi) => caller.plan.lab.disk(&iscsi.disk).map(|d| d.iqn.clone()),
+            InstallThen::Local => None,
+        };
+        answers::Values {
+            hostname: entry
+                .and_then(|e| e.name.as_ref())
+                .map_or_else(|| format!("host-{}", hyphenated.replace('-', "")), ToString::to_string),
+            mac: caller.mac.to_string(),
+            ip: Some(caller.peer),
+            group: entry.and_then(|e| e.group.as_ref()).map(ToString::to_string),
+            server: caller.server,
+            base_url: caller.base.clone(),
+            answers_url: format!("{}/answers/{hyphenated}/{token}", caller.base),
+            serial: host.and_then(|h| h.serial.as_deref()).map(answers::harmless),
+            uuid: state.directory.uuid(caller.id).map(|u| u.to_string()),
+            initiator: initiator_name(caller.mac),
+            target,
+            domain: caller.plan.lab.networks.get(caller.network.index).and_then(|n| n.domain.clone()),
+        }
+    }
+}
+
+fn text(text: String) -> AppBody {
+    AppBody::Bytes(200, TEXT, text.into_bytes())
+}
+
+fn value<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+}
+
+/// A client's string for events and the window: one line, of bounded length.
+fn printable(text: &str) -> String {
+    text.trim().chars().filter(|c| !c.is_control()).take(128).collect()
+}
+
+/// iPXE's `${errno}`: hexadecimal with `0x`, or a number.
+fn error_code(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok().or_else(|| u32::from_str_radix(text, 16).ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipxes_error_number_is_read_in_each_of_its_forms() {
+        assert_eq!(error_code("0x2d0c618e"), Some(0x2d0c_618e));
+        assert_eq!(error_code("755786126"), Some(0x2d0c_618e));
+        assert_eq!(error_code("2d0c618e"), Some(0x2d0c_618e));
+        assert_eq!(error_code(""), None);
+    }
+
+    #[test]
+    fn only_the_last_file_proves_an_installer_without_answers() {
+        let profile = Profile {
+            name: "live".parse().unwrap(),
+            kernel: "linux".into(),
+            initrds: vec!["a.img".into(), "b.img".into()],
+            args: String::new(),
+            answers: None,
+            kind: None,
+            arch: vec![],
+            hypervisor: None,
+            hypervisor_args: String::new(),
+            iscsi_args: None,
+        };
+        assert!(!is_last(&profile, &["media", "live", "kernel", "linux"]));
+        assert!(!is_last(&profile, &["media", "live", "initrd", "0", "a.img"]));
+        assert!(is_last(&profile, &["media", "live", "initrd", "1", "b.img"]));
+        let bare = Profile { initrds: vec![], ..profile };
+        assert!(is_last(&bare, &["media", "live", "kernel", "linux"]));
+    }
+}

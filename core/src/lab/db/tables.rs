@@ -1,0 +1,223 @@
+//! The tables of lab.db and their SQL.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{Connection, Row, Transaction, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::writer::Pending;
+use super::{ConfirmedInterface, DbError, EVENTS_KEPT, EpochRecord, HostRecord, JobRecord};
+use crate::api::Event;
+use crate::lab::lease::{LeaseRecord, LeaseState};
+
+/// How long one connection waits for the other.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Each brings lab.db from the form of its index to the next; the form is `user_version`.
+const STEPS: &[&str] = &["
+    CREATE TABLE leases (
+        address TEXT PRIMARY KEY, mac TEXT NOT NULL, uuid TEXT, hostname TEXT, state TEXT NOT NULL, expires TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE hosts (id INTEGER PRIMARY KEY, record TEXT NOT NULL);
+    CREATE TABLE epochs (host INTEGER PRIMARY KEY, record TEXT NOT NULL);
+    CREATE TABLE events (seq INTEGER PRIMARY KEY, record TEXT NOT NULL);
+    CREATE TABLE confirmed (mac TEXT NOT NULL, machine TEXT NOT NULL, PRIMARY KEY (mac, machine)) WITHOUT ROWID;
+    CREATE TABLE jobs (id INTEGER PRIMARY KEY, record TEXT NOT NULL);
+"];
+
+fn newest() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+/// The form of a database; 0 for one that is empty.
+pub(super) fn version(conn: &Connection, path: &Path) -> Result<i64, DbError> {
+    let found: i64 =
+        conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|e| DbError::of("open", path, &e))?;
+    if found > newest() || found < 0 {
+        return Err(DbError::Newer { path: path.display().to_string(), found, known: newest() });
+    }
+    Ok(found)
+}
+
+/// Checks a database and brings it to the newest form.
+pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), DbError> {
+    let error = |e: rusqlite::Error| DbError::of("open", path, &e);
+    conn.busy_timeout(PATIENCE).map_err(error)?;
+    let found = version(conn, path)?;
+    let health: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(error)?;
+    if health != "ok" {
+        return Err(DbError::Damaged { path: path.display().to_string(), detail: health });
+    }
+    // The log is folded in early, so that it fits into the reserve.
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 128;
+         PRAGMA journal_size_limit = 524288;",
+    )
+    .map_err(error)?;
+    for (n, step) in STEPS.iter().enumerate().skip(usize::try_from(found).unwrap_or_default()) {
+        let tx = conn.transaction().map_err(error)?;
+        tx.execute_batch(step).map_err(error)?;
+        tx.execute_batch(&format!("PRAGMA user_version = {}", n + 1)).map_err(error)?;
+        tx.commit().map_err(error)?;
+    }
+    prune(conn).map_err(error)
+}
+
+/// Leaves the newest events.
+pub(super) fn prune(conn: &Connection) -> rusqlite::Result<()> {
+    let kept = i64::try_from(EVENTS_KEPT).unwrap_or(i64::MAX);
+    conn.execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?1", [kept])?;
+    Ok(())
+}
+
+/// Writes leases and epochs, without which a machine could lose its address or its disk.
+pub(super) fn write_vital(tx: &Transaction<'_>, pending: &Pending) -> rusqlite::Result<()> {
+    for (address, lease) in &pending.leases {
+        match lease {
+            Some(lease) => put_lease(tx, lease)?,
+            None => drop(tx.prepare("DELETE FROM leases WHERE address = ?1")?.execute([address.to_string()])?),
+        }
+    }
+    for (host, epoch) in &pending.epochs {
+        put(tx, "epochs", "host", host.0, epoch.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Writes the rest.
+pub(super) fn write_rest(tx: &Transaction<'_>, pending: &Pending) -> rusqlite::Result<()> {
+    for (id, host) in &pending.hosts {
+        put(tx, "hosts", "id", id.0, host.as_ref())?;
+    }
+    for event in &pending.events {
+        put(tx, "events", "seq", event.seq, Some(event))?;
+    }
+    for (mac, machine) in &pending.confirmed {
+        tx.prepare("INSERT OR IGNORE INTO confirmed VALUES (?1, ?2)")?.execute(params![mac.to_string(), machine])?;
+    }
+    for (id, job) in &pending.jobs {
+        match job {
+            Some(json) => {
+                tx.prepare("INSERT OR REPLACE INTO jobs VALUES (?1, ?2)")?.execute(params![id.cast_signed(), json])?
+            }
+            None => tx.prepare("DELETE FROM jobs WHERE id = ?1")?.execute([id.cast_signed()])?,
+        };
+    }
+    Ok(())
+}
+
+/// Puts or deletes one record of a table that holds JSON by number.
+fn put(tx: &Transaction<'_>, table: &str, key: &str, id: u64, record: Option<&impl Serialize>) -> rusqlite::Result<()> {
+    match record {
+        Some(record) => {
+            let json = serde_json::to_string(record).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+            let sql = format!("INSERT OR REPLACE INTO {table} ({key}, record) VALUES (?1, ?2)");
+            tx.prepare(&sql)?.execute(params![id.cast_signed(), json])?;
+        }
+        None => {
+            tx.prepare(&format!("DELETE FROM {table} WHERE {key} = ?1"))?.execute([id.cast_signed()])?;
+        }
+    }
+    Ok(())
+}
+
+fn put_lease(tx: &Transaction<'_>, lease: &LeaseRecord) -> rusqlite::Result<()> {
+    let state = match lease.state {
+        LeaseState::Bound => "bound",
+        LeaseState::Released => "released",
+        LeaseState::Declined => "declined",
+    };
+    tx.prepare(
+        "INSERT OR REPLACE INTO leases (address, mac, uuid, hostname, state, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        lease.address.to_string(),
+        lease.mac.to_string(),
+        lease.uuid.map(|u| u.to_string()),
+        lease.hostname,
+        state,
+        lease.expires.to_string(),
+    ])?;
+    Ok(())
+}
+
+/// A column that holds a type's text form.
+fn text<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text: String = row.get(column)?;
+    text.parse().map_err(|e: T::Err| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, e.into()))
+}
+
+pub(super) fn leases(conn: &Connection) -> rusqlite::Result<Vec<LeaseRecord>> {
+    let mut statement = conn.prepare("SELECT address, mac, uuid, hostname, state, expires FROM leases")?;
+    let rows = statement.query_map([], |row| {
+        let uuid: Option<String> = row.get(2)?;
+        let state: String = row.get(4)?;
+        Ok(LeaseRecord {
+            address: text::<Ipv4Addr>(row, 0)?,
+            mac: text(row, 1)?,
+            uuid: uuid.and_then(|u| u.parse().ok()),
+            hostname: row.get(3)?,
+            state: match state.as_str() {
+                "bound" => LeaseState::Bound,
+                "released" => LeaseState::Released,
+                _ => LeaseState::Declined,
+            },
+            expires: text::<Timestamp>(row, 5)?,
+        })
+    })?;
+    let mut leases = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    leases.sort_by_key(|l| l.address);
+    Ok(leases)
+}
+
+fn records<T: DeserializeOwned>(conn: &Connection, sql: &str) -> rusqlite::Result<Vec<T>> {
+    let mut statement = conn.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        let json: String = row.get(0)?;
+        serde_json::from_str(&json).map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, e.into()))
+    })?;
+    rows.collect()
+}
+
+pub(super) fn hosts(conn: &Connection) -> rusqlite::Result<Vec<HostRecord>> {
+    records(conn, "SELECT record FROM hosts ORDER BY id")
+}
+
+pub(super) fn epochs(conn: &Connection) -> rusqlite::Result<Vec<EpochRecord>> {
+    records(conn, "SELECT record FROM epochs ORDER BY host")
+}
+
+pub(super) fn recent_events(conn: &Connection, limit: usize) -> rusqlite::Result<Vec<Event>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = conn.prepare("SELECT record FROM events ORDER BY seq DESC LIMIT ?1")?;
+    let rows = statement.query_map([limit], |row| row.get::<_, String>(0))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    // History outlives versions of the program: a kind that is no longer known is left out.
+    Ok(rows.iter().rev().filter_map(|json| serde_json::from_str(json).ok()).collect())
+}
+
+pub(super) fn last_seq(conn: &Connection) -> rusqlite::Result<u64> {
+    let seq: Option<i64> = conn.query_row("SELECT max(seq) FROM events", [], |row| row.get(0))?;
+    Ok(seq.unwrap_or_default().cast_unsigned())
+}
+
+pub(super) fn confirmed(conn: &Connection) -> rusqlite::Result<Vec<ConfirmedInterface>> {
+    let mut statement = conn.prepare("SELECT mac, machine FROM confirmed")?;
+    let rows = statement.query_map([], |row| Ok(ConfirmedInterface { mac: text(row, 0)?, machine: row.get(1)? }))?;
+    rows.collect()
+}
+
+pub(super) fn jobs(conn: &Connection) -> rusqlite::Result<Vec<JobRecord>> {
+    let mut statement = conn.prepare("SELECT id, record FROM jobs ORDER BY id")?;
+    let rows = statement
+        .query_map([], |row| Ok(JobRecord { id: row.get::<_, i64>(0)?.cast_unsigned(), json: row.get(1)? }))?;
+    rows.collect()
+}

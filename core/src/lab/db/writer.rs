@@ -1,0 +1,304 @@
+//! The one thread that writes: group commit, and what happens when the disk is full.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::reserve::Reserve;
+use super::{DbError, EVENTS_KEPT, EpochRecord, HostRecord, tables};
+use crate::api::{Event, HostId};
+use crate::lab::lease::LeaseRecord;
+use crate::net::MacAddr;
+
+/// After a failure, what nobody waits for is tried again this much later.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// History is pruned each time that so many events were added.
+const PRUNE_EVERY: usize = 1000;
+
+/// Events in one transaction: some milliseconds, which a lease may have to wait.
+const EVENTS_AT_ONCE: usize = 500;
+
+pub(super) type Answer = oneshot::Sender<Result<(), DbError>>;
+
+/// What waits to be written. `None` deletes.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub(super) leases: BTreeMap<Ipv4Addr, Option<LeaseRecord>>,
+    pub(super) epochs: BTreeMap<HostId, Option<EpochRecord>>,
+    pub(super) hosts: BTreeMap<HostId, Option<HostRecord>>,
+    pub(super) events: VecDeque<Arc<Event>>,
+    pub(super) confirmed: BTreeSet<(MacAddr, String)>,
+    pub(super) jobs: BTreeMap<u64, Option<String>>,
+    /// Wait for leases and epochs.
+    pub(super) vital_answers: Vec<Answer>,
+    /// Wait for everything.
+    pub(super) flush_answers: Vec<Answer>,
+}
+
+impl Pending {
+    fn is_vital(&self) -> bool {
+        !self.leases.is_empty() || !self.epochs.is_empty() || !self.vital_answers.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.is_vital() && self.flush_answers.is_empty() && !self.has_rest()
+    }
+
+    fn has_rest(&self) -> bool {
+        !self.hosts.is_empty() || !self.events.is_empty() || !self.confirmed.is_empty() || !self.jobs.is_empty()
+    }
+
+    /// Older events than these would be pruned as soon as they are written.
+    pub(super) fn trim_events(&mut self) {
+        let over = self.events.len().saturating_sub(EVENTS_KEPT);
+        self.events.drain(..over);
+    }
+
+    /// Takes back what could not be written; what came meanwhile is newer.
+    fn take_back(&mut self, old: Self) {
+        for (id, host) in old.hosts {
+            self.hosts.entry(id).or_insert(host);
+        }
+        for (id, job) in old.jobs {
+            self.jobs.entry(id).or_insert(job);
+        }
+        self.confirmed.extend(old.confirmed);
+        let newer = std::mem::replace(&mut self.events, old.events);
+        self.events.extend(newer);
+        self.trim_events();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Mailbox {
+    pending: Pending,
+    closing: bool,
+}
+
+impl Mailbox {
+    /// The next batch: all but what of the history is too much at once, and who waits for that.
+    fn take(&mut self) -> Pending {
+        let mut batch = std::mem::take(&mut self.pending);
+        if batch.events.len() > EVENTS_AT_ONCE {
+            self.pending.events = batch.events.split_off(EVENTS_AT_ONCE);
+            self.pending.flush_answers = std::mem::take(&mut batch.flush_answers);
+        }
+        batch
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    mailbox: Mutex<Mailbox>,
+    arrived: Condvar,
+}
+
+impl Shared {
+    fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
+        // Every change of the mailbox is whole, so a panic elsewhere leaves it in order.
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread's handle; dropping it writes what is left.
+#[derive(Debug)]
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(conn: Connection, path: &Path, reserve: Reserve) -> Result<Self, DbError> {
+        let shared = Arc::new(Shared::default());
+        let mut work = Work {
+            conn,
+            path: path.to_owned(),
+            reserve,
+            shared: shared.clone(),
+            held_back_until: None,
+            since_prune: 0,
+        };
+        let thread = std::thread::Builder::new().name("lab-db".into()).spawn(move || work.run()).map_err(|e| {
+            DbError::Failed { what: "start the thread of", path: path.display().to_string(), detail: e.to_string() }
+        })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Adds to what waits; never waits itself, but for another who does the same.
+    pub(super) fn queue(&self, change: impl FnOnce(&mut Pending)) {
+        change(&mut self.shared.mailbox().pending);
+        self.shared.arrived.notify_one();
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.mailbox().closing = true;
+        self.shared.arrived.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    conn: Connection,
+    path: PathBuf,
+    reserve: Reserve,
+    shared: Arc<Shared>,
+    /// Until then only leases and epochs are written: the disk is full, or failed.
+    held_back_until: Option<Instant>,
+    since_prune: usize,
+}
+
+impl Work {
+    fn run(&mut self) {
+        while let Some((batch, last)) = self.next() {
+            self.write(batch, last);
+        }
+        // Folds the log into the database, so that a copy of the folder is whole.
+        let _ = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+
+    /// Waits for something to write. `true` if it is the last batch.
+    fn next(&mut self) -> Option<(Pending, bool)> {
+        let mut mailbox = self.shared.mailbox();
+        loop {
+            let due = self.held_back_until.map(|until| until.saturating_duration_since(Instant::now()));
+            let wait = due.filter(|d| !d.is_zero());
+            let pending = &mailbox.pending;
+            let ready = match wait {
+                None => !pending.is_empty(),
+                Some(_) => pending.is_vital() || !pending.flush_answers.is_empty(),
+            };
+            if ready || mailbox.closing && !pending.is_empty() {
+                return Some((mailbox.take(), mailbox.closing));
+            }
+            if mailbox.closing {
+                return None;
+            }
+            mailbox = match wait {
+                None => self.shared.arrived.wait(mailbox).unwrap_or_else(PoisonError::into_inner),
+                Some(wait) => self.shared.arrived.wait_timeout(mailbox, wait).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+    }
+
+    fn write(&mut self, mut batch: Pending, last: bool) {
+        let vital_answers = std::mem::take(&mut batch.vital_answers);
+        let flush_answers = std::mem::take(&mut batch.flush_answers);
+        let held_back = self.held_back_until.is_some_and(|until| Instant::now() < until);
+        // Without the reserve the room that is left is for leases alone, but for the last attempt.
+        let all = last || !held_back && (self.reserve.restored() || self.roomy());
+        let mut vital = self.commit(&batch, all);
+        let mut rest = if all { vital.clone() } else { Err(DbError::Full { path: self.shown() }) };
+        if vital.is_err() && all {
+            // Perhaps only the history is too much.
+            vital = self.commit(&batch, false);
+        }
+        if vital.as_ref().is_err_and(may_be_full) && self.reserve.give_up() {
+            vital = self.commit(&batch, false);
+        }
+        if !all && !batch.has_rest() {
+            rest = vital.clone();
+        }
+        for answer in vital_answers {
+            let _ = answer.send(vital.clone());
+        }
+        for answer in flush_answers {
+            let _ = answer.send(vital.clone().and(rest.clone()));
+        }
+        if rest.is_ok() {
+            self.held_back_until = None;
+            self.prune(batch.events.len());
+        } else if !last {
+            if !held_back {
+                self.held_back_until = Some(Instant::now() + RETRY);
+            }
+            let mut mailbox = self.shared.mailbox();
+            mailbox.pending.take_back(batch);
+            // Who waits for a history that is longer than one batch waits for this one too.
+            for answer in mailbox.pending.flush_answers.drain(..) {
+                let _ = answer.send(rest.clone());
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: &Pending, all: bool) -> Result<(), DbError> {
+        let mut write = || {
+            let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tables::write_vital(&tx, batch)?;
+            if all {
+                tables::write_rest(&tx, batch)?;
+            }
+            tx.commit()
+        };
+        write().map_err(|e| DbError::of("write", &self.path, &e))
+    }
+
+    fn prune(&mut self, added: usize) {
+        self.since_prune += added;
+        if self.since_prune >= PRUNE_EVERY {
+            self.since_prune = 0;
+            // Not pruned now, pruned later.
+            let _ = tables::prune(&self.conn);
+        }
+    }
+
+    /// A small disk may never have had room for the reserve; it can still keep a history while there is twice the log's size.
+    fn roomy(&self) -> bool {
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        rustix::fs::statvfs(dir).is_ok_and(|s| s.f_bavail.saturating_mul(s.f_frsize) >= 2 << 20)
+    }
+
+    fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// SQLite reports a full disk as such when it writes, and as a failure when it enlarges its shared index.
+fn may_be_full(error: &DbError) -> bool {
+    matches!(error, DbError::Full { .. } | DbError::Failed { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{EventKind, Source};
+    use crate::machine::Now;
+
+    #[test]
+    fn a_lease_never_waits_behind_a_long_history() {
+        let mut mailbox = Mailbox::default();
+        let event = Event {
+            v: 1,
+            seq: 0,
+            time: Now::at(Duration::ZERO).wall,
+            host: None,
+            mac: None,
+            source: Source::Served,
+            kind: EventKind::LabChanged,
+        };
+        mailbox.pending.events = (1..=1200).map(|seq| Arc::new(Event { seq, ..event.clone() })).collect();
+        let (lease, flush) = (oneshot::channel().0, oneshot::channel().0);
+        mailbox.pending.flush_answers.push(flush);
+        mailbox.pending.vital_answers.push(lease);
+        let first = mailbox.take();
+        assert_eq!((first.events.len(), first.vital_answers.len(), first.flush_answers.len()), (500, 1, 0));
+        // What failed comes back in front.
+        mailbox.pending.take_back(first);
+        let again = mailbox.take();
+        assert_eq!((again.events[0].seq, again.events[499].seq), (1, 500));
+        assert_eq!(mailbox.take().events[0].seq, 501);
+        let last = mailbox.take();
+        assert_eq!((last.events.len(), last.flush_answers.len()), (200, 1));
+        assert!(mailbox.pending.is_empty());
+    }
+}

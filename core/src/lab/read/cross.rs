@@ -1,0 +1,280 @@
+//! What entries say of each other: names, addresses and references that must agree.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::net::Ipv4Addr;
+
+use super::fields::Reader;
+use super::text::nearest;
+use super::{LabLines, Lines};
+use crate::lab::problem::Problem;
+use crate::lab::schema::{Boot, Install, InstallThen, IscsiBoot, Lab, Name, Network, Unknown, Writes};
+use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
+
+pub(super) fn check(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
+    unique(reader, "interface", "networks", lab.networks.iter().map(|n| &n.interface).zip(&lines.networks));
+    unique(reader, "name", "profiles", lab.profiles.iter().map(|p| &p.name).zip(&lines.profiles));
+    unique(reader, "name", "disks", lab.disks.iter().map(|d| &d.name).zip(&lines.disks));
+    unique(reader, "iqn", "disks", lab.disks.iter().map(|d| &d.iqn).zip(&lines.disks));
+    let hosts = || lab.hosts.iter().zip(&lines.hosts);
+    unique(reader, "name", "hosts", hosts().filter_map(|(h, l)| Some((h.name.as_ref()?, l))));
+    unique(reader, "uuid", "hosts", hosts().filter_map(|(h, l)| Some((h.uuid.as_ref()?, l))));
+    unique(reader, "address", "hosts", hosts().filter_map(|(h, l)| Some((h.address.as_ref()?, l))));
+    macs(reader, lab, lines);
+    ports(reader, lab, lines);
+    images(reader, lab, lines);
+    subnets(reader, lab, lines);
+    for (network, lines) in lab.networks.iter().zip(&lines.networks) {
+        if let Unknown::Boot(boot) = &network.unknown {
+            references(reader, lab, boot, lines.of("unknown"));
+        }
+    }
+    for (host, lines) in lab.hosts.iter().zip(&lines.hosts) {
+        if let Some(boot) = &host.boot {
+            references(reader, lab, boot, lines.of("boot"));
+        }
+        if let Some(address) = host.address {
+            reserved(reader, lab, address, lines.of("address"));
+        }
+    }
+}
+
+fn unique<'l, K: Display + Eq + Ord + Hash>(
+    reader: &mut Reader<'_>,
+    key: &str,
+    kind: &str,
+    entries: impl Iterator<Item = (K, &'l Lines)>,
+) {
+    let mut seen: BTreeMap<K, Option<u32>> = BTreeMap::new();
+    for (value, lines) in entries {
+        let line = lines.of(key);
+        match seen.get(&value) {
+            Some(first) => {
+                let at = first.map(|l| format!(" (line {l})")).unwrap_or_default();
+                reader.error(line, format!("two {kind} have the {key} {value}{at}; each needs its own"));
+            }
+            None => {
+                seen.insert(value, line);
+            }
+        }
+    }
+}
+
+/// One MAC may belong to several machines (a dock) only where each has a UUID.
+fn macs(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
+    let mut seen: BTreeMap<MacAddr, (Option<u32>, bool)> = BTreeMap::new();
+    for (host, lines) in lab.hosts.iter().zip(&lines.hosts) {
+        let line = lines.of("mac");
+        for mac in &host.macs {
+            match seen.get(mac) {
+                Some((first, told_apart)) if !*told_apart || host.uuid.is_none() => {
+                    let at = first.map(|l| format!(" (line {l})")).unwrap_or_default();
+                    reader.problem(
+                        Problem::error(line, format!("two hosts have the MAC address {mac}{at}"))
+                            .suggest("remove one, or give each its uuid if they share a dock"),
+                    );
+                }
+                Some(_) => {}
+                None => {
+                    seen.insert(*mac, (line, host.uuid.is_some()));
+                }
+            }
+        }
+    }
+}
+
+fn ports(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
+    let ports = [("http", lab.ports.http), ("https", lab.ports.https), ("iscsi", lab.ports.iscsi)];
+    for (n, (key, port)) in ports.iter().enumerate() {
+        if let Some((other, _)) = ports.iter().take(n).find(|(_, p)| p == port) {
+            // The one that is written is the one to change.
+            let line = lines.ports.keys.get(*key).or_else(|| lines.ports.keys.get(*other)).copied();
+            reader.error(line.or(lines.ports.header), format!("`{other}` and `{key}` both have port {port}"));
+        }
+    }
+}
+
+/// An image that is written to belongs to one disk.
+fn images(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
+    for (n, (disk, at)) in lab.disks.iter().zip(&lines.disks).enumerate() {
+        let written = |d: &crate::lab::schema::Disk| d.writes == Writes::Image && !d.readonly;
+        for other in lab.disks.iter().take(n).filter(|o| o.image == disk.image) {
+            if written(disk) || written(other) {
+                reader.problem(
+                    Problem::error(
+                        at.of("image"),
+                        format!(
+                            "the disks {} and {} have the same image {}, and one of them writes into it",
+                            other.name,
+                            disk.name,
+                            disk.image.display()
+                        ),
+                    )
+                    .suggest("copy the image, or let both have writes = \"keep\""),
+                );
+            }
+        }
+    }
+}
+
+fn overlap(a: Ipv4Cidr, b: Ipv4Cidr) -> bool {
+    a.contains(b.network()) || b.contains(a.network())
+}
+
+fn subnets(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
+    let mut known: Vec<(Ipv4Cidr, Option<u32>)> = Vec::new();
+    let mut ranges: Vec<(Ipv4Range, Option<u32>)> = Vec::new();
+    let all = lab.networks.iter().zip(&lines.networks).zip(&lines.subnets);
+    for ((network, at), subnet_lines) in all {
+        if let Some(net) = network.address {
+            overlapping(reader, &mut known, net, at.of("address"));
+            inside(reader, net, &network.ranges, at.of("range"));
+            router(reader, net, network.router, at.of("router"));
+        }
+        disjoint(reader, &mut ranges, &network.ranges, at.of("range"));
+        for (subnet, at) in network.subnets.iter().zip(subnet_lines) {
+            overlapping(reader, &mut known, subnet.subnet, at.of("subnet"));
+            inside(reader, subnet.subnet, &subnet.ranges, at.of("range"));
+            router(reader, subnet.subnet, subnet.router, at.of("router"));
+            disjoint(reader, &mut ranges, &subnet.ranges, at.of("range"));
+        }
+    }
+}
+
+fn overlapping(reader: &mut Reader<'_>, known: &mut Vec<(Ipv4Cidr, Option<u32>)>, net: Ipv4Cidr, line: Option<u32>) {
+    if let Some((other, first)) = known.iter().find(|(o, _)| overlap(*o, net)) {
+        let at = first.map(|l| format!(" (line {l})")).unwrap_or_default();
+        let plain = |n: Ipv4Cidr| Ipv4Cidr { address: n.network(), prefix: n.prefix };
+        reader.error(line, format!("the subnets {}{at} and {} overlap", plain(*other), plain(net)));
+    }
+    known.push((net, line));
+}
+
+/// Ranges of one entry are compared where they are read.
+fn disjoint(
+    reader: &mut Reader<'_>,
+    known: &mut Vec<(Ipv4Range, Option<u32>)>,
+    ranges: &[Ipv4Range],
+    line: Option<u32>,
+) {
+    for range in ranges {
+        let hit = known.iter().find(|(o, _)| o.first() <= range.last() && range.first() <= o.last());
+        if let Some((other, first)) = hit {
+            let at = first.map(|l| format!(" (line {l})")).unwrap_or_default();
+            reader.error(line, format!("the ranges {other}{at} and {range} of two networks overlap"));
+        }
+    }
+    known.extend(ranges.iter().map(|r| (*r, line)));
+}
+
+/// Problems of ranges with the subnet in which they must be; also used with an interface's real subnet.
+pub(in crate::lab) fn range_problems(net: Ipv4Cidr, ranges: &[Ipv4Range], line: Option<u32>) -> Vec<Problem> {
+    let plain = Ipv4Cidr { address: net.network(), prefix: net.prefix };
+    let mut out = Vec::new();
+    for range in ranges {
+        if !net.contains(range.first()) || !net.contains(range.last()) {
+            out.push(Problem::error(line, format!("the range {range} is not inside {plain}")));
+        } else if net.prefix < 31 && (range.first() == net.network() || range.last() == net.broadcast()) {
+            out.push(
+                Problem::error(line, format!("the range {range} includes the first or last address of {plain}"))
+                    .suggest("no machine can have these two; leave them out"),
+            );
+        }
+    }
+    out
+}
+
+fn inside(reader: &mut Reader<'_>, net: Ipv4Cidr, ranges: &[Ipv4Range], line: Option<u32>) {
+    for problem in range_problems(net, ranges, line) {
+        reader.problem(problem);
+    }
+}
+
+fn router(reader: &mut Reader<'_>, net: Ipv4Cidr, router: Option<Ipv4Addr>, line: Option<u32>) {
+    if let Some(router) = router.filter(|r| !net.contains(*r)) {
+        let plain = Ipv4Cidr { address: net.network(), prefix: net.prefix };
+        reader.error(line, format!("the router {router} is not inside {plain}: machines there could not reach it"));
+    }
+}
+
+/// The subnets that lab.toml itself tells of a network.
+fn told(network: &Network) -> impl Iterator<Item = Ipv4Cidr> {
+    network.address.into_iter().chain(network.subnets.iter().map(|s| s.subnet))
+}
+
+fn reserved(reader: &mut Reader<'_>, lab: &Lab, address: Ipv4Addr, line: Option<u32>) {
+    for network in &lab.networks {
+        if network.address.is_some_and(|a| a.address == address) {
+            reader.error(line, format!("{address} is this computer's own address on {}", network.interface));
+            return;
+        }
+        let routers = network.router.into_iter().chain(network.subnets.iter().filter_map(|s| s.router));
+        if routers.into_iter().any(|r| r == address) {
+            reader.error(line, format!("{address} is the router of {}", network.interface));
+            return;
+        }
+    }
+    let subnets: Vec<Ipv4Cidr> = lab.networks.iter().flat_map(told).collect();
+    if let Some(net) = subnets.iter().find(|n| n.contains(address)) {
+        if net.prefix < 31 && (address == net.network() || address == net.broadcast()) {
+            reader.error(
+                line,
+                format!("{address} is the first or last address of its subnet, which no machine can have"),
+            );
+        }
+        return;
+    }
+    // A network without `address` has the interface's own subnet, which only the computer knows.
+    let all_told = !lab.networks.is_empty() && lab.networks.iter().all(|n| n.address.is_some());
+    if all_told {
+        let list: Vec<_> =
+            subnets.iter().map(|n| Ipv4Cidr { address: n.network(), prefix: n.prefix }.to_string()).collect();
+        reader.error(line, format!("{address} is in none of the lab's subnets ({})", list.join(", ")));
+    }
+}
+
+fn references(reader: &mut Reader<'_>, lab: &Lab, boot: &Boot, line: Option<u32>) {
+    match boot {
+        Boot::Iscsi(iscsi) => iscsi_references(reader, lab, iscsi, line),
+        Boot::Install(Install { profile, then }) => {
+            profile_reference(reader, lab, profile, line);
+            if let InstallThen::Iscsi(iscsi) = then {
+                iscsi_references(reader, lab, iscsi, line);
+            }
+        }
+        Boot::Local | Boot::Wait | Boot::Menu | Boot::Ignore => {}
+    }
+}
+
+fn iscsi_references(reader: &mut Reader<'_>, lab: &Lab, iscsi: &IscsiBoot, line: Option<u32>) {
+    if lab.disk(&iscsi.disk).is_none() {
+        dangling(reader, "disk", &iscsi.disk, lab.disks.iter().map(|d| &d.name), line);
+    }
+    if let Some(profile) = &iscsi.profile {
+        profile_reference(reader, lab, profile, line);
+    }
+}
+
+fn profile_reference(reader: &mut Reader<'_>, lab: &Lab, profile: &Name, line: Option<u32>) {
+    if lab.profile(profile).is_none() {
+        dangling(reader, "profile", profile, lab.profiles.iter().map(|p| &p.name), line);
+    }
+}
+
+fn dangling<'n>(
+    reader: &mut Reader<'_>,
+    kind: &str,
+    name: &Name,
+    known: impl Iterator<Item = &'n Name>,
+    line: Option<u32>,
+) {
+    if reader.is_unreadable(name.as_str()) {
+        return;
+    }
+    let suggestion = match nearest(name.as_str(), known.map(Name::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("add a [[{kind}]] of that name"),
+    };
+    reader.missing(line, format!("there is no {kind} `{name}`"), suggestion);
+}

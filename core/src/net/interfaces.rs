@@ -1,0 +1,70 @@
+//! The network interfaces of this computer, and who is known behind them.
+
+use std::net::Ipv4Addr;
+
+use super::{Interface, MacAddr, NetError};
+
+/// Every interface, in the system's order. Those of the calling thread's network namespace.
+///
+/// # Errors
+/// [`NetError::Io`], or [`NetError::Unsupported`] on a system that we can't ask.
+#[cfg(target_os = "linux")]
+pub fn interfaces() -> Result<Vec<Interface>, NetError> {
+    use bootyard_ports::link;
+
+    use super::Ipv4Cidr;
+    use super::linux::routes;
+
+    let io = |source| NetError::Io { what: "cannot list the network interfaces".to_owned(), source };
+    let addresses = link::addresses().map_err(io)?;
+    let default_routes = routes::default_route_interfaces();
+    let links = link::links().map_err(io)?;
+    Ok(links
+        .into_iter()
+        .map(|link| Interface {
+            index: link.index,
+            mac: link.mac.map(MacAddr),
+            addresses: addresses
+                .iter()
+                .filter(|a| a.index == link.index)
+                .map(|a| Ipv4Cidr { address: a.address, prefix: a.prefix })
+                .collect(),
+            up: link.is_up(),
+            running: link.is_running(),
+            wireless: is_wireless(&link.name),
+            virtual_link: !link.is_ethernet(),
+            default_route: default_routes.contains(&link.name),
+            name: link.name,
+        })
+        .collect())
+}
+
+/// Wi-Fi looks like Ethernet in all but its class folder.
+#[cfg(target_os = "linux")]
+fn is_wireless(name: &str) -> bool {
+    let class = std::path::Path::new("/sys/class/net").join(name);
+    class.join("wireless").exists() || class.join("phy80211").exists()
+}
+
+/// The hardware address that this computer has learned for an address on an interface.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn neighbour(ip: Ipv4Addr, interface: &str) -> Option<MacAddr> {
+    super::linux::routes::neighbour(ip, interface)
+}
+
+/// Every interface.
+///
+/// # Errors
+/// [`NetError::Unsupported`].
+#[cfg(not(target_os = "linux"))]
+pub fn interfaces() -> Result<Vec<Interface>, NetError> {
+    Err(NetError::Unsupported("listing network interfaces; the bench runs on Linux".to_owned()))
+}
+
+/// The hardware address that this computer has learned for an address on an interface.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn neighbour(_ip: Ipv4Addr, _interface: &str) -> Option<MacAddr> {
+    None
+}

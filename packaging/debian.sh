@@ -1,0 +1,32 @@
+# Sourced by packaging/setup and tests/run: Debian packages, only those that are missing, without a question asked.
+# shellcheck shell=bash
+
+# missing PACKAGE...: those that are not installed, a line each.
+missing() {
+    local package
+    for package in "$@"; do
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null) == installed ]] || echo "$package"
+    done
+}
+
+apt_quiet() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" < /dev/null
+}
+
+# install_missing [-t SUITE] PACKAGE...: as root; the package lists are fetched once a run, and only if there is something to install.
+install_missing() {
+    local suite=()
+    if [[ $1 == -t ]]; then
+        suite=(-t "$2")
+        shift 2
+    fi
+    local wanted
+    mapfile -t wanted < <(missing "$@")
+    ((${#wanted[@]})) || return 0
+    echo "installing: ${wanted[*]}"
+    if [[ -z ${apt_updated:-} ]]; then
+        apt_quiet update
+        apt_updated=yes
+    fi
+    apt_quiet "${suite[@]}" install "${wanted[@]}" > /dev/null
+}

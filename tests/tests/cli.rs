@@ -1,0 +1,173 @@
+//! The command line: what it prints, how it ends, and that it does the same with and without an engine.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bootyard_tests::bootyard::{LabDir, Serve, is, program};
+use bootyard_tests::netns::Netns;
+use bootyard_tests::pxe_client::{Client, Kind};
+use bootyard_tests::run;
+use serde_json::Value;
+
+const MAC: &str = "02:00:00:00:0c:01";
+
+fn lab(name: &str) -> Result<LabDir> {
+    let mut lab = LabDir::new(name, "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"")?;
+    lab.add("\n# The machine by the window.\n")?;
+    lab.add_host(MAC, "bench-1", "\"wait\"")?;
+    Ok(lab)
+}
+
+fn host(hosts: &Value) -> Result<Value> {
+    let of_mac = |h: &&Value| h["macs"].to_string().contains(MAC);
+    hosts
+        .as_array()
+        .context("`hosts --json` is an array")?
+        .iter()
+        .find(of_mac)
+        .cloned()
+        .context("our host is not listed")
+}
+
+#[test]
+fn without_an_engine() -> Result<()> {
+    let bench = Netns::bench("cli", None)?;
+    let lab = lab("cli-alone")?;
+
+    let before = host(&lab.json(&bench, &["hosts", "--json"])?)?;
+    assert_eq!((&before["name"], &before["boot"]), (&"bench-1".into(), &"wait".into()), "{before}");
+    let assigned = lab.output(&bench, &["assign", "bench-1", "local"])?;
+    assert!(assigned.status.success(), "{assigned:?}");
+    let toml = fs::read_to_string(lab.toml())?;
+    assert!(toml.contains("boot = \"local\"") && toml.contains("# The machine by the window."), "{toml}");
+    assert_eq!(host(&lab.json(&bench, &["hosts", "--json"])?)?["boot"], "local");
+
+    // A machine that nobody knows, words that mean nothing, and an engine that is not there.
+    let out = lab.output(&bench, &["assign", "nobody", "local"])?;
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("nobody"), "the error names what is wrong: {out:?}");
+    assert_eq!(lab.output(&bench, &["assign", "bench-1", "nonsense"])?.status.code(), Some(2));
+    assert_eq!(lab.output(&bench, &["frobnicate"])?.status.code(), Some(2));
+    let out = lab.output(&bench, &["events", "--follow"])?;
+    assert_eq!(out.status.code(), Some(3), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("serve"), "the error says what to start: {out:?}");
+    assert!(!String::from_utf8_lossy(&out.stderr).contains("backtrace"));
+    Ok(())
+}
+
+#[test]
+fn disks_are_made_and_imported() -> Result<()> {
+    let bench = Netns::bench("disks", None)?;
+    let lab = lab("cli-disks")?;
+    let raw = lab.scratch().join("source.raw");
+    let mut bytes = vec![0; 4 << 20];
+    for (i, b) in bytes.iter_mut().enumerate().skip(1 << 20).take(1 << 20) {
+        *b = u8::try_from(i % 251)?;
+    }
+    fs::write(&raw, &bytes)?;
+    let qcow2 = lab.scratch().join("source.qcow2");
+    run::stdout(Command::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).args([&raw, &qcow2]))?;
+
+    run::stdout(&mut lab.command(&bench, &["disks", "create", "empty", "8M"])?)?;
+    run::stdout(&mut lab.command(&bench, &["disks", "import", &raw.to_string_lossy(), "--name", "from-raw"])?)?;
+    run::stdout(&mut lab.command(&bench, &["disks", "import", &qcow2.to_string_lossy(), "--name", "from-qcow2"])?)?;
+    let disks = lab.json(&bench, &["disks", "list", "--json"])?;
+    let disk = |name: &str| {
+        disks.as_array().and_then(|d| d.iter().find(|d| d["name"] == name)).cloned().context(name.to_owned())
+    };
+    assert_eq!(disk("empty")?["size"], 8 << 20);
+    for name in ["from-raw", "from-qcow2"] {
+        let disk = disk(name)?;
+        assert_eq!((&disk["size"], &disk["writes"]), (&(4 << 20).into(), &"keep".into()), "{disk}");
+        assert!(disk["problem"].is_null(), "{disk}");
+        let image = fs::read(lab.path().join("disks").join(disk["image"].as_str().context("image")?))?;
+        assert!(image == bytes, "{name} is not what was imported");
+    }
+    // The same name again is refused, and says so.
+    let out = lab.output(&bench, &["disks", "create", "empty", "8M"])?;
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("empty"), "{out:?}");
+    Ok(())
+}
+
+#[test]
+fn with_an_engine() -> Result<()> {
+    let bench = Netns::bench("engine", Some("192.168.77.1/24"))?;
+    let lab = lab("cli-engine")?;
+    let mut serve = Serve::start(&bench, &lab)?;
+    let client = Client::plug(&bench, "cli", MAC)?;
+    let told = client.boot(Kind::Rom, true)?;
+
+    // Snapshots are made a few times a second.
+    run::wait_until("the machine's address in `hosts`", Duration::from_secs(2), || {
+        Ok((host(&lab.json(&bench, &["hosts", "--json"])?)?["ip"] == told.ack["yiaddr"]).then_some(()))
+    })?;
+    run::stdout(&mut lab.command(&bench, &["assign", MAC, "local"])?)?;
+    let event = serve.wait_for_event("assigned", Duration::from_secs(5), |e| is(e, "assigned", MAC))?;
+    assert_eq!(event["to"], "local", "{event}");
+    assert_eq!(host(&lab.json(&bench, &["hosts", "--json"])?)?["boot"], "local");
+    assert!(fs::read_to_string(lab.toml())?.contains("# The machine by the window."));
+
+    // `--lab` may follow the subcommand; events are JSON lines with stable fields, in order.
+    let mut after = bench.command(program()?);
+    lab.environment(&mut after);
+    let text = run::stdout(after.args(["events", "--json", "--lab"]).arg(lab.path()))?;
+    let events: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    assert!(events.iter().any(|e| is(e, "dhcp-ack", MAC)), "{text}");
+    for pair in events.windows(2) {
+        let [a, b] = pair else { continue };
+        assert!(a["seq"].as_u64() < b["seq"].as_u64(), "out of order: {a} {b}");
+    }
+    for event in &events {
+        assert!(event["v"].is_u64() && event["source"].is_string(), "{event}");
+        bootyard_tests::bootyard::time_of(event)?;
+    }
+
+    // One engine a lab: a second one says who has it, and the first goes on.
+    let second = lab.output(&bench, &["serve"])?;
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert!(!second.stderr.is_empty());
+    client.boot(Kind::Rom, true)?;
+    // lab.toml edited by hand while it runs is taken over.
+    fs::write(lab.toml(), fs::read_to_string(lab.toml())?.replace("boot = \"local\"", "boot = \"menu\""))?;
+    run::wait_until("the edit of lab.toml to be seen", Duration::from_secs(10), || {
+        Ok((host(&lab.json(&bench, &["hosts", "--json"])?)?["boot"] == "menu").then_some(()))
+    })?;
+    assert!(serve.terminate()?.success(), "{}", serve.stderr());
+    Ok(())
+}
+
+#[test]
+fn check_reports_each_problem_with_its_line_and_changes_nothing() -> Result<()> {
+    let bench = Netns::bench("check", None)?;
+    let mut lab = lab("cli-check")?;
+    run::stdout(&mut lab.command(&bench, &["check"])?).context("a good lab passes")?;
+    lab.add("\n[[host]]\nmac = \"02:00:00:00:0c:01\"\nadress = \"192.168.77.21\"\n")?;
+    let text = fs::read_to_string(lab.toml())?;
+    let line = |needle: &str, nth: usize| {
+        text.lines().enumerate().filter(|(_, l)| l.contains(needle)).nth(nth).map(|(i, _)| i + 1)
+    };
+
+    let out = lab.output(&bench, &["check"])?;
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    let unknown = line("adress", 0).context("adress")?;
+    assert!(
+        said.contains(&format!("lab.toml:{unknown}:")) && said.contains("`address`"),
+        "no suggestion for the key: {said}"
+    );
+    let twice = line("02:00:00:00:0c:01", 1).context("mac")?;
+    assert!(said.contains(&format!("lab.toml:{twice}:")), "the MAC given twice was not seen: {said}");
+    let out = lab.output(&bench, &["check", "--json"])?;
+    let problems: Value = serde_json::from_slice(&out.stdout)?;
+    assert!(
+        problems
+            .as_array()
+            .is_some_and(|p| p.len() >= 2 && p.iter().all(|p| p["severity"] != "error" || p["line"].is_u64())),
+        "{problems}"
+    );
+    assert_eq!(fs::read_to_string(lab.toml())?, text, "check changed lab.toml");
+    Ok(())
+}
