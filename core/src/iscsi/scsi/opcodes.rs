@@ -37,7 +37,7 @@ pub(super) fn find(cdb: &[u8; 16]) -> Option<&'static Entry> {
 
 /// Why a CDB is no command: its opcode, or its service action.
 pub(super) fn unknown(cdb: &[u8; 16]) -> Sense {
-    if COMMANDS.iter().any(|e| e.opcode == cdb[0]) { Sense::CDB_FIELD } else { Sense::OPCODE }
+    if COMMANDS.iter().any(|e| e.opcode == cdb[0]) { Sense::field(1) } else { Sense::OPCODE }
 }
 
 /// Commands that another session's RESERVE does not stop (SPC-2 5.5.1).
@@ -226,18 +226,18 @@ fn report(_: &Nexus, cdb: &[u8; 16]) -> Action {
         }
         1 => {
             if COMMANDS.iter().any(|e| e.opcode == opcode && e.service_action.is_some()) {
-                return Sense::CDB_FIELD.into();
+                return Sense::field(2).into();
             }
             one(COMMANDS.iter().find(|e| e.opcode == opcode))
         }
         2 => {
             if COMMANDS.iter().any(|e| e.opcode == opcode && e.service_action.is_none()) {
-                return Sense::CDB_FIELD.into();
+                return Sense::field(2).into();
             }
             one(COMMANDS.iter().find(|e| e.opcode == opcode && e.service_action == Some(sa)))
         }
         3 => one(COMMANDS.iter().find(|e| e.opcode == opcode && e.service_action.unwrap_or(0) == sa)),
-        _ => return Sense::CDB_FIELD.into(),
+        _ => return Sense::field(2).into(),
     };
     allocated(data, allocation)
 }

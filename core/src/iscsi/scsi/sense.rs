@@ -11,11 +11,13 @@ pub struct Sense {
     pub code: u16,
     /// INFORMATION: which block, or which byte differs.
     pub information: Option<u64>,
+    /// Which byte of the CDB is wrong.
+    pub field: Option<u16>,
 }
 
 impl Sense {
     pub(crate) const fn new(key: u8, code: u16) -> Self {
-        Self { key, code, information: None }
+        Self { key, code, information: None, field: None }
     }
 
     /// Nothing to report.
@@ -68,7 +70,13 @@ impl Sense {
     /// MISCOMPARE DURING VERIFY OPERATION: the first byte that differs.
     #[must_use]
     pub const fn miscompare(at: u64) -> Self {
-        Self { key: 0xe, code: 0x1d00, information: Some(at) }
+        Self { key: 0xe, code: 0x1d00, information: Some(at), field: None }
+    }
+
+    /// INVALID FIELD IN CDB: this byte of it.
+    #[must_use]
+    pub const fn field(at: u16) -> Self {
+        Self { key: 0x5, code: 0x2400, information: None, field: Some(at) }
     }
 
     /// The bytes.
@@ -82,6 +90,11 @@ impl Sense {
                 b.extend_from_slice(&[0x00, 0x0a, 0x80, 0]);
                 b.extend_from_slice(&information.to_be_bytes());
             }
+            if let Some(at) = self.field {
+                b[7] += 8;
+                let at = at.to_be_bytes();
+                b.extend_from_slice(&[0x02, 0x06, 0, 0, 0xc0, at[0], at[1], 0]);
+            }
             return b;
         }
         let mut b = vec![0; 18];
@@ -92,6 +105,10 @@ impl Sense {
         if let Some(information) = self.information.and_then(|n| u32::try_from(n).ok()) {
             b[0] |= 0x80;
             put(&mut b, 3, &information.to_be_bytes());
+        }
+        if let Some(at) = self.field {
+            b[15] = 0xc0;
+            put(&mut b, 16, &at.to_be_bytes());
         }
         b
     }
