@@ -10,7 +10,7 @@ use crate::sys::Instruction;
 pub enum Purpose {
     /// Sends DHCP replies to a client that has no address yet; receives nothing.
     Ipv4Send,
-    /// Receives ICMPv6 router solicitations and advertisements, sends advertisements.
+    /// Receives and sends ICMPv6 router solicitations and advertisements.
     RouterDiscovery,
     /// Receives UDP packets to ports 67 and 68; sends a DHCP client's packets.
     DhcpListen,
@@ -101,7 +101,7 @@ impl Purpose {
             Self::RouterDiscovery => {
                 half(frame, ETHERTYPE) == Some(IPV6)
                     && byte(frame, IP6_NEXT) == Some(ICMPV6)
-                    && byte(frame, IP6_PAYLOAD) == Some(ROUTER_ADVERT)
+                    && matches!(byte(frame, IP6_PAYLOAD), Some(ROUTER_SOLICIT | ROUTER_ADVERT))
             }
         }
     }

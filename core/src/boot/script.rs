@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use super::{Arch, Plan, initiator_name, root_path};
-use crate::lab::{Boot, Disk, InstallThen, IscsiArgs, IscsiBoot, Profile, ProfileKind};
+use crate::lab::{Boot, Disk, InstallThen, IscsiArgs, IscsiBoot, Profile, ProfileKind, Writes};
 use crate::net::MacAddr;
 
 /// Which program runs the script.
@@ -333,7 +333,9 @@ impl<'a> Ipxe<'a> {
                 self.line("goto again");
             }
             Some(profile) => {
-                if profile.iscsi_args == Some(IscsiArgs::None) {
+                // A system's login makes no overlay new, so `fresh` needs one of its firmware.
+                let fresh = disk.writes == Writes::Fresh && !disk.readonly;
+                if profile.iscsi_args == Some(IscsiArgs::None) || fresh {
                     self.san("sanhook --drive 0x80", iscsi, disk);
                 }
                 self.kernel(profile, Some((iscsi, disk)));
@@ -470,6 +472,11 @@ fn gpxe(script: &ScriptFor<'_>, boot: &Boot) -> String {
     };
     let own = |rest: &str| format!("{}{}/{rest}", script.base, host_path(script.mac));
     let lab = &script.plan.lab;
+    if let Some(profile) = script.plan.unfit(boot, script.arch) {
+        line(format!("echo The profile {profile} is not for this machine"));
+        line("exit".into());
+        return out;
+    }
     match boot {
         Boot::Local | Boot::Ignore => line("exit".into()),
         Boot::Wait | Boot::Menu => {
@@ -477,9 +484,13 @@ fn gpxe(script: &ScriptFor<'_>, boot: &Boot) -> String {
             line(format!("chain {}", own("wait.ipxe")));
         }
         Boot::Iscsi(iscsi) => {
-            if let Some(root) = root_path(script.plan, script.server, iscsi) {
+            let disk = lab.disk(&iscsi.disk);
+            let profile = iscsi.profile.as_ref().and_then(|name| lab.profile(name));
+            if let Some((profile, disk)) = profile.zip(disk) {
+                gpxe_kernel(script, profile, Some((iscsi, disk))).into_iter().for_each(line);
+            } else if let Some(root) = root_path(script.plan, script.server, iscsi) {
                 line(format!("set initiator-iqn {}", initiator_name(script.mac)));
-                if let Some(chap) = lab.disk(&iscsi.disk).and_then(|d| d.chap.as_ref()) {
+                if let Some(chap) = disk.and_then(|d| d.chap.as_ref()) {
                     line(format!("set username:hex {}", hex(&chap.user)));
                     line(format!("set password:hex {}", hex(chap.secret.expose())));
                 }
@@ -490,14 +501,7 @@ fn gpxe(script: &ScriptFor<'_>, boot: &Boot) -> String {
         }
         Boot::Install(install) => {
             if let Some(profile) = lab.profile(&install.profile) {
-                let args = kernel_args(script, profile, None);
-                line(format!("kernel {}{} {args}", script.base, kernel_path(profile)));
-                for index in 0..profile.initrds.len() {
-                    if let Some(path) = initrd_path(profile, index) {
-                        line(format!("initrd {}{path}", script.base));
-                    }
-                }
-                line("boot".into());
+                gpxe_kernel(script, profile, None).into_iter().for_each(line);
             } else {
                 line("exit".into());
             }
@@ -506,10 +510,26 @@ fn gpxe(script: &ScriptFor<'_>, boot: &Boot) -> String {
     out
 }
 
+fn gpxe_kernel(script: &ScriptFor<'_>, profile: &Profile, root: Option<(&IscsiBoot, &Disk)>) -> Vec<String> {
+    let args = kernel_args(script, profile, root);
+    let kernel = format!("{}{} {args}", script.base, kernel_path(profile));
+    let (mut lines, load) = match hypervisor_path(profile) {
+        Some(hypervisor) => {
+            let with = one_line(&profile.hypervisor_args);
+            (vec![format!("kernel {}{hypervisor} {with}", script.base), format!("module {kernel}")], "module")
+        }
+        None => (vec![format!("kernel {kernel}")], "initrd"),
+    };
+    let initrds = (0..profile.initrds.len()).filter_map(|index| initrd_path(profile, index));
+    lines.extend(initrds.map(|path| format!("{load} {}{path}", script.base)));
+    lines.push("boot".into());
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::{Chap, Install, IscsiVia, Lab, Secret, Writes};
+    use crate::lab::{Chap, Install, IscsiVia, Lab, Secret};
     use std::sync::Arc;
 
     fn plan() -> Plan {

@@ -54,14 +54,14 @@ impl Findings {
                     ],
                 );
             }
-            EventKind::IscsiLogin { .. } => self.cure(&["iscsi-refused", "script-error"]),
+            EventKind::IscsiLogin { .. } => self.cure(&["iscsi-refused", "script-error", "http-refused"]),
             EventKind::ScriptServed { .. } => self.cure(&["tftp-failed", "no-boot-file"]),
             EventKind::TftpDone { .. } => self.cure(&["tftp-failed"]),
             EventKind::TftpFailed { file, code, message } if !crate::hosts::is_optional(file) => {
                 let remedy = sentence("tftp-remedy", if *code == 1 { "missing" } else { "other" });
                 self.error("tftp-failed", &[("file", file), ("code", code), ("message", message), ("remedy", &remedy)]);
             }
-            EventKind::HttpRequest { path, status, .. } if *status >= 400 => {
+            EventKind::HttpRequest { path, status, .. } if *status >= 400 && !crate::hosts::is_optional(path) => {
                 self.error("http-refused", &[("path", path), ("status", status)]);
             }
             EventKind::IscsiError { target, lba, message } => {

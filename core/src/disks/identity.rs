@@ -73,9 +73,9 @@ pub(super) fn known(dir: &Path, image: &Path) -> Result<Option<ImageIdentity>, D
     Ok(read_sidecar(dir, image).filter(|s| s.stamp == stamp).map(|s| s.identity))
 }
 
-/// The UUID of an image, whether or not its hash still holds.
-pub(super) fn uuid(dir: &Path, image: &Path) -> Option<Uuid> {
-    read_sidecar(dir, image).map(|s| s.identity.uuid)
+/// The identity that was last written down for an image, whether or not it still holds.
+pub(super) fn last(dir: &Path, image: &Path) -> Option<ImageIdentity> {
+    read_sidecar(dir, image).map(|s| s.identity)
 }
 
 /// Reads the image and writes down what it is. `progress` is given bytes done and in all.

@@ -87,14 +87,15 @@ pub(super) fn import(
     }
     fs::create_dir_all(dir).map_err(DiskError::io("create", dir))?;
     let part_path = part_path(dir, name.as_str());
+    // What a crash left was removed at the start of the engine: one that is there is being filled.
+    let target =
+        File::options().read(true).write(true).create_new(true).open(&part_path).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => {
+                DiskError::InUse { path: part_path.clone(), by: "another import of this name".into() }
+            }
+            _ => DiskError::io("create", &part_path)(e),
+        })?;
     let part = Part(&part_path);
-    let target = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&part_path)
-        .map_err(DiskError::io("create", &part_path))?;
     // One that shares the source's blocks takes no room and no time to write.
     let shares = source.plain().is_some_and(|file| rustix::fs::ioctl_ficlone(&target, file).is_ok());
     // First of all, so that the size that a hostile image claims ends here and not in a walk through it.

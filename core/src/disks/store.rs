@@ -209,7 +209,7 @@ impl Store {
 
     /// An image is read-only while overlays stand on it, whichever disk they are of.
     fn refuse_under_overlays(&self, path: &Path, disk: &Disk) -> Result<(), DiskError> {
-        let uuid = identity::uuid(&self.0.dir, path);
+        let last = identity::last(&self.0.dir, path);
         let own = self.overlays_dir(disk);
         let mut standing: Vec<PathBuf> = Vec::new();
         for folder in fs::read_dir(&self.0.dir).into_iter().flatten().flatten().map(|e| e.path()) {
@@ -217,8 +217,9 @@ impl Store {
                 continue;
             }
             standing.extend(folders(&folder).into_iter().map(|(path, _)| path).filter(|overlay| {
-                match (uuid, Overlay::header(overlay)) {
-                    (Some(uuid), Ok(header)) => header.image == uuid,
+                match (&last, Overlay::header(overlay)) {
+                    // The same content under another UUID (imported again, moved) carries it as well.
+                    (Some(last), Ok(header)) => header.image == last.uuid || header.blake3 == last.blake3,
                     // What stands on it is not known, so what is its own is taken to.
                     _ => folder == own,
                 }
@@ -328,7 +329,21 @@ impl Store {
             return Ok(Opened { device: self.open_folder(folder, base)?, created: false });
         }
 
-        self.refuse_without_room(&dir)?;
+        let number = mine.iter().filter_map(|(_, f)| *f).map(|f| f.number).max().unwrap_or(0) + 1;
+        if let Err(full) = self.refuse_without_room(&dir) {
+            // What this boot drops anyway may be what fills the disk.
+            let dropped = fresh && matches!(req.fresh_epoch, Some((_, true)));
+            let obsolete = mine.iter().filter(|(old, f)| dropped && f.is_some() && !self.is_open(old));
+            let mut freed = false;
+            for (old, _) in obsolete {
+                remove(&dir, &stem, old).map_err(DiskError::io("remove", old))?;
+                freed = true;
+            }
+            if !freed {
+                return Err(full);
+            }
+            self.refuse_without_room(&dir)?;
+        }
         let epoch = fresh.then(|| req.fresh_epoch.map_or(0, |(epoch, _)| epoch));
         let header = Header {
             image: identity.uuid,
@@ -340,7 +355,6 @@ impl Store {
             key: req.key.clone(),
             label: req.label.chars().take(255).collect(),
         };
-        let number = mine.iter().filter_map(|(_, f)| *f).map(|f| f.number).max().unwrap_or(0) + 1;
         let name = match epoch {
             Some(epoch) => format!("{stem}.fresh-{epoch}.{number}"),
             None => format!("{stem}.keep"),
@@ -350,7 +364,7 @@ impl Store {
         let device = self.open_folder(&folder, base)?;
         if fresh {
             // The new one is durable; the former ones go.
-            for (old, _) in mine.iter().filter(|(_, f)| f.is_some()) {
+            for (old, _) in mine.iter().filter(|(old, f)| f.is_some() && old.exists()) {
                 remove(&dir, &stem, old).map_err(DiskError::io("remove", old))?;
             }
         }

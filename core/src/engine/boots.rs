@@ -84,6 +84,13 @@ impl Boots {
         Some((epoch.id, std::mem::take(&mut epoch.fresh)))
     }
 
+    /// The first login of this epoch came to nothing: the next one is the first.
+    pub(super) fn not_opened(&mut self, host: HostId, epoch: u64) {
+        if let Some(current) = self.by_host.get_mut(&host).filter(|e| e.id == epoch) {
+            current.fresh = true;
+        }
+    }
+
     /// The installation has proven to run. `Some` only the first time.
     pub(super) fn consume(&mut self, host: HostId, profile: &str) -> Option<PendingInstall> {
         let install = self.by_host.get_mut(&host)?.install.as_mut()?;

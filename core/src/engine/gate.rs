@@ -141,13 +141,26 @@ impl Gate for DiskGate {
         };
         let fresh_epoch = (disk.writes == Writes::Fresh).then(|| self.epoch(&client, login.firmware));
         let request = OpenRequest { disk: &disk, key, label, fresh_epoch };
-        let opened = self.0.store.open_noting(&request).map_err(|e| refuse(e.refusal_status(), e.to_string()))?;
-        if let (Client::Host(id), Some((_, true))) = (&client, fresh_epoch) {
+        let first = match (&client, fresh_epoch) {
+            (Client::Host(id), Some((epoch, true))) => Some((*id, epoch)),
+            _ => None,
+        };
+        // A login that is refused after all has not been the first one of its epoch.
+        let undone = |refusal: Refusal| {
+            if let Some((id, epoch)) = first {
+                self.0.state().boots.not_opened(id, epoch);
+            }
+            refusal
+        };
+        let opened = self.0.store.open_noting(&request);
+        let opened = opened.map_err(|e| undone(refuse(e.refusal_status(), e.to_string())))?;
+        if let Some((id, _)) = first {
             // After the overlay was made new and before the machine writes its first byte: a crash here makes it new once more, which
             // loses nothing, and one later doesn't.
-            let epoch = self.0.state().boots.get(*id).cloned();
+            let epoch = self.0.state().boots.get(id).cloned();
             if let Some(epoch) = epoch {
-                self.0.runtime.block_on(self.0.keep_epoch(*id, &epoch)).map_err(|e| refuse(UNAVAILABLE, e))?;
+                let kept = self.0.runtime.block_on(self.0.keep_epoch(id, &epoch));
+                kept.map_err(|e| undone(refuse(UNAVAILABLE, e)))?;
             }
         }
         if opened.created {

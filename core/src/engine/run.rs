@@ -3,6 +3,7 @@
 //! It never waits for a server: starting and stopping run as tasks beside it, because a server that ends may itself wait until the
 //! loop has folded what it reported.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use super::{Options, record};
 use crate::api::{
     Command, CommandError, EngineState, EventKind, HandleEnd, HostId, JobState, Observation, Reply, Reported, Reports,
 };
+use crate::boot::PlanNetwork;
 use crate::jobs::Jobs;
-use crate::lab::Problem;
+use crate::lab::{Mode, Problem};
 use crate::machine::Now;
 use crate::net;
 
@@ -53,6 +55,8 @@ pub(super) struct Run {
     end: HandleEnd,
     reports: Reports,
     requests: mpsc::Receiver<Request>,
+    /// Whether the interfaces in service had a link when they were last looked at.
+    linked: HashMap<String, bool>,
     pub(super) dirty: bool,
     pub(super) stamp: Option<crate::lab::Stamp>,
     refreshing: Option<JoinHandle<Refreshed>>,
@@ -79,6 +83,7 @@ impl Run {
             end,
             reports,
             requests,
+            linked: HashMap::new(),
             dirty: true,
             stamp: None,
             refreshing: None,
@@ -222,6 +227,26 @@ impl Run {
             self.shared.change_plan(|plan| (plan.firmware, plan.files) = (by_arch, files));
         }
         self.identify();
+        self.follow_links();
+    }
+
+    /// A cable that was out and is in again may be in another network: it is probed anew.
+    fn follow_links(&mut self) {
+        let Some(serving) = &self.serving else {
+            self.linked.clear();
+            return;
+        };
+        let networks: Vec<(PlanNetwork, bool)> = {
+            let state = self.shared.state();
+            let running = |n: &PlanNetwork| state.interfaces.iter().any(|i| i.name == n.interface && i.running);
+            state.plan.networks.iter().filter(|n| n.mode == Mode::Dhcp).map(|n| (n.clone(), running(n))).collect()
+        };
+        for (network, running) in networks {
+            let before = self.linked.insert(network.interface.clone(), running);
+            if running && (before == Some(false) || (before.is_none() && network.foreign)) {
+                tokio::spawn(serving::probe_again(self.shared.clone(), serving.ports.clone(), network));
+            }
+        }
     }
 
     /// Shows how the jobs stand. One that ended is shown as ended only when what it made is shown, too.

@@ -22,6 +22,8 @@ use crate::{dhcp, http, iscsi, ndp, tftp};
 
 /// Another DHCP server is given this long to answer the probe: some look for three seconds whether an address is in use first.
 const PROBE: Duration = Duration::from_secs(5);
+/// An interface that was down until now is given this long to find its link.
+const LINK: Duration = Duration::from_secs(8);
 
 /// A network that was prepared: it has an address and a mode.
 struct Prepared {
@@ -37,6 +39,8 @@ pub(super) struct Serving {
     http: http::service::Service,
     iscsi: iscsi::service::Service,
     holds: Vec<Box<dyn AddressHold>>,
+    /// For a probe later on.
+    pub(super) ports: Arc<dyn PortSet>,
     /// Keeps the computer awake; undone when dropped.
     inhibit: Box<dyn Send + Sync>,
 }
@@ -99,16 +103,13 @@ pub(super) async fn start(shared: Arc<Shared>, ports: Arc<dyn PortSet>, trust: b
         }
     };
     for hold in &holds {
-        let (interface, address) = hold
-            .describe()
-            .split_once(' ')
-            .map_or_else(|| (String::new(), hold.describe()), |(a, b)| (a.to_owned(), b.to_owned()));
+        let (interface, address) = held(&hold.describe());
         shared.report(None, EventKind::AddressHeld { interface, address, held: true });
     }
     let inhibit = blocking(|| net::sleep_inhibit("machines boot from this computer")).await?;
     let interfaces = networks.iter().map(|n| n.interface.clone()).collect();
     shared.report(None, EventKind::EngineStarted { interfaces });
-    Ok(Serving { dhcp, ndp, tftp, http, iscsi, holds, inhibit })
+    Ok(Serving { dhcp, ndp, tftp, http, iscsi, holds, ports, inhibit })
 }
 
 type Servers = (
@@ -264,12 +265,17 @@ impl Serving {
             drop(inhibit);
         })
         .await;
-        for held in described {
-            let (interface, address) = held.split_once(' ').unwrap_or(("", &held));
-            let (interface, address) = (interface.to_owned(), address.to_owned());
+        for text in described {
+            let (interface, address) = held(&text);
             shared.report(None, EventKind::AddressHeld { interface, address, held: false });
         }
     }
+}
+
+/// Interface and address of `ADDRESS on INTERFACE[, through …]`, as [`AddressHold::describe`] says it.
+fn held(text: &str) -> (String, String) {
+    let (address, rest) = text.split_once(" on ").unwrap_or((text, ""));
+    (rest.split(',').next().unwrap_or_default().to_owned(), address.to_owned())
 }
 
 /// Checks one network and gives it an address and a mode.
@@ -317,6 +323,8 @@ async fn prepare(
             ));
         }
     };
+    let patience = if interface.up { Duration::ZERO } else { LINK };
+    let linked = link(&name, patience).await;
     match mode(ports, network, &interface, address).await {
         Ok((mode, because, servers)) => {
             let word = super::views::mode_name(mode).to_owned();
@@ -325,7 +333,8 @@ async fn prepare(
                 shared.report(None, EventKind::ForeignDhcp { interface: name.clone(), server, mac });
             }
             shared.report(None, EventKind::ModeChosen { interface: name.clone(), mode: word, because });
-            let foreign = !servers.is_empty();
+            // Without a link nobody could answer: offers wait until the cable is in and the network was probed.
+            let foreign = !servers.is_empty() || (mode == Mode::Dhcp && !network.force && !linked);
             let network = PlanNetwork { index, interface: name, ifindex: interface.index, mac, address, mode, foreign };
             Ok(Prepared { network, hold })
         }
@@ -333,6 +342,51 @@ async fn prepare(
             let _goes_back = blocking(move || drop(hold)).await;
             Err(error)
         }
+    }
+}
+
+/// Whether the interface has a link, waiting for one until `patience` is over. A bridge is its ports', which come and go.
+async fn link(name: &str, patience: Duration) -> bool {
+    let until = tokio::time::Instant::now() + patience;
+    loop {
+        let name = name.to_owned();
+        let linked = blocking(move || {
+            let running = net::interfaces().is_ok_and(|all| all.iter().any(|i| i.name == name && i.running));
+            running || net::is_bridge(&name)
+        })
+        .await
+        .unwrap_or(true);
+        if linked || tokio::time::Instant::now() >= until {
+            return linked;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The cable is in again: the network may be another one. Offers that were held back begin when nobody answers; beside another server
+/// they stop, and `auto` becomes ProxyDHCP.
+pub(super) async fn probe_again(shared: Arc<Shared>, ports: Arc<dyn PortSet>, network: PlanNetwork) {
+    let PlanNetwork { interface, ifindex, mac, address, .. } = network;
+    let probed = dhcp::service::probe(&*ports, &interface, ifindex, mac, Some(address), PROBE).await;
+    let Ok(servers) = probed else {
+        return;
+    };
+    for server in &servers {
+        let (server, mac) = (server.server, server.mac);
+        shared.report(None, EventKind::ForeignDhcp { interface: interface.clone(), server, mac });
+    }
+    let auto = shared.change_network(&interface, |network, configured, seen| {
+        network.foreign = seen || !servers.is_empty();
+        let auto = configured.is_some_and(|n| n.mode == Mode::Auto) && !servers.is_empty();
+        if auto {
+            network.mode = Mode::Proxy;
+        }
+        auto
+    });
+    if auto {
+        let others = servers.iter().map(|s| s.server.to_string()).collect::<Vec<_>>().join(", ");
+        let because = format!("another DHCP server answers here: {others}");
+        shared.report(None, EventKind::ModeChosen { interface, mode: "proxy".into(), because });
     }
 }
 
@@ -347,6 +401,15 @@ async fn mode(
         return Ok((Mode::Proxy, "lab.toml says so".into(), Vec::new()));
     }
     let mac = interface.mac.unwrap_or_default();
+    if network.mode == Mode::Auto {
+        // What the probe sends never comes back into this computer.
+        let bind = SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 67);
+        let spec = net::UdpSpec { bind, interface: Some(interface.name.clone()), broadcast: true, packet_info: false };
+        let ports = ports.clone();
+        if let Err(net::NetError::Taken { owner, .. }) = blocking(move || ports.udp(&spec)).await? {
+            return Ok((Mode::Proxy, format!("{owner} on this computer has the DHCP port"), Vec::new()));
+        }
+    }
     let servers = dhcp::service::probe(&**ports, &interface.name, interface.index, mac, Some(address), PROBE)
         .await
         .map_err(|e| e.to_string())?;

@@ -127,6 +127,25 @@ impl Shared {
         told
     }
 
+    /// Changes a network in service. `change` is given it, its entry of lab.toml, and whether another DHCP server was seen there.
+    pub(super) fn change_network<T: Default>(
+        &self,
+        interface: &str,
+        change: impl FnOnce(&mut PlanNetwork, Option<&Network>, bool) -> T,
+    ) -> T {
+        self.change(|state, plan| {
+            let seen = state.foreign.contains_key(interface);
+            let lab = plan.lab.clone();
+            match plan.networks.iter_mut().find(|n| n.interface == interface) {
+                Some(network) => {
+                    let configured = lab.networks.get(network.index);
+                    change(network, configured, seen)
+                }
+                None => T::default(),
+            }
+        })
+    }
+
     /// Takes a lab.toml that was just read in force. Other networks or ports than those in service wait for the next start.
     pub(super) fn take_lab(&self, lab: Lab) {
         self.change(|state, plan| {

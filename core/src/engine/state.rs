@@ -40,7 +40,7 @@ pub(super) struct Folded {
     /// This machine's record in lab.db is out of date.
     pub(super) record: Option<HostId>,
     /// This machine entered or left iPXE.
-    pub(super) ipxe: Option<(MacAddr, bool)>,
+    pub(super) ipxe: Vec<(MacAddr, bool)>,
     /// Another DHCP server was seen on a network that did not know it.
     pub(super) foreign: bool,
     /// A boot epoch of this machine began.
@@ -179,7 +179,7 @@ impl State {
             let after = tracked.host.runs_ipxe();
             folded.record = changed.record.then_some(id);
             if before != after {
-                folded.ipxe = self.directory.macs(id).first().map(|mac| (*mac, after));
+                folded.ipxe = self.directory.macs(id).iter().map(|mac| (*mac, after)).collect();
             }
             self.views.remove(&id);
         }
@@ -248,7 +248,8 @@ impl State {
             }
             EventKind::ForeignDhcp { interface, server, .. } => {
                 let seen = self.foreign.entry(interface.clone()).or_default();
-                if !seen.contains(server) {
+                // More than these tell nothing new; how many there are is up to whoever forges them.
+                if seen.len() < 16 && !seen.contains(server) {
                     seen.push(*server);
                     return true;
                 }
@@ -412,7 +413,7 @@ mod tests {
         let done = EventKind::TftpDone { file: "snponly.efi".into(), bytes: 1, millis: 1 };
         let folded = state.fold(reported(Who::ip(ip), done));
         assert_eq!(folded.event.unwrap().mac, Some(mac));
-        assert_eq!(folded.ipxe, Some((mac, true)), "its router solicitation may now be answered");
+        assert_eq!(folded.ipxe, [(mac, true)], "its router solicitation may now be answered");
         let snapshot = state.snapshot(std::path::Path::new("/lab"));
         assert_eq!(snapshot.hosts.len(), 1);
         assert_eq!((snapshot.hosts[0].stage, snapshot.hosts[0].ip), (Stage::Firmware, Some(ip.into())));

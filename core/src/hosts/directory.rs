@@ -94,9 +94,14 @@ impl Directory {
         let other = |id: &HostId| who.uuid.is_some() && self.entries.get(id).is_some_and(|e| e.by_uuid) && !same(id);
         let mut may_be = candidates.iter().filter(|id| !other(id));
         let holder = who.ip.and_then(|ip| self.by_ip.get(&ip));
+        let told_apart = |id: &&HostId| same(id) && self.entries.get(*id).is_some_and(|e| e.by_uuid);
+        let named = |id: &&HostId| self.entries.get(*id).is_some_and(|e| e.configured && !e.by_uuid);
         candidates
             .iter()
-            .find(|id| same(id))
+            .find(told_apart)
+            // An entry of lab.toml owns its MACs, whatever was seen under one of them before.
+            .or_else(|| candidates.iter().find(named))
+            .or_else(|| candidates.iter().find(|id| same(id)))
             .or_else(|| may_be.clone().find(|id| Some(*id) == holder))
             .or_else(|| may_be.next())
             .copied()
@@ -266,6 +271,19 @@ mod tests {
         let lab = Lab { hosts: vec![host(&[mac(1), mac(2)], None)], ..Lab::default() };
         assert_eq!(dir.configure(&lab), vec![seen]);
         assert_eq!(dir.resolve(&Who::mac(mac(2))), Some(seen), "its second interface is the same machine");
+    }
+
+    #[test]
+    fn an_entry_owns_its_second_mac_whatever_was_seen_under_it() {
+        let mut dir = Directory::default();
+        let uuid = Some(Uuid::from_u128(7));
+        let seen = |last| Who { mac: Some(mac(last)), uuid, ip: None };
+        dir.resolve(&seen(1));
+        dir.resolve(&seen(2));
+        let lab = Lab { hosts: vec![host(&[mac(1), mac(2)], None)], ..Lab::default() };
+        let entry = dir.configure(&lab)[0];
+        assert_eq!(dir.find(&seen(1)), Some(entry));
+        assert_eq!(dir.find(&seen(2)), Some(entry), "it would be installed again through its other interface");
     }
 
     #[test]

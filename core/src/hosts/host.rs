@@ -135,7 +135,7 @@ impl Host {
             EventKind::HttpAborted { path, sent, .. } if is_bulk(path) => {
                 self.lost(now, path, *sent, "the machine closed the connection");
             }
-            EventKind::HttpRequest { path, status, .. } if is_bulk(path) => {
+            EventKind::HttpRequest { path, status, .. } if is_bulk(path) && !is_optional(path) => {
                 if *status < 400 {
                     self.load(now, http_stage(path), path, 0, 0);
                 } else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wire::{self, Heard};
-use crate::api::{EventKind, Observation, Who};
+use crate::api::{Allowance, EventKind, Observation, Rate, Who};
 use crate::boot::Plan;
 use crate::machine::{Machine, Now, Output as MachineOutput};
 use crate::net::MacAddr;
@@ -62,6 +62,7 @@ pub struct NdpMachine {
     plan: Arc<Plan>,
     ipxe: BTreeSet<MacAddr>,
     routers: HashMap<usize, Duration>,
+    told: Allowance,
     out: VecDeque<Output>,
 }
 
@@ -69,7 +70,8 @@ impl NdpMachine {
     /// Nobody is in the iPXE stage and no router was heard.
     #[must_use]
     pub fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, ipxe: BTreeSet::new(), routers: HashMap::new(), out: VecDeque::new() }
+        let told = Allowance::new(Rate { burst: 20, per_second: 1 }, Rate { burst: 1000, per_second: 50 });
+        Self { plan, ipxe: BTreeSet::new(), routers: HashMap::new(), told, out: VecDeque::new() }
     }
 
     fn frame(&mut self, now: Now, network: usize, bytes: &[u8]) {
@@ -81,6 +83,10 @@ impl NdpMachine {
             Some(Heard::Solicitation { mac, source }) if self.ipxe.contains(&mac) => {
                 // A solicitor with a global address has a router already; `::` has no address yet.
                 if !source.is_unicast_link_local() && !source.is_unspecified() {
+                    return;
+                }
+                // iPXE asks a handful of times; whoever asks without end is left without an answer.
+                if !self.told.take(now.boot, wire::link_local(mac).into()) {
                     return;
                 }
                 let router = self.routers.get(&network).is_some_and(|until| now.boot < *until);

@@ -59,6 +59,11 @@ pub async fn start(config: Config) -> Result<Service, NetError> {
         .enumerate()
         .map(|(network, socket)| tokio::spawn(read(socket.clone(), network, messages.clone())))
         .collect();
+    // A router that advertises only now and then makes itself known: beside one nothing is ever advertised.
+    for (socket, network) in sockets.iter().zip(&config.plan.networks) {
+        let _no_link_no_router =
+            socket.send(&super::wire::solicitation(network.mac, super::wire::link_local(network.mac)));
+    }
     let (stop, stopped) = watch::channel(false);
     let machine = NdpMachine::new(config.plan);
     let core = tokio::spawn(async move {

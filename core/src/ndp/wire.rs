@@ -13,6 +13,9 @@ const HOP_LIMIT: u8 = 255;
 const ETHERNET: usize = 14;
 const IPV6: usize = 40;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+/// RFC 2464 section 7.
+const ALL_ROUTERS_MAC: MacAddr = MacAddr([0x33, 0x33, 0, 0, 0, 2]);
 
 /// What was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +85,23 @@ pub fn advertisement(from: MacAddr, to: MacAddr, solicitor: Ipv6Addr) -> Vec<u8>
     [&to.0[..], &from.0, &ETHERTYPE_IPV6, &header, &source.octets(), &destination.octets(), &icmp].concat()
 }
 
+/// The frame of a solicitation, to all routers, with the sender's hardware address unless it has no address yet (RFC 4861 4.1).
+#[must_use]
+pub fn solicitation(from: MacAddr, source: Ipv6Addr) -> Vec<u8> {
+    let mut icmp = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    if !source.is_unspecified() {
+        icmp.extend_from_slice(&[1, 1]); // source link-layer address
+        icmp.extend_from_slice(&from.0);
+    }
+    let sum = checksum(source, ALL_ROUTERS, &icmp).to_be_bytes();
+    if let Some(place) = icmp.get_mut(2..4) {
+        place.copy_from_slice(&sum);
+    }
+    let length = u16::try_from(icmp.len()).unwrap_or_default().to_be_bytes();
+    let header = [&[0x60, 0, 0, 0][..], &length, &[ICMPV6, HOP_LIMIT]].concat();
+    [&ALL_ROUTERS_MAC.0[..], &from.0, &ETHERTYPE_IPV6, &header, &source.octets(), &ALL_ROUTERS.octets(), &icmp].concat()
+}
+
 /// The link-local address of a hardware address: modified EUI-64 (RFC 4291 appendix A).
 #[must_use]
 pub fn link_local(mac: MacAddr) -> Ipv6Addr {
@@ -121,20 +141,7 @@ pub fn fuzz(data: &[u8]) {
 pub(super) mod tests {
     use super::*;
 
-    /// A solicitation as iPXE sends it: with its link-layer address.
-    pub(crate) fn solicitation(mac: MacAddr, source: Ipv6Addr) -> Vec<u8> {
-        let destination: Ipv6Addr = "ff02::2".parse().unwrap();
-        let mut icmp = vec![133, 0, 0, 0, 0, 0, 0, 0];
-        if !source.is_unspecified() {
-            icmp.extend([1, 1]);
-            icmp.extend(mac.0);
-        }
-        let sum = checksum(source, destination, &icmp);
-        icmp[2..4].copy_from_slice(&sum.to_be_bytes());
-        let header =
-            [&[0x60, 0, 0, 0, 0, icmp.len() as u8, 58, 255][..], &source.octets(), &destination.octets()].concat();
-        [&[0x33, 0x33, 0, 0, 0, 2][..], &mac.0, &[0x86, 0xdd], &header, &icmp].concat()
-    }
+    pub(crate) use super::solicitation;
 
     #[test]
     fn the_answer_offers_nothing_and_goes_to_one_station() {

@@ -54,6 +54,12 @@ fn bridge_of(name: &str) -> Option<String> {
     Some(master.file_name()?.to_string_lossy().into_owned())
 }
 
+/// Whether the interface is a bridge, whose link is that of its ports.
+#[must_use]
+pub fn is_bridge(name: &str) -> bool {
+    cfg!(target_os = "linux") && std::path::Path::new("/sys/class/net").join(name).join("bridge").is_dir()
+}
+
 /// The hardware address that this computer has learned for an address on an interface.
 #[cfg(target_os = "linux")]
 #[must_use]

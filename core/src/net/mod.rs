@@ -36,7 +36,7 @@ pub use clock::boot_time;
 pub use direct::Direct;
 #[cfg(target_os = "linux")]
 pub use helper::Helper;
-pub use interfaces::{interfaces, neighbour};
+pub use interfaces::{interfaces, is_bridge, neighbour};
 pub use privileges::{drop_privileges, free_space};
 pub use sleep::sleep_inhibit;
 
@@ -114,7 +114,7 @@ pub struct TcpSpec {
 pub enum PacketUse {
     /// Sends IPv4 frames to a client that has no address yet; receives nothing.
     Ipv4Send,
-    /// Receives ICMPv6 router solicitations and advertisements, sends advertisements.
+    /// Receives and sends ICMPv6 router solicitations and advertisements.
     RouterDiscovery,
     /// Receives UDP packets to ports 67 and 68: other DHCP servers' answers.
     DhcpListen,

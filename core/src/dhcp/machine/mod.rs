@@ -246,16 +246,18 @@ impl DhcpMachine {
         match (forced, seen) {
             (true, _) => None,
             (false, Some((server, _))) => Some(format!("the DHCP server {server}")),
-            (false, None) => context.network.foreign.then(|| "another DHCP server".to_owned()),
+            (false, None) => context
+                .network
+                .foreign
+                .then(|| "another DHCP server, or because it is still being looked for".to_owned()),
         }
     }
 }
 
 impl Context<'_> {
+    /// By what the packet says of the machine. Its `ciaddr` is a claim that nobody has checked: it must not make the address its own.
     fn who(&self) -> Who {
-        let ciaddr = self.request.packet.ciaddr;
-        let ip = (!ciaddr.is_unspecified()).then_some(ciaddr.into());
-        Who { mac: Some(self.request.mac), uuid: self.request.uuid, ip }
+        Who { mac: Some(self.request.mac), uuid: self.request.uuid, ip: None }
     }
 
     fn boot(&self) -> BootInfo {

@@ -6,6 +6,7 @@ use super::{Context, Destination, DhcpMachine, Output, Reply};
 use crate::api::{ClientKind, EventKind, Who};
 use crate::boot::BootFile;
 use crate::dhcp::wire::{BROADCAST_FLAG, MessageType};
+use crate::lab::Mode;
 
 impl DhcpMachine {
     /// Port 67 in mode `proxy`: answers DISCOVERs of firmware and iPXE, never with an address. REQUESTs are the other server's.
@@ -74,7 +75,9 @@ impl DhcpMachine {
             root_path: boot.root_path(),
             lease_seconds: 0,
         };
-        let ip = (!source.ip().is_unspecified()).then(|| (*source.ip()).into());
+        // Where we give the addresses, our lease says whose it is.
+        let theirs = context.network.mode == Mode::Proxy && !source.ip().is_unspecified();
+        let ip = theirs.then(|| (*source.ip()).into());
         self.frequent_event(context, Who { ip, ..context.who() }, kind);
     }
 }

@@ -202,7 +202,7 @@ impl DhcpMachine {
             root_path: boot.root_path(),
             lease_seconds: 0,
         };
-        self.frequent_event(context, Who { ip: Some(address.into()), ..context.who() }, kind);
+        self.frequent_event(context, context.who(), kind);
     }
 
     /// RFC 951 and RFC 1534: one request, one reply, and no way to give the address back.

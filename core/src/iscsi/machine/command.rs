@@ -170,8 +170,14 @@ impl Session {
         } else {
             let itt = taking.running.command.itt;
             taking.sequence = Sequence::Queued;
+            // One that has begun holds room that others wait for: it comes first, or all would wait for ever.
+            let begun = taking.granted > 0;
             self.taking.insert(itt, taking);
-            self.queue.push_back(itt);
+            if begun {
+                self.queue.push_front(itt);
+            } else {
+                self.queue.push_back(itt);
+            }
         }
         self.grant(core);
     }

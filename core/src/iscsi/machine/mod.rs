@@ -28,6 +28,8 @@ pub const MAX_RECV: u32 = 256 << 10;
 const MAX_LOGIN_RECV: u32 = 8192;
 /// A login that takes longer is dropped.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// A discovery session that takes longer is dropped.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The ends of a connection, and what the machine cannot make by itself.
 #[derive(Debug, Clone)]
@@ -180,6 +182,11 @@ impl machine::Machine for Connection {
                 session.targets(&mut self.core, ticket, &targets);
             }
             (Input::Done(ticket, done), Phase::Full(session)) => session.done(&mut self.core, now, ticket, done),
+            (Input::Tick, Phase::Full(session)) if session.nexus.is_none() => {
+                if now.boot >= self.login_until.saturating_add(DISCOVERY_TIMEOUT) {
+                    self.core.closing = true;
+                }
+            }
             (Input::Tick, Phase::Full(session)) => session.progress(&mut self.core, now),
             (Input::Tick, Phase::Login(_)) => {
                 if now.boot >= self.login_until {
@@ -201,6 +208,7 @@ impl machine::Machine for Connection {
     fn deadline(&self) -> Option<Duration> {
         match &self.phase {
             Phase::Login(_) => Some(self.login_until),
+            Phase::Full(session) if session.nexus.is_none() => Some(self.login_until.saturating_add(DISCOVERY_TIMEOUT)),
             Phase::Full(session) => session.deadline(),
             Phase::Closed => None,
         }

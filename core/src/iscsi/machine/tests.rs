@@ -787,3 +787,18 @@ proptest! {
         prop_assert!(b.connection.core.out.is_empty());
     }
 }
+
+#[test]
+fn a_command_that_has_begun_never_waits_for_one_that_has_not() {
+    let mut b = bench();
+    b.session("InitialR2T=Yes ImmediateData=No MaxBurstLength=524288");
+    let begun = b.start(write10(0, 2048), true, 1 << 20, true, &[]);
+    let Some((Response::R2t { ttt, .. }, _)) = b.take().pop() else { panic!("no R2T") };
+    for _ in 0..16 {
+        b.start(write10(0, 2048), true, 1 << 20, true, &[]);
+    }
+    b.take();
+    b.data_out(begun, ttt, 0, 0, false, &vec![1; 256 << 10]);
+    b.data_out(begun, ttt, 1, 256 << 10, true, &vec![1; 256 << 10]);
+    assert!(matches!(b.take().pop(), Some((Response::R2t { itt, offset: 524_288, .. }, _)) if itt == begun));
+}

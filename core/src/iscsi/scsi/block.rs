@@ -92,6 +92,9 @@ pub(super) fn or_written(nexus: &Nexus, cdb: &[u8; 16], _: &[u8]) -> Action {
     }
 }
 
+/// Most bytes that one VERIFY reads: nothing can interrupt it.
+const MAX_VERIFY: u64 = 1 << 30;
+
 /// VERIFY 10, 12, 16 (SBC-3 5.28): 0 reads, 1 compares, 3 compares with one block.
 pub(super) fn verify(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     if cdb[1] & 0xe0 != 0 {
@@ -104,9 +107,9 @@ pub(super) fn verify(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     };
     match cdb[1] >> 1 & 3 {
         _ if len == 0 => Action::GOOD,
-        0 => Action::Run(Job::Verify { offset, len, single: false }),
+        0 if len <= MAX_VERIFY => Action::Run(Job::Verify { offset, len, single: false }),
         1 if len <= u64::from(MAX_TRANSFER) => Action::Take(len as u32),
-        3 => Action::Take(BLOCK as u32),
+        3 if len <= MAX_VERIFY => Action::Take(BLOCK as u32),
         _ => Sense::CDB_FIELD.into(),
     }
 }

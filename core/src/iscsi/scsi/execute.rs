@@ -13,10 +13,10 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// Bytes that are kept for later.
+    /// Buffers that are kept for later.
     const KEPT: usize = 64;
-    /// A larger buffer is not kept.
-    const LARGEST: usize = 1 << 20;
+    /// Bytes that are kept in all.
+    const MOST: usize = 4 << 20;
 
     /// A buffer of at least `len` bytes, of any content.
     pub fn take(&mut self, len: usize) -> Vec<u8> {
@@ -33,7 +33,8 @@ impl Buffers {
 
     /// Gives a buffer back.
     pub fn give(&mut self, buffer: Vec<u8>) {
-        if self.free.len() < Self::KEPT && buffer.len() <= Self::LARGEST {
+        let kept: usize = self.free.iter().map(Vec::len).sum();
+        if self.free.len() < Self::KEPT && kept + buffer.len() <= Self::MOST {
             self.free.push(buffer);
         }
     }

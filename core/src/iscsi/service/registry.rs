@@ -11,6 +11,8 @@ use crate::iscsi::scsi::{Identity, Unit};
 
 /// Sessions at one time.
 const MAX_SESSIONS: usize = 512;
+/// Discovery sessions at one time: they need no permission and must not take the disks' seats.
+const MAX_DISCOVERY: usize = 64;
 /// Connections at one time, those included that have not logged in.
 const MAX_CONNECTIONS: usize = 1024;
 /// How long a new login waits for the older session that it replaces.
@@ -134,7 +136,12 @@ impl Registry {
                 });
             }
         }
-        if inner.stopping || inner.sessions.len() >= MAX_SESSIONS {
+        let listing = inner.sessions.values().filter(|e| e.key.is_none()).count();
+        let full = match &key {
+            None => listing >= MAX_DISCOVERY,
+            Some(_) => inner.sessions.len() - listing >= MAX_SESSIONS,
+        };
+        if inner.stopping || full {
             return Err(Refusal {
                 status: 0x0302,
                 reason: format!("{MAX_SESSIONS} sessions are open; end some of them first"),
