@@ -9,7 +9,7 @@ use super::fields::Reader;
 use super::text::nearest;
 use super::{LabLines, Lines};
 use crate::lab::problem::Problem;
-use crate::lab::schema::{Boot, Install, InstallThen, IscsiBoot, Lab, Name, Network, Unknown, Writes};
+use crate::lab::schema::{Boot, Disk, Install, InstallThen, IscsiBoot, IscsiVia, Lab, Name, Network, Unknown, Writes};
 use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
 
 pub(super) fn check(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
@@ -248,11 +248,40 @@ fn references(reader: &mut Reader<'_>, lab: &Lab, boot: &Boot, line: Option<u32>
 }
 
 fn iscsi_references(reader: &mut Reader<'_>, lab: &Lab, iscsi: &IscsiBoot, line: Option<u32>) {
-    if lab.disk(&iscsi.disk).is_none() {
-        dangling(reader, "disk", &iscsi.disk, lab.disks.iter().map(|d| &d.name), line);
+    match lab.disk(&iscsi.disk) {
+        None => dangling(reader, "disk", &iscsi.disk, lab.disks.iter().map(|d| &d.name), line),
+        Some(disk) => secrets(reader, disk, iscsi, line),
     }
     if let Some(profile) = &iscsi.profile {
         profile_reference(reader, lab, profile, line);
+    }
+}
+
+/// A CHAP secret has to reach the initiator: DHCP carries none, and a kernel's command line carries no text that means something there.
+fn secrets(reader: &mut Reader<'_>, disk: &Disk, iscsi: &IscsiBoot, line: Option<u32>) {
+    let Some(chap) = &disk.chap else { return };
+    if iscsi.profile.is_none() {
+        if iscsi.via == IscsiVia::RootPath {
+            let problem = Problem::error(
+                line,
+                format!("by root-path alone the machine never learns {}'s CHAP secret", disk.name),
+            );
+            reader.problem(problem.suggest("leave out via = \"root-path\""));
+        }
+        return;
+    }
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "._-+=".contains(c));
+    let mutual = chap.mutual.iter().all(|(user, secret)| plain(user) && plain(secret.expose()));
+    if !(plain(&chap.user) && plain(chap.secret.expose()) && mutual) {
+        let problem = Problem::error(
+            line,
+            format!(
+                "{}'s CHAP user and secret would stand on the kernel's command line, which not all of their characters survive",
+                disk.name
+            ),
+        );
+        reader
+            .problem(problem.suggest("use letters, digits and . _ - + = in them, or boot the disk without `profile`"));
     }
 }
 

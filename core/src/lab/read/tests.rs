@@ -195,3 +195,17 @@ proptest! {
         fuzz(text.as_bytes());
     }
 }
+
+#[test]
+fn a_secret_that_cannot_reach_its_machine_is_told_before_the_machine_is() {
+    let disk = |secret: &str| {
+        format!(
+            "version = 1\n[[profile]]\nname = \"p\"\nkernel = \"k\"\n[[disk]]\nname = \"d\"\nimage = \"d.raw\"\nchap = {{ user = \"u\", secret = \"{secret}\" }}\n[[host]]\nmac = \"52:54:00:00:00:01\"\n"
+        )
+    };
+    let by_root_path = disk("0123456789ab") + "boot = { iscsi = \"d\", via = \"root-path\" }\n";
+    one(&by_root_path, 11, &["never learns", "leave out via"]);
+    one(&(disk("0123 4567 89ab") + "boot = { iscsi = \"d\", profile = \"p\" }\n"), 11, &["command line"]);
+    assert_eq!(problems(&(disk("0123456789ab") + "boot = { iscsi = \"d\", profile = \"p\" }\n")), Vec::<String>::new());
+    assert_eq!(problems(&(disk("0123 4567 89ab") + "boot = { iscsi = \"d\" }\n")), Vec::<String>::new());
+}
