@@ -31,6 +31,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long NetworkManager may take to set an address on a link that has carrier.
 const ACTIVATION: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often an address that is held is looked after.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 /// Where NetworkManager is found.
 #[derive(Debug)]
@@ -76,7 +78,8 @@ fn wait(outcome: &Receiver<Result<bool, NetError>>) -> Result<bool, NetError> {
     outcome.recv().unwrap_or(Ok(false))
 }
 
-/// Reports whether the address is held, then keeps it until told to stop.
+/// Reports whether the address is held, then keeps it until told to stop. NetworkManager ends a connection some time after the cable is
+/// pulled, and ours would never come back by itself.
 async fn keep(
     bus: Bus,
     interface: &str,
@@ -91,8 +94,27 @@ async fn keep(
     match manager.hold(interface, address).await {
         Ok(Some(active)) => {
             let _ = started.send(Ok(true));
-            let _ = stopped.await;
-            manager.deactivate(&active).await;
+            let mut active = Some(active);
+            let watch = async {
+                loop {
+                    tokio::time::sleep(WATCH_EVERY).await;
+                    let lives = match &active {
+                        Some(active) => manager.wait_active(active).await.is_ok(),
+                        None => false,
+                    };
+                    if !lives {
+                        active = manager.hold(interface, address).await.ok().flatten();
+                    }
+                }
+            };
+            // An activation that is half done at the stop goes with our connection to the bus.
+            tokio::select! {
+                _ = stopped => {}
+                () = watch => {}
+            }
+            if let Some(active) = active {
+                manager.deactivate(&active).await;
+            }
         }
         Ok(None) => {
             let _ = started.send(Ok(false));

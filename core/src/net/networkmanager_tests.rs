@@ -153,6 +153,20 @@ fn a_managed_interface_gets_a_volatile_profile_that_ends_with_the_hold() {
 }
 
 #[test]
+fn an_address_that_a_pulled_cable_took_away_is_put_back() {
+    // Activated; ended at the first look; activated again.
+    let (bus, log) = mock(true, &[2, 4, 2]);
+    let hold = hold_on(Bus::Peer(bus), "eth0", address()).unwrap().unwrap();
+    let activations = || log.lock().unwrap().iter().filter(|entry| entry.starts_with("activate")).count();
+    let until = std::time::Instant::now() + 4 * WATCH_EVERY;
+    while activations() < 2 && std::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(activations(), 2, "{:?}", log.lock().unwrap());
+    drop(hold);
+}
+
+#[test]
 fn an_interface_that_networkmanager_leaves_alone_is_left_to_the_port_set() {
     let (bus, log) = mock(false, &[2]);
     assert!(hold_on(Bus::Peer(bus), "eth0", address()).unwrap().is_none());
