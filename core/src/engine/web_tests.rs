@@ -16,7 +16,7 @@ fn install(profile: &str) -> Boot {
 
 fn host(boot: &str) -> String {
     format!(
-        "# the one at the window\n[[host]]\nmac = \"52:54:00:00:00:01\"\nname = \"pc-1\"\nboot = {boot} # for now\n"
+        "# the one at the window\n[[host]]\nmac = \"52:54:00:00:00:01\"\nname = \"pc-1\"\nboot = {boot} # until Monday\n"
     )
 }
 
@@ -64,7 +64,7 @@ async fn an_installation_is_consumed_by_its_answer_file_and_comments_stay() {
     bench.events().await;
     assert!(bench.toml().contains("install = \"debian\""), "with an answer file, that alone is the proof");
     bench.get(IP_A, &path_in(&script, "/answers/")).await;
-    bench.toml_says("boot = { iscsi = \"kept\" } # for now").await;
+    bench.toml_says("boot = { iscsi = \"kept\" } # until Monday").await;
     assert!(bench.toml().contains("# the one at the window"));
     bench.toml_says("iscsi").await;
     for _ in 0..100 {
