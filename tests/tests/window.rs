@@ -110,6 +110,6 @@ fn a_click_boots_a_machine() -> Result<()> {
     let click = events.iter().find(|e| is(e, "assigned", MAC)).context("no `assigned` event")?;
     let script = events.iter().find(|e| is(e, "script-served", MAC) && e["seq"].as_u64() > click["seq"].as_u64());
     let took = seconds_between(click, script.context("no script after the click")?)?;
-    assert!(took < 1.5, "the machine waited {took:.1} s after the click");
+    assert!(took < 1.0, "the machine waited {took:.1} s after the click");
     Ok(())
 }
