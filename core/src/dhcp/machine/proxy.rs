@@ -2,29 +2,33 @@
 
 use std::net::SocketAddrV4;
 
-use super::{Context, Destination, DhcpMachine, Output, Reply};
+use super::{BootInfo, Context, Destination, DhcpMachine, Output, Reply};
 use crate::api::{ClientKind, EventKind, Who};
 use crate::boot::BootFile;
 use crate::dhcp::wire::{BROADCAST_FLAG, MessageType};
 use crate::lab::Mode;
 
 impl DhcpMachine {
+    /// What firmware or iPXE is told to boot; `None` where there is nothing to tell, which is then reported if a person may wonder.
+    fn boots(&mut self, context: &Context<'_>) -> Option<BootInfo> {
+        if matches!(context.client, ClientKind::Os | ClientKind::Bootp) {
+            return None;
+        }
+        let boot = context.boot();
+        if let Some(reason) = boot.short.clone() {
+            self.silent(context, reason);
+        }
+        let nothing = matches!(boot.file, BootFile::None | BootFile::Silence | BootFile::NoFirmware { .. });
+        (!nothing).then_some(boot)
+    }
+
     /// Port 67 in mode `proxy`: answers DISCOVERs of firmware and iPXE, never with an address. REQUESTs are the other server's.
     pub(super) fn propose(&mut self, context: &Context<'_>) {
         if context.request.message != Some(MessageType::Discover) {
             return;
         }
         self.seen(context);
-        if matches!(context.client, ClientKind::Os | ClientKind::Bootp) {
-            return;
-        }
-        let boot = context.boot();
-        if let Some(reason) = boot.short.clone() {
-            self.silent(context, reason);
-        }
-        if matches!(boot.file, BootFile::None | BootFile::Silence | BootFile::NoFirmware { .. }) {
-            return;
-        }
+        let Some(boot) = self.boots(context) else { return };
         let mut reply = context.reply(Some(MessageType::Offer));
         reply.flags |= BROADCAST_FLAG;
         context.put_proxy(&mut reply, &boot.file);
@@ -47,16 +51,7 @@ impl DhcpMachine {
         if !matches!(request.message, Some(MessageType::Request | MessageType::Inform)) {
             return;
         }
-        if matches!(context.client, ClientKind::Os | ClientKind::Bootp) {
-            return;
-        }
-        let boot = context.boot();
-        if let Some(reason) = boot.short.clone() {
-            self.silent(context, reason);
-        }
-        if matches!(boot.file, BootFile::None | BootFile::Silence | BootFile::NoFirmware { .. }) {
-            return;
-        }
+        let Some(boot) = self.boots(context) else { return };
         let mut reply = context.reply(Some(MessageType::Ack));
         reply.ciaddr = request.packet.ciaddr;
         context.put_boot_server(&mut reply, &boot.file);
