@@ -55,6 +55,8 @@ pub(super) struct Bench {
     pub(super) disk: Option<bool>,
     pub(super) records: Vec<LeaseRecord>,
     pub(super) events: Vec<EventKind>,
+    /// The addresses that the events said are their machine's.
+    pub(super) bound: Vec<std::net::IpAddr>,
     pub(super) replies: Vec<(Reply, Packet)>,
     pub(super) tickets: Vec<Ticket>,
 }
@@ -71,6 +73,7 @@ impl Bench {
             disk: Some(true),
             records: vec![],
             events: vec![],
+            bound: vec![],
             replies: vec![],
             tickets: vec![],
         }
@@ -100,7 +103,10 @@ impl Bench {
                         None => self.tickets.push(ticket),
                     }
                 }
-                Output::Event(observation) => self.events.push(observation.kind),
+                Output::Event(observation) => {
+                    self.bound.extend(observation.who.and_then(|who| who.ip));
+                    self.events.push(observation.kind);
+                }
                 Output::SendRange { source, .. } => match source {},
             }
         }

@@ -180,6 +180,19 @@ fn inform_gets_parameters_and_no_lease() {
 }
 
 #[test]
+fn an_address_that_a_packet_merely_claims_becomes_nobodys() {
+    let mut b = Bench::new();
+    let address = b.dora(ALICE);
+    b.bound.clear();
+    // Another machine says that it has Alice's address: as news, as a renewal, and in a DISCOVER.
+    for kind in [MessageType::Inform, MessageType::Request, MessageType::Discover] {
+        b.send(&Packet { ciaddr: address, ..packet(BOB, Some(kind)) });
+    }
+    assert!(!b.events.is_empty());
+    assert!(!b.bound.contains(&address.into()), "scripts and disks of {address} would go to another machine");
+}
+
+#[test]
 fn a_released_address_waits_for_its_machine_and_goes_to_others_last() {
     let mut b = Bench::new();
     let address = b.dora(ALICE);
