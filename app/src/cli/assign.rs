@@ -42,12 +42,14 @@ fn parse(args: &Args) -> Result<(Vec<String>, Boot), String> {
         [hosts @ .., verb, profile] if verb == "install" => {
             let then = match args.then.as_str() {
                 "local" => InstallThen::Local,
-                disk => InstallThen::Iscsi(IscsiBoot { disk: name(&disk.to_owned())?, profile: None, via }),
+                disk => {
+                    InstallThen::Iscsi(IscsiBoot { disk: name(&disk.to_owned())?, profile: None, via, writes: None })
+                }
             };
             (hosts, Boot::Install(Install { profile: name(profile)?, then }))
         }
         [hosts @ .., verb, disk] if verb == "iscsi" => {
-            (hosts, Boot::Iscsi(IscsiBoot { disk: name(disk)?, profile: None, via }))
+            (hosts, Boot::Iscsi(IscsiBoot { disk: name(disk)?, profile: None, via, writes: None }))
         }
         [hosts @ .., word] => {
             let boot = match word.as_str() {

@@ -24,7 +24,7 @@ pub(super) fn targets(shot: &Snapshot) -> Vec<Target> {
     });
     let disks = shot.disks.iter().filter_map(|d| {
         let disk: Name = d.name.parse().ok()?;
-        Some((Boot::Iscsi(IscsiBoot { disk, profile: None, via: IscsiVia::Script }), d.problem.clone()))
+        Some((Boot::Iscsi(IscsiBoot { disk, profile: None, via: IscsiVia::Script, writes: None }), d.problem.clone()))
     });
     let words = [Boot::Local, Boot::Wait, Boot::Menu, Boot::Ignore].map(|b| (b, None));
     let mut list: Vec<Target> = Vec::new();
@@ -41,7 +41,7 @@ pub(super) fn afterwards(shot: &Snapshot, boot: &Boot) -> Vec<Boot> {
     let disks = shot.disks.iter().filter(|d| d.problem.is_none());
     disks
         .filter_map(|d| {
-            let disk = IscsiBoot { disk: d.name.parse().ok()?, profile: None, via: IscsiVia::Script };
+            let disk = IscsiBoot { disk: d.name.parse().ok()?, profile: None, via: IscsiVia::Script, writes: None };
             Some(Boot::Install(Install { profile: install.profile.clone(), then: InstallThen::Iscsi(disk) }))
         })
         .collect()

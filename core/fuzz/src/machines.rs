@@ -104,7 +104,15 @@ impl Target {
 }
 
 fn grant() -> Grant {
-    Grant { who: Who::default(), disk: "d".into(), scope: "s".into(), chap: None, serial: "s".into(), removable: false }
+    Grant {
+        who: Who::default(),
+        disk: "d".into(),
+        scope: "s".into(),
+        chap: None,
+        serial: "s".into(),
+        removable: false,
+        memory: None,
+    }
 }
 
 /// One connection. The first byte: 1 begins it after a login, 2 lets a long time pass after each PDU. The rest is the stream.

@@ -33,6 +33,13 @@ pub enum Command {
     Forget { host: HostId, entry: bool },
     /// Add a disk by importing a file, or an empty one.
     AddDisk(NewDisk),
+    /// Something to a disk. What takes long is a job.
+    Disk {
+        /// The disk's name.
+        disk: String,
+        /// What.
+        act: DiskAct,
+    },
     /// Add a profile from files.
     AddProfile(NewProfile),
     /// Cancel a job.
@@ -55,6 +62,68 @@ pub struct NewDisk {
     pub size: Option<u64>,
     /// Where writes go.
     pub writes: Writes,
+}
+
+/// What is done to a disk. A host is a MAC, a name, or an overlay's id as [`super::OverlayView`] has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum DiskAct {
+    /// A new disk that reads as this one does now, or as `host` sees it, and that remembers from which it was taken.
+    Snapshot {
+        /// Its name.
+        name: String,
+        /// Whose overlay; `None`: the image alone.
+        #[serde(default)]
+        host: Option<String>,
+    },
+    /// A new disk with a copy of the image, which is nobody's child.
+    Clone {
+        /// Its name.
+        name: String,
+    },
+    /// Drop overlays: these hosts start from the image again.
+    Reset {
+        /// Whose; empty: all.
+        hosts: Vec<String>,
+    },
+    /// What this host's overlay makes of the image becomes the image: its next generation, which everybody else gets at the next boot.
+    Commit {
+        /// Whose.
+        host: String,
+    },
+    /// Make it larger. A machine that runs from it is told.
+    Resize {
+        /// Bytes, a multiple of 512.
+        size: u64,
+    },
+    /// Give back the space of blocks that are zero, or the same as the image's.
+    Compact,
+    /// Write what it reads as into a file outside the lab.
+    Export {
+        /// The file, which must not exist.
+        to: PathBuf,
+        /// Its format.
+        format: ExportFormat,
+        /// Whose overlay; `None`: the image alone.
+        #[serde(default)]
+        host: Option<String>,
+    },
+    /// Delete the disk, its image and its overlays. Refused, naming them, while hosts are assigned to it or overlays hold data, unless
+    /// `anyway`; always refused while a session has it open.
+    Delete {
+        /// Even so.
+        anyway: bool,
+    },
+}
+
+/// Formats that an export writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportFormat {
+    /// The bytes as they are, sparse.
+    Raw,
+    /// QEMU's.
+    Qcow2,
 }
 
 /// A profile to add. The files are copied below `media/NAME/` unless they are there already.

@@ -176,6 +176,16 @@ pub enum JobKind {
     HashImage,
     /// Bring an installer's files into `media/`.
     ImportProfile,
+    /// Copy a disk, or what a host sees of it, to a new one.
+    CopyDisk,
+    /// Make a host's overlay the image's next generation.
+    CommitDisk,
+    /// Write a disk to a file outside the lab.
+    ExportDisk,
+    /// Give back space that a disk does not need.
+    CompactDisk,
+    /// Delete a disk or overlays of it.
+    DeleteDisk,
 }
 
 /// What can happen. Names and fields are stable: scripts rely on them.

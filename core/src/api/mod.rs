@@ -11,15 +11,15 @@ mod reporter;
 mod snapshot;
 
 pub(crate) use allowance::{Allowance, Rate};
-pub use command::{Command, CommandError, NewDisk, NewProfile, Reply};
+pub use command::{Command, CommandError, DiskAct, ExportFormat, NewDisk, NewProfile, Reply};
 pub use event::{
     ClientKind, Event, EventKind, HostId, JobKind, Observation, ServiceKind, Severity, Source, Who, machine_uuid,
 };
 pub use handle::{EngineHandle, HandleEnd, HandleError};
 pub use reporter::{Reported, Reporter, Reports, reports};
 pub use snapshot::{
-    DiskView, EngineState, Finding, FirmwareView, HostView, InterfaceView, JobState, JobView, NetworkView, OverlayView,
-    ProfileView, Progress, ServiceView, Snapshot, Stage, Step, StepState,
+    DiskView, EngineState, Finding, FirmwareView, GenerationView, HostView, InterfaceView, JobState, JobView,
+    NetworkView, OverlayView, ProfileView, Progress, ServiceView, Snapshot, Stage, Step, StepState,
 };
 
 /// The version of the event and snapshot form.

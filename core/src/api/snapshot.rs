@@ -282,8 +282,14 @@ pub struct HostView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct OverlayView {
+    /// Names it in commands; stable.
+    pub id: String,
     /// Whose.
     pub host: String,
+    /// `keep` or `fresh`.
+    pub writes: Writes,
+    /// The generation of the image on which it stands.
+    pub generation: u64,
     /// Bytes of its own.
     pub bytes: u64,
     /// A session has it open.
@@ -316,6 +322,22 @@ pub struct DiskView {
     pub overlays: Vec<OverlayView>,
     /// Why it cannot be served.
     pub problem: Option<String>,
+    /// Generation of the image; 0 while its identity is not known.
+    pub generation: u64,
+    /// The disk of which it is a snapshot, by its present name; and that one's generation then.
+    pub parent: Option<(String, u64)>,
+    /// Former generations that are kept because overlays stand on them.
+    pub older: Vec<GenerationView>,
+}
+
+/// A former generation of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GenerationView {
+    /// Its number.
+    pub generation: u64,
+    /// Bytes that it takes on disk.
+    pub allocated: u64,
 }
 
 /// A profile of lab.toml.

@@ -549,6 +549,7 @@ mod tests {
             name: "server01".parse().unwrap(),
             image: "server01.raw".into(),
             iqn: "iqn.2001-04.com.server:server01.vg00.lun0".into(),
+            size: None,
             writes: Writes::Keep,
             chap: Some(Chap { user: "u".into(), secret: Secret::new("a ${b} || c".into()), mutual: None }),
             allow: vec![],
@@ -578,7 +579,7 @@ mod tests {
     }
 
     fn iscsi() -> IscsiBoot {
-        IscsiBoot { disk: "server01".parse().unwrap(), profile: None, via: IscsiVia::Script }
+        IscsiBoot { disk: "server01".parse().unwrap(), profile: None, via: IscsiVia::Script, writes: None }
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub enum OverlayKey {
 }
 
 impl OverlayKey {
+    /// Names this key's overlay of a kind in commands.
+    #[must_use]
+    pub fn id(&self, writes: Writes) -> String {
+        format!("{}.{}", self.stem(), if writes == Writes::Fresh { "fresh" } else { "keep" })
+    }
+
     /// How its folders begin. An initiator's name is a stranger's text and is never part of a path.
     fn stem(&self) -> String {
         match self {
@@ -132,6 +138,12 @@ impl Store {
     #[must_use]
     pub fn overlays_dir(&self, disk: &Disk) -> PathBuf {
         self.0.dir.join(format!("{}.overlays", disk.name))
+    }
+
+    /// Where the logical unit of this disk and key keeps what outlives a restart.
+    #[must_use]
+    pub fn unit_memory(&self, disk: &Disk, key: &OverlayKey) -> PathBuf {
+        self.overlays_dir(disk).join(format!("{}.unit", key.stem()))
     }
 
     fn open_now(&self) -> MutexGuard<'_, Open> {

@@ -26,6 +26,7 @@ fn disk(writes: Writes) -> Disk {
         name: "a".parse().unwrap(),
         image: "a.raw".into(),
         iqn: "iqn.2001-04.com.example:a".into(),
+        size: None,
         writes,
         chap: None,
         allow: Vec::new(),

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::folders::folders;
 use super::map::Header;
 use super::store::{OverlayKey, Store};
-use super::{DiskError, Overlay, SECTOR, identity, import};
+use super::{DiskError, ImageIdentity, Overlay, SECTOR, identity, import};
 use crate::lab::{Disk, Writes};
 
 /// What is known of a disk.
@@ -25,11 +25,23 @@ pub struct DiskFacts {
     pub overlays: Vec<OverlayFacts>,
     /// Why it cannot be served, or not to all.
     pub problem: Option<String>,
+    /// The image's identity, where it is known.
+    pub identity: Option<ImageIdentity>,
+    /// The image of which this one is a snapshot: its UUID and generation.
+    pub parent: Option<(uuid::Uuid, u64)>,
+    /// Former generations that are kept because overlays stand on them: number, and bytes that each takes.
+    pub older: Vec<(u64, u64)>,
 }
 
 /// What is known of an overlay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverlayFacts {
+    /// Names it in commands: stays the same from boot to boot.
+    pub id: String,
+    /// `keep` or `fresh`.
+    pub writes: Writes,
+    /// The image's generation on which it stands.
+    pub generation: u64,
     /// The name shown for its host when it was made.
     pub host: String,
     /// Whose.
@@ -65,7 +77,11 @@ pub(super) fn facts(store: &Store, disk: &Disk, cache: &mut ViewCache) -> DiskFa
                         DiskError::ImageChanged { path: path.clone(), overlay: folder.clone() }.to_string()
                     });
                 }
+                let writes = if header.epoch.is_some() { Writes::Fresh } else { Writes::Keep };
                 overlays.push(OverlayFacts {
+                    id: header.key.id(writes),
+                    writes,
+                    generation: header.generation,
                     host: header.label.clone(),
                     key: header.key.clone(),
                     bytes,
@@ -78,7 +94,16 @@ pub(super) fn facts(store: &Store, disk: &Disk, cache: &mut ViewCache) -> DiskFa
         }
     }
     overlays.sort_by(|a, b| a.key.cmp(&b.key));
-    DiskFacts { name: disk.name.clone(), size, allocated, overlays, problem }
+    DiskFacts {
+        name: disk.name.clone(),
+        size,
+        allocated,
+        overlays,
+        problem,
+        identity: current,
+        parent: None,
+        older: Vec::new(),
+    }
 }
 
 fn image_problem(store: &Store, disk: &Disk, path: &Path, meta: &fs::Metadata) -> Option<String> {

@@ -136,7 +136,8 @@ mod tests {
     fn only_the_first_firmware_login_of_an_epoch_is_fresh() {
         let mut boots = Boots::default();
         assert_eq!(boots.firmware_login(HOST), None, "nothing was given yet");
-        let iscsi = Boot::Iscsi(IscsiBoot { disk: "d".parse().unwrap(), profile: None, via: IscsiVia::Script });
+        let iscsi =
+            Boot::Iscsi(IscsiBoot { disk: "d".parse().unwrap(), profile: None, via: IscsiVia::Script, writes: None });
         boots.begin(HOST, &iscsi);
         assert_eq!(boots.firmware_login(HOST), Some((1, true)));
         assert_eq!(boots.firmware_login(HOST), Some((1, false)), "a reconnect keeps what was written");

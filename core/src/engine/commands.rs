@@ -32,6 +32,7 @@ impl Run {
             Command::Rename { host, name } => self.rename(host, &name).await,
             Command::Forget { host, entry } => self.forget(host, entry).await,
             Command::AddDisk(disk) => self.add_disk(disk),
+            Command::Disk { disk, .. } => Err(wrong(format!("nothing can be done to the disk {disk} here"))),
             Command::AddProfile(profile) => self.add_profile(profile),
             Command::CancelJob { job } => {
                 self.jobs.cancel(job);
@@ -294,6 +295,7 @@ impl Run {
                 iqn: derived_iqn(&name),
                 name,
                 image,
+                size: None,
                 writes,
                 chap: None,
                 allow: Vec::new(),

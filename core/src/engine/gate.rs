@@ -117,9 +117,11 @@ impl Gate for DiskGate {
             let reason = format!("{whom} is not assigned to the disk {}; assign it, or name it in `allow`", disk.name);
             return Err(refuse(NOT_ALLOWED, reason));
         }
-        let (who, scope) = match &client {
-            Client::Host(id) => (self.0.state().who(*id, login.peer), format!("host:{id}")),
-            Client::Stranger(name) => (Who::ip(login.peer), format!("initiator:{name}")),
+        let (who, scope, key) = match &client {
+            Client::Host(id) => (self.0.state().who(*id, login.peer), format!("host:{id}"), OverlayKey::Host(*id)),
+            Client::Stranger(name) => {
+                (Who::ip(login.peer), format!("initiator:{name}"), OverlayKey::Initiator(name.clone()))
+            }
         };
         let serial = serial(&disk.iqn, &scope);
         Ok(Grant {
@@ -129,6 +131,7 @@ impl Gate for DiskGate {
             chap: disk.chap.clone(),
             serial,
             removable: disk.removable,
+            memory: Some(self.0.store.unit_memory(&disk, &key)),
         })
     }
 

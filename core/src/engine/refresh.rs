@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::run::Run;
 use super::serving::blocking;
 use super::shared::Shared;
-use crate::api::{DiskView, FirmwareView, HostId, JobKind, JobState, JobView, OverlayView, ProfileView};
+use crate::api::{
+    DiskView, FirmwareView, GenerationView, HostId, JobKind, JobState, JobView, OverlayView, ProfileView,
+};
 use crate::boot::{Arch, FirmwareFile, find_firmware, firmware_remedy};
 use crate::disks::{DiskFacts, OverlayKey};
 use crate::iscsi::service::SessionInfo;
@@ -71,10 +73,17 @@ fn disk_views(
     assigned: &[(String, Boot)],
     sessions: &[SessionInfo],
 ) -> Vec<DiskView> {
+    let name_of = |uuid| {
+        let of = |f: &&DiskFacts| f.identity.as_ref().is_some_and(|i| i.uuid == uuid);
+        facts.iter().find(of).map_or_else(|| "an image that is gone".to_owned(), |f| f.name.to_string())
+    };
     let view = |disk: &crate::lab::Disk| {
         let facts = facts.iter().find(|f| f.name == disk.name);
         let state = shared.state();
         let overlay = |o: &crate::disks::OverlayFacts| OverlayView {
+            id: o.id.clone(),
+            writes: o.writes,
+            generation: o.generation,
             host: match &o.key {
                 OverlayKey::Host(id) if state.hosts.contains_key(id) => state.shown_name(*id),
                 _ => o.host.clone(),
@@ -95,6 +104,13 @@ fn disk_views(
                 .unwrap_or(u32::MAX),
             overlays: facts.map(|f| f.overlays.iter().map(overlay).collect()).unwrap_or_default(),
             problem: facts.and_then(|f| f.problem.clone()),
+            generation: facts.and_then(|f| f.identity.as_ref()).map_or(0, |i| i.generation),
+            parent: facts.and_then(|f| f.parent).map(|(uuid, generation)| (name_of(uuid), generation)),
+            older: facts
+                .map(|f| {
+                    f.older.iter().map(|&(generation, allocated)| GenerationView { generation, allocated }).collect()
+                })
+                .unwrap_or_default(),
         }
     };
     lab.disks.iter().map(view).collect()

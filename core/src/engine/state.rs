@@ -218,7 +218,7 @@ impl State {
         let Some(disk) = given.map(|d| d.name.clone()) else {
             return false;
         };
-        self.boots.begin(id, &Boot::Iscsi(IscsiBoot { disk, profile: None, via: IscsiVia::RootPath }));
+        self.boots.begin(id, &Boot::Iscsi(IscsiBoot { disk, profile: None, via: IscsiVia::RootPath, writes: None }));
         true
     }
 

@@ -305,7 +305,7 @@ impl Web {
         }
         let iscsi = |name: &str| {
             let disk = caller.plan.lab.disks.iter().find(|d| d.name.as_str() == name)?.name.clone();
-            Some(Boot::Iscsi(IscsiBoot { disk, profile: None, via: IscsiVia::Script }))
+            Some(Boot::Iscsi(IscsiBoot { disk, profile: None, via: IscsiVia::Script, writes: None }))
         };
         let install = |name: &str| {
             let profile = caller.plan.lab.profiles.iter().find(|p| p.name.as_str() == name)?.name.clone();

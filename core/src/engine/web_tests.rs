@@ -218,7 +218,7 @@ async fn no_event_tells_what_opens_an_answer_file() {
 async fn an_iscsi_disk_is_given_as_it_was_assigned() {
     let bench = Bench::new("").await;
     bench.addressed(A, IP_A).await;
-    let disk = IscsiBoot { disk: "kept".parse().unwrap(), profile: None, via: IscsiVia::Script };
+    let disk = IscsiBoot { disk: "kept".parse().unwrap(), profile: None, via: IscsiVia::Script, writes: None };
     bench.assign(A, Boot::Iscsi(disk)).await;
     let (_, script) = bench.get_as(IP_A, &format!("{BOOT_A}/boot.ipxe"), "gPXE/1.0.1").await;
     assert!(script.starts_with("#!gpxe\n") && script.contains("sanboot iscsi:"), "{script}");

@@ -508,7 +508,7 @@ mod tests {
     fn an_iscsi_root_is_followed_to_the_running_system_and_to_its_end() {
         let mut story = Story::new();
         story.reaches_script();
-        let iscsi = IscsiBoot { disk: "d".parse().unwrap(), profile: None, via: IscsiVia::Script };
+        let iscsi = IscsiBoot { disk: "d".parse().unwrap(), profile: None, via: IscsiVia::Script, writes: None };
         story.then(EventKind::ScriptServed {
             boot: Boot::Iscsi(iscsi),
             dialect: "ipxe".into(),

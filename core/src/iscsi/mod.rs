@@ -12,6 +12,7 @@ pub mod service;
 pub mod wire;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::api::Who;
@@ -49,6 +50,9 @@ pub struct Grant {
     pub serial: String,
     /// A removable medium.
     pub removable: bool,
+    /// The file in which the unit keeps what must outlive a restart: reservations with APTPL, a sanitize under way. `None`: it
+    /// offers neither.
+    pub memory: Option<PathBuf>,
 }
 
 /// Why a login was refused: the status that the initiator gets, and a sentence for people.

@@ -342,6 +342,8 @@ pub struct Disk {
     pub image: PathBuf,
     /// Target name; always set, derived from the name by default.
     pub iqn: String,
+    /// Bytes that machines see, a multiple of 512: at least those of the image, which it extends by zeroes. `None`: the image's.
+    pub size: Option<u64>,
     /// Where writes go.
     pub writes: Writes,
     /// CHAP.
@@ -406,6 +408,9 @@ pub struct IscsiBoot {
     /// How iPXE is told of the disk.
     #[serde(default, skip_serializing_if = "IscsiVia::is_script")]
     pub via: IscsiVia,
+    /// For this host only, instead of the disk's: `keep` or `image` to try changes that are then committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes: Option<Writes>,
 }
 
 /// How iPXE is told of its disk.
@@ -564,7 +569,7 @@ mod tests {
     #[test]
     fn boot_has_one_form_in_json_and_toml() {
         let disk: Name = "server01".parse().unwrap();
-        let iscsi = IscsiBoot { disk, profile: None, via: IscsiVia::Script };
+        let iscsi = IscsiBoot { disk, profile: None, via: IscsiVia::Script, writes: None };
         for (boot, json) in [
             (Boot::Wait, r#""wait""#),
             (Boot::Iscsi(iscsi.clone()), r#"{"iscsi":"server01"}"#),

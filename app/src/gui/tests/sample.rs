@@ -14,7 +14,7 @@ pub(crate) fn install(profile: &str) -> Boot {
 }
 
 pub(crate) fn iscsi(disk: &str) -> Boot {
-    Boot::Iscsi(IscsiBoot { disk: disk.parse().unwrap(), profile: None, via: IscsiVia::Script })
+    Boot::Iscsi(IscsiBoot { disk: disk.parse().unwrap(), profile: None, via: IscsiVia::Script, writes: None })
 }
 
 fn ago(seconds: i64) -> Timestamp {
@@ -206,8 +206,18 @@ pub(crate) fn bench(count: u64) -> Snapshot {
         sessions,
         overlays,
         problem: None,
+        generation: 3,
+        parent: None,
+        older: vec![],
     };
-    let overlay = |n: u64, open| OverlayView { host: format!("pc-{n:02}"), bytes: (n * 113) << 20, open };
+    let overlay = |n: u64, open| OverlayView {
+        id: format!("host-{n}.keep"),
+        writes: Writes::Keep,
+        generation: 3,
+        host: format!("pc-{n:02}"),
+        bytes: (n * 113) << 20,
+        open,
+    };
     let events = [
         EventKind::EngineStarted { interfaces: vec!["enp3s0".into()] },
         EventKind::DhcpDiscover {

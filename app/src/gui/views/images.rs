@@ -68,6 +68,11 @@ fn job_ui(ui: &mut Ui, job: &JobView, view: &mut View<'_>) {
         JobKind::CreateDisk => "Create",
         JobKind::HashImage => "Check",
         JobKind::ImportProfile => "Add",
+        JobKind::CopyDisk => "Copy",
+        JobKind::CommitDisk => "Commit",
+        JobKind::ExportDisk => "Export",
+        JobKind::CompactDisk => "Compact",
+        JobKind::DeleteDisk => "Delete",
     };
     let what = clean(&job.what);
     match &job.state {

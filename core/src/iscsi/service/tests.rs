@@ -75,6 +75,7 @@ impl Gate for OneAtATime {
             chap: None,
             serial: login.target.clone(),
             removable: false,
+            memory: None,
         })
     }
     fn open(&self, _: &LoginRequest, _: &Grant) -> Result<Arc<dyn BlockDevice>, Refusal> {

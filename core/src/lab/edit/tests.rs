@@ -10,7 +10,7 @@ fn name(text: &str) -> Name {
 }
 
 fn iscsi(disk: &str) -> Boot {
-    Boot::Iscsi(IscsiBoot { disk: name(disk), profile: None, via: IscsiVia::Script })
+    Boot::Iscsi(IscsiBoot { disk: name(disk), profile: None, via: IscsiVia::Script, writes: None })
 }
 
 fn new(mac: &str) -> HostRef {
@@ -120,6 +120,7 @@ fn disks_and_profiles_are_read_as_they_were_added() {
         name: name("win"),
         image: "win.raw".into(),
         iqn: "iqn.2001-04.com.example:win".into(),
+        size: None,
         writes: Writes::Fresh,
         chap: Some(Chap {
             user: "u".into(),

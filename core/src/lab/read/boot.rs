@@ -53,10 +53,14 @@ pub(super) fn boot(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) -> O
 }
 
 fn iscsi(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) -> Option<IscsiBoot> {
-    reader.only(fields, &format!("`{key}` with iscsi"), &["iscsi", "profile", "via"]);
+    reader.only(fields, &format!("`{key}` with iscsi"), &["iscsi", "profile", "via", "writes"]);
     let via = match fields.has("via") {
         true => reader.word(fields, "via", VIA),
         false => Some(IscsiVia::Script),
+    };
+    let writes = match fields.has("writes") {
+        true => Some(reader.word(fields, "writes", super::disk::WRITES)?),
+        false => None,
     };
     let profile: Option<Name> = match fields.has("profile") {
         true => Some(reader.parsed(fields, "profile")?),
@@ -72,7 +76,7 @@ fn iscsi(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) -> Option<Iscs
         );
         return None;
     }
-    Some(IscsiBoot { disk, profile, via })
+    Some(IscsiBoot { disk, profile, via, writes })
 }
 
 fn then(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<InstallThen> {

@@ -9,10 +9,11 @@ use crate::lab::problem::Problem;
 use crate::lab::schema::{Allow, Chap, Disk, Secret, Writes};
 use crate::net::Ipv4Cidr;
 
-const WRITES: &[(&str, Writes)] = &[("keep", Writes::Keep), ("fresh", Writes::Fresh), ("image", Writes::Image)];
+pub(super) const WRITES: &[(&str, Writes)] =
+    &[("keep", Writes::Keep), ("fresh", Writes::Fresh), ("image", Writes::Image)];
 
 pub(super) fn disk(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Disk> {
-    let known = ["name", "image", "iqn", "writes", "chap", "allow", "readonly", "removable"];
+    let known = ["name", "image", "iqn", "size", "writes", "chap", "allow", "readonly", "removable"];
     reader.only(fields, "[[disk]]", &known);
     reader.required(fields, "[[disk]]", "name", "\"server01\"");
     reader.required(fields, "[[disk]]", "image", "\"server01.raw\"");
@@ -25,6 +26,7 @@ pub(super) fn disk(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Disk>
         }
     });
     let iqn = iqn(reader, fields);
+    let size = size(reader, fields);
     let writes = reader.word(fields, "writes", WRITES);
     let chap = chap(reader, fields);
     let allow = allow(reader, fields);
@@ -36,7 +38,19 @@ pub(super) fn disk(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Disk>
         return None;
     }
     let iqn = iqn.unwrap_or_else(|| text::derived_iqn(&name));
-    Some(Disk { name, image: image?, iqn, writes: writes.unwrap_or_default(), chap, allow, readonly, removable })
+    Some(Disk { name, image: image?, iqn, size, writes: writes.unwrap_or_default(), chap, allow, readonly, removable })
+}
+
+fn size(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<u64> {
+    let text = reader.string(fields, "size")?;
+    let line = fields.line(reader, "size");
+    match text::size(text) {
+        Ok(size) => Some(size),
+        Err(error) => {
+            reader.error(line, format!("`size`: {error}"));
+            None
+        }
+    }
 }
 
 fn iqn(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<String> {

@@ -142,6 +142,26 @@ fn distance(a: &str, b: &str) -> usize {
     last.last().copied().unwrap_or_default()
 }
 
+/// Bytes from `8G`, `512 MiB`, `4096`: whole sectors of 512 bytes.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let bad = || format!("`{text}` is not a size; expected bytes, or a number with K, M, G or T such as 8G");
+    let upper = text.trim().to_ascii_uppercase();
+    let upper = upper.trim_end_matches("IB").trim_end_matches('B');
+    let (digits, factor) = match upper.as_bytes().last() {
+        Some(b'K') => (upper.trim_end_matches('K'), 1 << 10),
+        Some(b'M') => (upper.trim_end_matches('M'), 1 << 20),
+        Some(b'G') => (upper.trim_end_matches('G'), 1 << 30),
+        Some(b'T') => (upper.trim_end_matches('T'), 1_u64 << 40),
+        _ => (upper, 1),
+    };
+    let number: u64 = digits.trim().parse().map_err(|_| bad())?;
+    let size = number.checked_mul(factor).filter(|n| *n > 0).ok_or_else(bad)?;
+    if !size.is_multiple_of(512) {
+        return Err(format!("{size} bytes is no multiple of 512; round it up"));
+    }
+    Ok(size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -84,13 +84,14 @@ fn the_classic_root_path_has_an_empty_file() {
         name: name.clone(),
         image: "x.raw".into(),
         iqn,
+        size: None,
         writes: Writes::Keep,
         chap: None,
         allow: vec![],
         readonly: false,
         removable: false,
     }];
-    let boot = Boot::Iscsi(IscsiBoot { disk: name, profile: None, via: IscsiVia::RootPath });
+    let boot = Boot::Iscsi(IscsiBoot { disk: name, profile: None, via: IscsiVia::RootPath, writes: None });
     lab.hosts = vec![Host { boot: Some(boot), ..host(ALICE) }];
     let (_, offer) = Bench::with(lab.clone(), Mode::Dhcp).send(&ipxe(ALICE, 0)).unwrap();
     assert!(offer.file.is_empty() && offer.option(code::BOOT_FILE).is_none());
