@@ -32,6 +32,8 @@ pub struct Spec<'a> {
     pub memory: u32,
     /// A name for its files and its tap (at most 8 characters).
     pub name: &'a str,
+    /// The serial number in its SMBIOS, by which a test tells the system what to do.
+    pub serial: Option<&'a str>,
 }
 
 /// A running machine. Dropping it pulls the plug.
@@ -61,6 +63,9 @@ impl Machine {
             .args(["-m", &spec.memory.to_string(), "-boot", "n"])
             .args(["-serial", &format!("file:{}", serial.display())])
             .args(["-netdev", &format!("tap,id=n0,ifname={tap},script=no,downscript=no")]);
+        if let Some(serial) = spec.serial {
+            command.args(["-smbios", &format!("type=1,serial={serial}")]);
+        }
         match spec.firmware {
             Firmware::Bios => {
                 command.args(["-device", &format!("virtio-net-pci,netdev=n0,mac={}", spec.mac)]);

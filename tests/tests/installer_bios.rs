@@ -21,7 +21,7 @@ fn the_debian_installer_runs_by_its_answers() -> Result<()> {
     installer::add_profile(&mut lab)?;
     lab.add_host(MAC, "bench-1", r#"{ install = "debian-12", then = "local" }"#)?;
     let mut serve = Serve::start(&bench, &lab)?;
-    let spec = Spec { firmware: Firmware::Bios, mac: MAC, memory: 1024, name: "bios" };
+    let spec = Spec { firmware: Firmware::Bios, mac: MAC, memory: 1024, name: "bios", serial: None };
     let mut machine = Machine::start(&bench, lab.scratch(), &spec)?;
 
     serve.wait_for_event("script-served", Duration::from_secs(120), |e| is(e, "script-served", MAC))?;

@@ -24,7 +24,7 @@ fn edk2_becomes_ipxe_becomes_the_installer() -> Result<()> {
     lab.add("\n[[firmware]]\narch = \"uefi-x64\"\nfile = \"snponly.efi\"\n")?;
     lab.add_host(MAC, "bench-2", r#"{ install = "debian-12", then = "local" }"#)?;
     let mut serve = Serve::start(&bench, &lab)?;
-    let spec = Spec { firmware: Firmware::Uefi, mac: MAC, memory: 1024, name: "uefi" };
+    let spec = Spec { firmware: Firmware::Uefi, mac: MAC, memory: 1024, name: "uefi", serial: None };
     let mut machine = Machine::start(&bench, lab.scratch(), &spec)?;
 
     let nbp = |e: &Value| is(e, "tftp-request", MAC) && e["file"] == "snponly.efi";

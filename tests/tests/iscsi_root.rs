@@ -26,7 +26,7 @@ fn twice(firmware: Firmware, writes: &str) -> Result<()> {
 
     for boot in 1..=2 {
         let machine_name = format!("{name}-{boot}");
-        let spec = Spec { firmware, mac, memory: 1024, name: &machine_name };
+        let spec = Spec { firmware, mac, memory: 1024, name: &machine_name, serial: None };
         let mut machine = Machine::start(&bench, lab.scratch(), &spec)?;
         machine.wait_for("PROOF end", Duration::from_secs(420))?;
         let proof = Proof::of(&machine)?;

@@ -81,7 +81,7 @@ fn a_click_boots_a_machine() -> Result<()> {
         client.ns.tool("curl", &["-fsS", "-o", "/dev/null", "tftp://192.168.77.1/undionly.kpxe"])?;
     }
     window.wait_for("pc-02, Firmware", Duration::from_secs(10))?;
-    let spec = Spec { firmware: Firmware::Bios, mac: MAC, memory: 1024, name: "window" };
+    let spec = Spec { firmware: Firmware::Bios, mac: MAC, memory: 1024, name: "window", serial: None };
     let mut machine = Machine::start(&bench, lab.scratch(), &spec)?;
     let mut seen = BTreeSet::new();
     until(&mut window, &["Waiting"], &mut seen, Duration::from_secs(120))?;
