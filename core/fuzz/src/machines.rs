@@ -112,6 +112,7 @@ fn grant() -> Grant {
         serial: "s".into(),
         removable: false,
         memory: None,
+        boot: None,
     }
 }
 

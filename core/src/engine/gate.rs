@@ -123,11 +123,16 @@ impl Gate for DiskGate {
                 (Who::ip(login.peer), format!("initiator:{name}"), OverlayKey::Initiator(name.clone()))
             }
         };
+        let boot = match &client {
+            Client::Host(id) => self.0.state().boots.get(*id).map(|epoch| epoch.id),
+            Client::Stranger(_) => None,
+        };
         let serial = serial(&disk.iqn, &scope);
         Ok(Grant {
             who,
             disk: disk.name.to_string(),
             scope,
+            boot,
             chap: disk.chap.clone(),
             serial,
             removable: disk.removable,

@@ -44,6 +44,8 @@ pub struct Grant {
     /// Scope of session reinstatement: the host or the foreign initiator. Sessions of the same scope, initiator and ISID replace
     /// each other; those of different scopes never do.
     pub scope: String,
+    /// The boot epoch, where the client is a machine that we know: its sessions of an earlier one are dead, though nobody closed them.
+    pub boot: Option<u64>,
     /// Must be passed before anything else is told.
     pub chap: Option<Chap>,
     /// Serial number for VPD 0x80 and 0x83: stable for this host and disk, different from every other's.

@@ -140,6 +140,7 @@ impl Gate for Open {
             chap: disk.starts_with("chap").then_some(chap),
             serial: format!("serial-{disk}"),
             removable: disk.starts_with("removable"),
+            boot: None,
             memory: None,
         })
     }

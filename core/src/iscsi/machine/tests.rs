@@ -158,6 +158,7 @@ impl Bench {
                                     chap: self.chap.clone(),
                                     serial: "s".into(),
                                     removable: false,
+                                    boot: None,
                                     memory: None,
                                 }),
                             };

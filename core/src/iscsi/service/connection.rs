@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::Batch;
-use super::registry::{Key, Seat};
+use super::registry::{Boot, Key, Seat};
 use super::{SessionInfo, Shared};
 use crate::api::{EventKind, Observation, Who};
 use crate::disks::BlockDevice;
@@ -266,8 +266,13 @@ impl<'a, G: Gate> Worker<'a, G> {
             self.session = Some(Held { target: String::new(), who, disk: None, unit: None, dirty: false, seat });
             return Ok(Opened { tsih, nexus: None });
         };
-        let key =
-            Key { scope: grant.scope.clone(), initiator: login.initiator.clone(), isid, target: login.target.clone() };
+        let key = Key {
+            scope: grant.scope.clone(),
+            initiator: login.initiator.clone(),
+            isid,
+            target: login.target.clone(),
+            boot: Boot { firmware: login.firmware, epoch: grant.boot },
+        };
         let seat = registry.seat(self.id, Some(key))?;
         let disk = self.shared.gate.open(login, &grant)?;
         let identity = Identity {

@@ -25,6 +25,45 @@ pub(super) struct Key {
     pub(super) initiator: String,
     pub(super) isid: [u8; 6],
     pub(super) target: String,
+    /// What else tells that a session cannot be alive any more.
+    pub(super) boot: Boot,
+}
+
+/// At which point of its boots a machine opened a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Boot {
+    /// By its firmware, not by its operating system.
+    pub(super) firmware: bool,
+    /// [`crate::iscsi::Grant::boot`].
+    pub(super) epoch: Option<u64>,
+}
+
+impl Key {
+    fn same_session(&self, other: &Self) -> bool {
+        self.same_disk(other) && self.initiator == other.initiator && self.isid == other.isid
+    }
+
+    fn same_disk(&self, other: &Self) -> bool {
+        self.scope == other.scope && self.target == other.target
+    }
+
+    /// Why a session of the same machine must be dead now that `self` logs in. Firmware never logs out, and a machine that lost its
+    /// power says nothing at all; what such a session had reserved would be in the way of the next boot.
+    fn outlives(&self, other: &Self) -> Option<&'static str> {
+        if self.same_session(other) {
+            return Some("the same initiator logged in again");
+        }
+        let (Some(epoch), Some(before)) = (self.boot.epoch, other.boot.epoch) else { return None };
+        if !self.same_disk(other) {
+            return None;
+        }
+        match (self.boot.firmware, other.boot.firmware) {
+            (true, false) => Some("its machine booted again"),
+            (true, true) if epoch != before => Some("its machine booted again"),
+            (false, true) => Some("the operating system took over"),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -112,20 +151,19 @@ impl Registry {
         self.inner().connections.get(&id).and_then(|link| link.reason)
     }
 
-    /// Takes a seat; ends the session of the same name first and waits until that has let go of its disk.
+    /// Takes a seat; ends the sessions first that this login outlives, and waits until those have let go of their disk.
     pub(super) fn seat(self: &Arc<Self>, connection: u64, key: Option<Key>) -> Result<Seat, Refusal> {
         let mut inner = self.inner();
         if let Some(key) = &key {
-            let older: Vec<(u16, u64)> = inner
+            let older: Vec<(u16, u64, &'static str)> = inner
                 .sessions
                 .iter()
-                .filter(|(_, e)| e.key.as_ref() == Some(key))
-                .map(|(tsih, e)| (*tsih, e.connection))
+                .filter_map(|(tsih, e)| Some((*tsih, e.connection, key.outlives(e.key.as_ref()?)?)))
                 .collect();
-            for (_, connection) in &older {
-                inner.close(*connection, "the same initiator logged in again");
+            for (_, connection, reason) in &older {
+                inner.close(*connection, reason);
             }
-            let there = |inner: &mut Inner| older.iter().any(|(tsih, _)| inner.sessions.contains_key(tsih));
+            let there = |inner: &mut Inner| older.iter().any(|(tsih, ..)| inner.sessions.contains_key(tsih));
             let (after, waited) =
                 self.left.wait_timeout_while(inner, LET_GO, there).unwrap_or_else(PoisonError::into_inner);
             inner = after;
@@ -199,5 +237,40 @@ impl Registry {
         for connection in all {
             inner.close(connection, "the engine stopped");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(isid: u8, firmware: bool, epoch: Option<u64>) -> Key {
+        Key {
+            scope: "host:1".into(),
+            initiator: format!("iqn.2001-04.com.example:{firmware}"),
+            isid: [0, 0, 0, 0, 0, isid],
+            target: "iqn.2001-04.com.example:disk".into(),
+            boot: Boot { firmware, epoch },
+        }
+    }
+
+    #[test]
+    fn a_boot_ends_what_the_boot_before_left_and_nothing_else() {
+        let system = key(1, false, Some(4));
+        let firmware = key(2, true, Some(4));
+        assert!(system.outlives(&firmware).is_some(), "its system has taken over");
+        assert!(key(3, true, Some(5)).outlives(&system).is_some(), "it booted again");
+        assert!(key(3, true, Some(5)).outlives(&firmware).is_some(), "its firmware never logs out");
+        // Several paths of one firmware, several of one system.
+        assert!(key(3, true, Some(4)).outlives(&firmware).is_none());
+        assert!(key(3, false, Some(4)).outlives(&system).is_none());
+        assert!(key(3, false, Some(5)).outlives(&system).is_none(), "a system never ends its own other path");
+        // Another disk, another machine, machines that nobody can tell apart.
+        let other = Key { target: "iqn.2001-04.com.example:other".into(), ..key(3, true, Some(5)) };
+        assert!(other.outlives(&system).is_none());
+        let other = Key { scope: "host:2".into(), ..key(1, false, Some(4)) };
+        assert!(other.outlives(&system).is_none());
+        assert!(key(3, true, None).outlives(&key(1, false, None)).is_none());
+        assert!(key(1, false, None).outlives(&key(1, false, None)).is_some(), "the same session, reinstated");
     }
 }

@@ -75,6 +75,7 @@ impl Gate for OneAtATime {
             chap: None,
             serial: login.target.clone(),
             removable: false,
+            boot: None,
             memory: None,
         })
     }
