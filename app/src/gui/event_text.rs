@@ -159,6 +159,7 @@ fn iscsi(kind: &EventKind) -> Option<String> {
         EventKind::IscsiRefused { target, status, reason, .. } => {
             format!("Login to {} refused with {status:04x}: {}", clean(target), clean(reason))
         }
+        EventKind::IscsiRedirected { target, to, .. } => format!("Login to {} was sent on to {to}", clean(target)),
         EventKind::IscsiEnded { target, reason, .. } => {
             format!("Session with {} ended: {}", clean(target), clean(reason))
         }

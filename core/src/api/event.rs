@@ -339,6 +339,8 @@ pub enum EventKind {
     IscsiLogin { initiator: String, target: String, disk: String, firmware: bool, session: u16 },
     /// A login was refused with this status (class and detail, as RFC 7143 11.13.5 numbers them).
     IscsiRefused { initiator: String, target: String, status: u16, reason: String },
+    /// A login was sent on to another target, as `redirect` of lab.toml says.
+    IscsiRedirected { initiator: String, target: String, to: std::net::SocketAddrV4 },
     /// A session ended: logout, reinstatement, connection lost.
     IscsiEnded { target: String, session: u16, reason: String },
     /// Bytes moved since login; coalesced, not persisted.

@@ -555,6 +555,7 @@ mod tests {
             allow: vec![],
             readonly: false,
             removable: false,
+            redirect: None,
         };
         Plan { lab: Arc::new(Lab { profiles: vec![profile], disks: vec![disk], ..Lab::default() }), ..Plan::default() }
     }

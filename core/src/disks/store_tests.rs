@@ -32,6 +32,7 @@ fn disk(writes: Writes) -> Disk {
         allow: Vec::new(),
         readonly: false,
         removable: false,
+        redirect: None,
     }
 }
 

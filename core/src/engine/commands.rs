@@ -301,6 +301,7 @@ impl Run {
                 allow: Vec::new(),
                 readonly: false,
                 removable: false,
+                redirect: None,
             };
             let made = store.image_path(&disk);
             // Without its entry the image is nobody's, and in the way of the next try.

@@ -37,7 +37,7 @@ enum Client {
 }
 
 fn refuse(status: u16, reason: impl Into<String>) -> Refusal {
-    Refusal { status, reason: reason.into() }
+    Refusal::new(status, reason)
 }
 
 impl DiskGate {
@@ -116,6 +116,9 @@ impl Gate for DiskGate {
             };
             let reason = format!("{whom} is not assigned to the disk {}; assign it, or name it in `allow`", disk.name);
             return Err(refuse(NOT_ALLOWED, reason));
+        }
+        if let Some(to) = disk.redirect {
+            return Err(Refusal::moved(to));
         }
         let (who, scope, key) = match &client {
             Client::Host(id) => (self.0.state().who(*id, login.peer), format!("host:{id}"), OverlayKey::Host(*id)),

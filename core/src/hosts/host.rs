@@ -181,6 +181,9 @@ impl Host {
                 self.note(now, Stage::SanLogin, StepState::Failed, format!("{target}: {reason}"));
                 self.enter(now, Stage::Failed);
             }
+            EventKind::IscsiRedirected { target, to, .. } => {
+                self.note(now, Stage::SanLogin, StepState::Done, format!("{target}: sent on to {to}"));
+            }
             EventKind::IscsiEnded { target, session, .. } => {
                 self.sessions.retain(|(t, s, _)| !(t == target && s == session));
                 if self.sessions.is_empty() {

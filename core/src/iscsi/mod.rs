@@ -11,7 +11,7 @@ pub mod scsi;
 pub mod service;
 pub mod wire;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,6 +64,22 @@ pub struct Refusal {
     pub status: u16,
     /// What was wrong and what to do.
     pub reason: String,
+    /// Where the target is instead, for the statuses 0x0101 and 0x0102.
+    pub redirect: Option<SocketAddrV4>,
+}
+
+impl Refusal {
+    /// A refusal with this status, for this reason.
+    #[must_use]
+    pub fn new(status: u16, reason: impl Into<String>) -> Self {
+        Self { status, reason: reason.into(), redirect: None }
+    }
+
+    /// "Target moved temporarily": log in there instead, and ask here again the next time.
+    #[must_use]
+    pub fn moved(to: SocketAddrV4) -> Self {
+        Self { status: 0x0101, reason: format!("sent on to {to}, as lab.toml says"), redirect: Some(to) }
+    }
 }
 
 /// Decides who may log in to what.

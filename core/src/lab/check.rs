@@ -40,6 +40,10 @@ pub fn check_networks(folder: &Folder, interfaces: &[Interface]) -> Vec<Problem>
 fn files(folder: &Folder, reading: &Reading, out: &mut Vec<Problem>) {
     let (disks, media) = (folder.disks(), folder.media());
     for (disk, lines) in reading.lab.disks.iter().zip(&reading.lines.disks) {
+        // It is served elsewhere; the image may have gone there, too.
+        if disk.redirect.is_some() {
+            continue;
+        }
         let line = lines.of("image");
         let path = disks.join(&disk.image);
         let size = match readable(&path, true) {

@@ -143,6 +143,9 @@ impl Document {
                 if !disk.allow.is_empty() {
                     set(table, "allow", disk.allow.iter().map(allow_text).collect::<Array>().into());
                 }
+                if let Some(to) = disk.redirect {
+                    set(table, "redirect", to.to_string().into());
+                }
                 for (key, on) in [("readonly", disk.readonly), ("removable", disk.removable)] {
                     if on {
                         set(table, key, true.into());

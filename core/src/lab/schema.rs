@@ -2,7 +2,7 @@
 //! nothing outside `lab` sees unchecked values.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -354,6 +354,8 @@ pub struct Disk {
     pub readonly: bool,
     /// A removable medium.
     pub removable: bool,
+    /// Whoever logs in is sent there: the disk has moved to another target.
+    pub redirect: Option<SocketAddrV4>,
 }
 
 /// `[[host]]`.

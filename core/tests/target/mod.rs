@@ -126,7 +126,7 @@ impl Gate for Open {
     fn authorize(&self, login: &LoginRequest) -> Result<Grant, Refusal> {
         let disk = login.target.strip_prefix(PREFIX).unwrap_or_default();
         if !self.disks.lock().unwrap().contains_key(disk) {
-            return Err(Refusal { status: 0x0203, reason: format!("there is no target {}", login.target) });
+            return Err(Refusal::new(0x0203, format!("there is no target {}", login.target)));
         }
         let chap = Chap {
             user: "user".into(),
@@ -147,10 +147,7 @@ impl Gate for Open {
 
     fn open(&self, _: &LoginRequest, grant: &Grant) -> Result<Arc<dyn BlockDevice>, Refusal> {
         let disks = self.disks.lock().unwrap();
-        disks
-            .get(&grant.disk)
-            .map(|disk| disk.clone() as Arc<dyn BlockDevice>)
-            .ok_or(Refusal { status: 0x0301, reason: "gone".into() })
+        disks.get(&grant.disk).map(|disk| disk.clone() as Arc<dyn BlockDevice>).ok_or(Refusal::new(0x0301, "gone"))
     }
 
     fn targets(&self, _: &str, _: IpAddr) -> Vec<String> {

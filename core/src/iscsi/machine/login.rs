@@ -90,7 +90,7 @@ type Pairs = Vec<(String, String)>;
 type Step<T> = Result<T, Refusal>;
 
 fn refuse<T>(status: u16, reason: impl Into<String>) -> Step<T> {
-    Err(Refusal { status, reason: reason.into() })
+    Err(Refusal::new(status, reason))
 }
 
 /// iPXE and gPXE number their sessions under Fen Systems' enterprise number, 10019 (ISID type EN, RFC 7143 11.12.5). Operating
@@ -150,7 +150,7 @@ impl Login {
             return Ok(());
         }
         let pairs = text::parse(&std::mem::take(&mut self.text))
-            .map_err(|error| Refusal { status: INITIATOR_ERROR, reason: error.to_string() })?;
+            .map_err(|error| Refusal::new(INITIATOR_ERROR, error.to_string()))?;
         if self.identity.is_some() {
             return self.advance(core, login, &pairs);
         }
@@ -408,11 +408,19 @@ impl Login {
     }
 
     fn fail(&mut self, core: &mut Core, login: &request::Login, refusal: Refusal) {
-        self.respond(core, login, &[], false, 0, refusal.status);
+        let mut reply = Vec::new();
+        if let Some(to) = refusal.redirect {
+            // RFC 7143 11.13.5: without the portal group tag, which iPXE would read as part of the port.
+            text::push(&mut reply, "TargetAddress", &to.to_string());
+        }
+        self.respond(core, login, &reply, false, 0, refusal.status);
         let (initiator, target) =
             self.identity.as_ref().map(|i| (i.login.initiator.clone(), i.login.target.clone())).unwrap_or_default();
         let who = self.grant.as_ref().map(|g| g.who.clone());
-        let kind = EventKind::IscsiRefused { initiator, target, status: refusal.status, reason: refusal.reason };
+        let kind = match refusal.redirect {
+            Some(to) => EventKind::IscsiRedirected { initiator, target, to },
+            None => EventKind::IscsiRefused { initiator, target, status: refusal.status, reason: refusal.reason },
+        };
         core.event(who.as_ref(), kind);
         core.closing = true;
     }

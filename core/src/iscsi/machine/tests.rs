@@ -17,6 +17,9 @@ use crate::iscsi::wire::{BHS, NO_TAG, Parsed, Payload, text};
 use crate::lab::{Chap, Secret};
 use crate::machine::Machine;
 
+#[path = "initiators.rs"]
+mod initiators;
+
 const SIZE: usize = 1 << 20;
 const IPXE_ISID: [u8; 6] = [0x40, 0x00, 0x27, 0x23, 0, 0];
 
@@ -81,6 +84,7 @@ struct Bench {
     now: Duration,
     chap: Option<Chap>,
     refuse: Option<u16>,
+    redirect: Option<std::net::SocketAddrV4>,
     /// What the target sent.
     got: Vec<(Response, Vec<u8>)>,
     events: Vec<EventKind>,
@@ -107,6 +111,7 @@ fn bench() -> Bench {
         now: Duration::ZERO,
         chap: None,
         refuse: None,
+        redirect: None,
         got: Vec::new(),
         events: Vec::new(),
         closed: false,
@@ -150,7 +155,9 @@ impl Bench {
                         Request::Authorize(login) => {
                             self.login = Some(login);
                             let answer = match self.refuse {
-                                Some(status) => Err(Refusal { status, reason: "no".into() }),
+                                Some(status) => {
+                                    Err(self.redirect.map_or_else(|| Refusal::new(status, "no"), Refusal::moved))
+                                }
                                 None => Ok(Grant {
                                     who: Who::default(),
                                     disk: "d".into(),

@@ -168,10 +168,10 @@ impl Registry {
                 self.left.wait_timeout_while(inner, LET_GO, there).unwrap_or_else(PoisonError::into_inner);
             inner = after;
             if waited.timed_out() {
-                return Err(Refusal {
-                    status: 0x0302,
-                    reason: format!("the older session of {} still writes to its disk; try again", key.initiator),
-                });
+                return Err(Refusal::new(
+                    0x0302,
+                    format!("the older session of {} still writes to its disk; try again", key.initiator),
+                ));
             }
         }
         let listing = inner.sessions.values().filter(|e| e.key.is_none()).count();
@@ -180,10 +180,7 @@ impl Registry {
             Some(_) => inner.sessions.len() - listing >= MAX_SESSIONS,
         };
         if inner.stopping || full {
-            return Err(Refusal {
-                status: 0x0302,
-                reason: format!("{MAX_SESSIONS} sessions are open; end some of them first"),
-            });
+            return Err(Refusal::new(0x0302, format!("{MAX_SESSIONS} sessions are open; end some of them first")));
         }
         let mut tsih = inner.last_tsih;
         loop {

@@ -82,7 +82,7 @@ impl Gate for OneAtATime {
     fn open(&self, _: &LoginRequest, _: &Grant) -> Result<Arc<dyn BlockDevice>, Refusal> {
         if self.0.open.fetch_add(1, Ordering::SeqCst) > 0 {
             self.0.open.fetch_sub(1, Ordering::SeqCst);
-            return Err(Refusal { status: 0x0301, reason: "in use".into() });
+            return Err(Refusal::new(0x0301, "in use"));
         }
         Ok(Arc::new(Disk(self.0.clone())))
     }

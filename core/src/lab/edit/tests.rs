@@ -130,6 +130,7 @@ fn disks_and_profiles_are_read_as_they_were_added() {
         allow: vec![Allow::Net("10.0.0.1/32".parse().unwrap()), Allow::Initiator("iqn.x".into())],
         readonly: true,
         removable: false,
+        redirect: None,
     };
     let profile = Profile {
         name: name("xen"),

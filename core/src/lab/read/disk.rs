@@ -1,6 +1,6 @@
 //! `[[disk]]`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::fields::{Fields, Reader};
 use super::profile::name;
@@ -13,7 +13,7 @@ pub(super) const WRITES: &[(&str, Writes)] =
     &[("keep", Writes::Keep), ("fresh", Writes::Fresh), ("image", Writes::Image)];
 
 pub(super) fn disk(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Disk> {
-    let known = ["name", "image", "iqn", "size", "writes", "chap", "allow", "readonly", "removable"];
+    let known = ["name", "image", "iqn", "size", "writes", "chap", "allow", "readonly", "removable", "redirect"];
     reader.only(fields, "[[disk]]", &known);
     reader.required(fields, "[[disk]]", "name", "\"server01\"");
     reader.required(fields, "[[disk]]", "image", "\"server01.raw\"");
@@ -32,13 +32,43 @@ pub(super) fn disk(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Disk>
     let allow = allow(reader, fields);
     let readonly = reader.boolean(fields, "readonly");
     let removable = reader.boolean(fields, "removable");
+    let redirect = redirect(reader, fields);
+    if fields.has("redirect") && redirect.is_none() {
+        return None;
+    }
     let name = name(reader, fields, "name")?;
     // What cannot be read must not fall back to something weaker or more destructive.
     if fields.has("chap") && chap.is_none() || fields.has("writes") && writes.is_none() {
         return None;
     }
     let iqn = iqn.unwrap_or_else(|| text::derived_iqn(&name));
-    Some(Disk { name, image: image?, iqn, size, writes: writes.unwrap_or_default(), chap, allow, readonly, removable })
+    Some(Disk {
+        name,
+        image: image?,
+        iqn,
+        size,
+        writes: writes.unwrap_or_default(),
+        chap,
+        allow,
+        readonly,
+        removable,
+        redirect,
+    })
+}
+
+/// iPXE knows IPv4 addresses only here, and no names.
+fn redirect(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<SocketAddrV4> {
+    let text = reader.string(fields, "redirect")?;
+    let line = fields.line(reader, "redirect");
+    let with_port = text.parse().or_else(|_| text.parse().map(|address| SocketAddrV4::new(address, 3260)));
+    match with_port {
+        Ok(to) => Some(to),
+        Err(_) => {
+            reader
+                .error(line, format!("`redirect`: `{text}` is not the address of a target, such as 192.168.2.2:3260"));
+            None
+        }
+    }
 }
 
 fn size(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<u64> {

@@ -46,6 +46,23 @@ fn a_disk_without_a_target_name_gets_one() {
 }
 
 #[test]
+fn a_disk_has_a_size_and_may_have_moved() {
+    let disk = |rest: &str| {
+        let text = format!("version = 1\n[[disk]]\nname = \"a\"\nimage = \"a.raw\"\n{rest}\n");
+        let disk = parse(&text).unwrap().disks.remove(0);
+        (disk.size, disk.redirect.map(|to| to.to_string()))
+    };
+    assert_eq!(disk("size = \"100G\""), (Some(100 << 30), None));
+    assert_eq!(disk("size = \"512 MiB\"").0, Some(512 << 20));
+    assert_eq!(disk("redirect = \"192.168.2.2\"").1.as_deref(), Some("192.168.2.2:3260"));
+    assert_eq!(disk("redirect = \"192.168.2.2:3261\"").1.as_deref(), Some("192.168.2.2:3261"));
+    let host = "version = 1\n[[disk]]\nname = \"a\"\nimage = \"a.raw\"\nwrites = \"fresh\"\n[[host]]\nmac = \"52:54:00:00:00:01\"\n\
+                boot = { iscsi = \"a\", writes = \"keep\" }\n";
+    let Some(Boot::Iscsi(boot)) = &parse(host).unwrap().hosts[0].boot else { panic!("no disk") };
+    assert_eq!(boot.writes, Some(Writes::Keep));
+}
+
+#[test]
 fn every_problem_is_told_with_its_line_and_what_to_write() {
     let host = |rest: &str| format!("version = 1\n[[host]]\nmac = \"52:54:00:00:00:01\"\n{rest}\n");
     let net =
@@ -57,6 +74,9 @@ fn every_problem_is_told_with_its_line_and_what_to_write() {
     one("version = 1\n[[host]]\nmac = 52:54:00:00:00:01", 3, &["not TOML", "quotes", "mac = \"52:54:00:00:00:01\""]);
     one(&host("name = \"Server_1\""), 4, &["not a name", "`server-1`"]);
     one(&host("name = \"52-54-00-00-00-01\""), 4, &["reads as a MAC"]);
+    one(&disk("size = \"8X\""), 5, &["`size`", "`8X`", "8G"]);
+    one(&disk("size = \"1000\""), 5, &["`size`", "multiple of 512"]);
+    one(&disk("redirect = \"elsewhere\""), 5, &["`redirect`", "192.168.2.2:3260"]);
     one(&host("boot = \"instal\""), 4, &["\"local\", \"wait\""]);
     one(&host("boot = \"igonre\""), 4, &["did you mean \"ignore\""]);
     one(&host("boot = { iscsi = \"a\" }"), 4, &["no disk `a`", "[[disk]]"]);

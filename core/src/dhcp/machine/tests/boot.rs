@@ -90,6 +90,7 @@ fn the_classic_root_path_has_an_empty_file() {
         allow: vec![],
         readonly: false,
         removable: false,
+        redirect: None,
     }];
     let boot = Boot::Iscsi(IscsiBoot { disk: name, profile: None, via: IscsiVia::RootPath, writes: None });
     lab.hosts = vec![Host { boot: Some(boot), ..host(ALICE) }];
