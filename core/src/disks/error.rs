@@ -109,6 +109,40 @@ pub enum DiskError {
     /// Not a name.
     #[error(transparent)]
     Name(#[from] crate::lab::NameError),
+    /// There is no overlay to work on.
+    #[error("{label} has no overlay on the disk {disk}: it has not written anything to it since it was reset")]
+    NoOverlay {
+        /// The disk.
+        disk: String,
+        /// Whose.
+        label: String,
+    },
+    /// Its image has moved on.
+    #[error(
+        "the overlay {overlay} stands on generation {on}, and {path} is at {at} by now: committing it would undo what others committed; reset it, or save it with a snapshot"
+    )]
+    Behind {
+        /// The image.
+        path: PathBuf,
+        /// The overlay's folder.
+        overlay: PathBuf,
+        /// Its generation.
+        on: u64,
+        /// The image's.
+        at: u64,
+    },
+    /// Disks only grow.
+    #[error(
+        "{path} has {size} bytes and cannot shrink to {wanted}: what is at its end would be lost; copy what it holds to a smaller disk instead"
+    )]
+    Shrink {
+        /// The image.
+        path: PathBuf,
+        /// Bytes.
+        size: u64,
+        /// Bytes asked for.
+        wanted: u64,
+    },
     /// Somebody cancelled it.
     #[error("cancelled")]
     Cancelled,

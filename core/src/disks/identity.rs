@@ -50,6 +50,18 @@ struct Sidecar {
     #[serde(flatten)]
     identity: ImageIdentity,
     stamp: Stamp,
+    /// The image of which it is a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<Parent>,
+}
+
+/// Of which image another one is a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Parent {
+    pub(super) uuid: Uuid,
+    /// Its generation then.
+    pub(super) generation: u64,
 }
 
 /// Where the identity of `image` is kept: beside it if it is in the lab, else in the lab under a name made of its path.
@@ -125,17 +137,40 @@ pub(super) fn remember(
     stamp: Stamp,
 ) -> Result<ImageIdentity, DiskError> {
     let blake3 = hash.to_hex().to_string();
-    let identity = match read_sidecar(dir, image) {
+    let before = read_sidecar(dir, image);
+    let parent = before.as_ref().and_then(|sidecar| sidecar.parent);
+    let identity = match before {
         Some(Sidecar { identity, .. }) if identity.blake3 == blake3 => identity,
         Some(Sidecar { identity, .. }) => {
             ImageIdentity { uuid: identity.uuid, generation: identity.generation + 1, blake3 }
         }
         None => ImageIdentity { uuid: Uuid::new_v4(), generation: 1, blake3 },
     };
-    let sidecar = Sidecar { v: 1, identity: identity.clone(), stamp };
+    write(dir, image, Sidecar { v: 1, identity, stamp, parent })
+}
+
+/// The image of which this one is a snapshot.
+pub(super) fn parent(dir: &Path, image: &Path) -> Option<Parent> {
+    read_sidecar(dir, image)?.parent
+}
+
+/// Writes down the parent of an image whose identity is known.
+pub(super) fn adopt(dir: &Path, image: &Path, parent: Parent) -> Result<ImageIdentity, DiskError> {
+    match read_sidecar(dir, image) {
+        Some(sidecar) => write(dir, image, Sidecar { parent: Some(parent), ..sidecar }),
+        None => Err(DiskError::NotReady { path: image.to_owned() }),
+    }
+}
+
+/// Writes an identity down for an image that has it already under another path, or another stamp.
+pub(super) fn transfer(dir: &Path, image: &Path, identity: &ImageIdentity, stamp: Stamp) -> Result<(), DiskError> {
+    write(dir, image, Sidecar { v: 1, identity: identity.clone(), stamp, parent: parent(dir, image) }).map(|_| ())
+}
+
+fn write(dir: &Path, image: &Path, sidecar: Sidecar) -> Result<ImageIdentity, DiskError> {
     let path = sidecar_path(dir, image);
     write_whole(&path, &serde_json::to_vec(&sidecar).unwrap_or_default()).map_err(DiskError::io("write", &path))?;
-    Ok(identity)
+    Ok(sidecar.identity)
 }
 
 /// Forgets an image that is removed or replaced.

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fallocate, fcntl_lock, flock, seek};
 use rustix::io::Errno;
@@ -20,7 +20,7 @@ use super::{Allocation, BlockDevice, DiskError, SECTOR, Segment, check_range, us
 pub struct Image {
     file: Arc<File>,
     path: PathBuf,
-    size: u64,
+    size: AtomicU64,
     readonly: bool,
     inode: (u64, u64),
     /// A flush failed: what the kernel still had may be lost, so none may succeed any more.
@@ -84,7 +84,7 @@ impl Image {
         Ok(Self {
             file: Arc::new(file),
             path: path.to_owned(),
-            size,
+            size: AtomicU64::new(size),
             readonly,
             inode: (meta.dev(), meta.ino()),
             lost: AtomicBool::new(false),
@@ -102,7 +102,27 @@ impl Image {
         self.inode
     }
 
-    /// What is written into it is durable, or an error.
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    fn len(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Makes it `size` bytes long; what is added reads as zeroes. It is durable when this returns.
+    pub(super) fn grow(&self, size: u64) -> io::Result<()> {
+        self.check_writable()?;
+        if size > self.len() {
+            self.file.set_len(size)?;
+            self.file.sync_all()?;
+            self.size.fetch_max(size, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    /// Refuses what would write into one that is open read-only.
     fn check_writable(&self) -> io::Result<()> {
         if self.readonly {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the image is open read-only"));
@@ -137,7 +157,7 @@ pub(super) fn data_run(file: &File, offset: u64, size: u64) -> io::Result<(bool,
 
 impl BlockDevice for Image {
     fn size(&self) -> u64 {
-        self.size
+        self.len()
     }
 
     fn readonly(&self) -> bool {
@@ -145,12 +165,12 @@ impl BlockDevice for Image {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        check_range(self.size, offset, buf.len() as u64)?;
+        check_range(self.len(), offset, buf.len() as u64)?;
         self.file.read_exact_at(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        check_range(self.size, offset, buf.len() as u64)?;
+        check_range(self.len(), offset, buf.len() as u64)?;
         self.check_writable()?;
         self.file.write_all_at(buf, offset)
     }
@@ -166,7 +186,7 @@ impl BlockDevice for Image {
     }
 
     fn zero(&self, offset: u64, len: u64, unmap: bool) -> io::Result<()> {
-        check_range(self.size, offset, len)?;
+        check_range(self.len(), offset, len)?;
         self.check_writable()?;
         if len == 0 {
             return Ok(());
@@ -180,20 +200,20 @@ impl BlockDevice for Image {
     }
 
     fn segments(&self, offset: u64, len: u64) -> io::Result<Vec<Segment>> {
-        check_range(self.size, offset, len)?;
+        check_range(self.len(), offset, len)?;
         Ok(vec![Segment::File { file: self.file.clone(), offset, len }])
     }
 
     fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {
-        check_range(self.size, offset, SECTOR)?;
-        let (data, end) = data_run(&self.file, offset, self.size)?;
+        check_range(self.len(), offset, SECTOR)?;
+        let (data, end) = data_run(&self.file, offset, self.len())?;
         // The last partial sector of a run counts as mapped, whatever follows it.
         let len = end.saturating_sub(offset);
         let len = if data { len.next_multiple_of(SECTOR) } else { len / SECTOR * SECTOR };
         if len == 0 {
             return Ok((Allocation::Mapped, SECTOR));
         }
-        Ok((if data { Allocation::Mapped } else { Allocation::Deallocated }, len.min(self.size - offset)))
+        Ok((if data { Allocation::Mapped } else { Allocation::Deallocated }, len.min(self.len() - offset)))
     }
 }
 

@@ -3,25 +3,37 @@
 //! [`BlockDevice`] is all that the iSCSI target knows of a disk. An image ([`Image`]) is a file; an overlay ([`Overlay`]) is a
 //! private layer over one that stays untouched; [`Store`] finds, opens, locks and lists them. `identity` is how an image is
 //! known again, `map` is an overlay's memory of what is its own, `usage` asks who else has an image, `import` brings
-//! files in and `format` tells what they are.
+//! files in and `format` tells what they are. The life of an image: `generations` (commit), `copy` (snapshot, clone), `grow`,
+//! `compact`, `remove` (reset, delete).
 
+mod compact;
+mod copy;
 mod error;
+mod extended;
 mod folders;
 mod format;
+mod generations;
+mod grow;
 mod identity;
 mod image;
 mod import;
 mod map;
 mod overlay;
+mod pour;
+mod remove;
+mod size;
+mod states;
 mod storage;
 mod store;
 mod usage;
 mod views;
 
+pub use copy::CopyKind;
 pub use error::DiskError;
 pub use identity::ImageIdentity;
 pub use image::Image;
 pub use overlay::Overlay;
+pub use remove::Dependents;
 pub use store::{OpenRequest, Opened, OverlayKey, Store};
 pub use views::{DiskFacts, OverlayFacts};
 
@@ -118,3 +130,6 @@ fn check_range(size: u64, offset: u64, len: u64) -> io::Result<()> {
 
 /// Bytes of a sector; every size and range is a multiple of it.
 const SECTOR: u64 = 512;
+
+#[cfg(test)]
+mod life_tests;

@@ -12,14 +12,16 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, flock};
 use rustix::io::Errno;
 
+use super::extended::Extended;
 use super::map::{BLOCK, Header, Map, MapError, State, file_sizes};
+use super::size;
 use super::storage::Storage;
 use super::{Allocation, BlockDevice, DiskError, Segment, check_range};
 
@@ -35,7 +37,7 @@ pub struct Overlay {
     data: Box<dyn Storage>,
     map_file: Box<dyn Storage>,
     live: Box<dyn Storage>,
-    size: u64,
+    size: AtomicU64,
     attachment: String,
     map: RwLock<Map>,
     /// Writers of one region of the disk, one after the other; readers never wait for them.
@@ -48,7 +50,7 @@ pub struct Overlay {
 
 impl std::fmt::Debug for Overlay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Overlay").field("folder", &self.folder).field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("Overlay").field("folder", &self.folder).field("size", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -96,8 +98,9 @@ impl Overlay {
         read_header(&file, &path)
     }
 
-    /// Opens the overlay in `folder` over `base`, which must be the image of its header.
-    pub(super) fn open(folder: &Path, base: Arc<dyn BlockDevice>) -> Result<Self, DiskError> {
+    /// Opens the overlay in `folder` over `base`, which must be the image of its header, and lets it grow to `wanted` bytes if it is
+    /// smaller.
+    pub(super) fn open(folder: &Path, base: Arc<dyn BlockDevice>, wanted: u64) -> Result<Self, DiskError> {
         let open = |name| -> Result<Arc<File>, DiskError> {
             let path = folder.join(name);
             let file = OpenOptions::new().read(true).write(true).open(&path).map_err(damaged_if_missing(&path))?;
@@ -106,7 +109,8 @@ impl Overlay {
         let files = Files { data: open("data")?, map: open("map")?, live: open("live")? };
         let map_path = folder.join("map");
         lock(&files.map, &map_path)?;
-        let header = read_header(&files.map, &map_path)?;
+        let made = read_header(&files.map, &map_path)?;
+        let header = Header { size: size::read(folder)?.max(made.size), ..made.clone() };
         let len =
             |file: &File, name| file.metadata().map(|m| m.len()).map_err(DiskError::io("read", &folder.join(name)));
         let (map_len, live_len) = file_sizes(header.size);
@@ -114,13 +118,14 @@ impl Overlay {
             [(&files.data, "data", header.size), (&files.map, "map", map_len), (&files.live, "live", live_len)]
         {
             let is = len(file, name)?;
-            if is != want {
+            // Longer: it was about to grow when its process ended, and what was added reads as nothing.
+            if is < want {
                 let why = format!("it is {is} bytes long and should be {want}");
                 return Err(DiskError::Damaged { path: folder.join(name), why });
             }
         }
-        if base.size() != header.size {
-            let why = format!("it is for a disk of {} bytes, and the image has {}", header.size, base.size());
+        if base.size() > made.size {
+            let why = format!("it is for a disk of {} bytes, and the image has {}", made.size, base.size());
             return Err(DiskError::Damaged { path: map_path, why });
         }
         // Readahead of 4 KiB overwrites costs ten times the write where the file system uses large folios.
@@ -132,6 +137,9 @@ impl Overlay {
             MapError::Damaged(why) => DiskError::Damaged { path: map_path.clone(), why },
         })?;
         overlay.folder = Some(folder.to_owned());
+        if wanted > overlay.len() {
+            overlay.grow(wanted).map_err(DiskError::io("enlarge", folder))?;
+        }
         Ok(overlay)
     }
 
@@ -145,11 +153,11 @@ impl Overlay {
     ) -> Result<Self, MapError> {
         let map = Map::open(&*map_file, &*live, header, &attachment)?;
         Ok(Self {
-            base,
+            base: Arc::new(Extended(base)),
             data,
             map_file,
             live,
-            size: header.size,
+            size: AtomicU64::new(header.size),
             attachment,
             map: RwLock::new(map),
             stripes: std::array::from_fn(|_| Mutex::new(())),
@@ -157,6 +165,91 @@ impl Overlay {
             written: AtomicBool::new(true),
             folder: None,
         })
+    }
+
+    /// Bytes that its host sees.
+    fn len(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Lets it grow to `size` bytes, open or not: what is added reads as zeroes. It is durable when this returns. A smaller size
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// The storage's; it is as large as before then.
+    pub(super) fn grow(&self, size: u64) -> io::Result<()> {
+        // No flush meanwhile: it would not know what pages there are.
+        let _alone = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if size <= self.len() {
+            return Ok(());
+        }
+        let (map_len, live_len) = file_sizes(size);
+        for (file, len) in [(&self.data, size), (&self.map_file, map_len), (&self.live, live_len)] {
+            file.set_len(len)?;
+            file.sync()?;
+        }
+        if let Some(folder) = &self.folder {
+            size::write(folder, size)?;
+        }
+        self.map.write().unwrap_or_else(PoisonError::into_inner).grow(size);
+        self.size.store(size, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes blocks back that say what the image says, or nothing: the map says so first, durably, and then their space is freed. Gives
+    /// the bytes freed. Nobody else may use the overlay.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub(super) fn compact(&self, progress: &dyn Fn(u64, u64), cancel: &AtomicBool) -> io::Result<u64> {
+        const PIECE: u64 = 256;
+        let mut freed: Vec<Range<u64>> = Vec::new();
+        let blocks = self.len().div_ceil(BLOCK);
+        let (mut own, mut base) = (vec![0; (PIECE * BLOCK) as usize], vec![0; (PIECE * BLOCK) as usize]);
+        let mut at = 0;
+        while at < blocks && !cancel.load(Ordering::Relaxed) {
+            let (state, next) = self.map.read().unwrap_or_else(PoisonError::into_inner).run(at, blocks);
+            if state != State::Own {
+                at = next;
+                continue;
+            }
+            let until = next.min(at + PIECE);
+            let bytes = (until * BLOCK).min(self.len()) - at * BLOCK;
+            let len = usize::try_from(bytes).unwrap_or(usize::MAX);
+            let (own, base) = (own.get_mut(..len).unwrap_or_default(), base.get_mut(..len).unwrap_or_default());
+            self.data.read_at(own, at * BLOCK)?;
+            self.base.read_at(base, at * BLOCK)?;
+            for (block, (own, base)) in (at..).zip(own.chunks(BLOCK as usize).zip(base.chunks(BLOCK as usize))) {
+                let state = match (own == base, own.iter().all(|byte| *byte == 0)) {
+                    (true, _) => State::Base,
+                    (false, true) => State::Zero,
+                    (false, false) => continue,
+                };
+                self.set(block..block + 1, state)?;
+                let bytes = block * BLOCK..block * BLOCK + own.len() as u64;
+                match freed.last_mut() {
+                    Some(last) if last.end == bytes.start => last.end = bytes.end,
+                    _ => freed.push(bytes),
+                }
+            }
+            at = until;
+            progress(at * BLOCK, self.len());
+        }
+        self.written.store(true, Ordering::Release);
+        self.flush()?;
+        let mut bytes = 0;
+        for range in freed {
+            self.data.discard(range.start, range.end - range.start)?;
+            bytes += range.end - range.start;
+        }
+        Ok(bytes)
+    }
+
+    /// Whether the byte at `offset` is the overlay's own, zeroes included, and for how many bytes from there that is the same.
+    pub(super) fn own(&self, offset: u64) -> (bool, u64) {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let (state, next) = map.run(offset / BLOCK, self.len().div_ceil(BLOCK));
+        (state != State::Base, (next * BLOCK).min(self.len()).saturating_sub(offset))
     }
 
     /// The runs of a range: where each is, its first byte and its bytes.
@@ -222,7 +315,7 @@ impl Overlay {
         }
         self.data.write_at(buf, offset)?;
         if tail != State::Own {
-            self.copy_up(tail, end..(blocks.end * BLOCK).min(self.size))?;
+            self.copy_up(tail, end..(blocks.end * BLOCK).min(self.len()))?;
         }
         self.set(blocks.clone(), State::Own)
     }
@@ -230,7 +323,7 @@ impl Overlay {
     /// Zeroes under the stripes' locks: whole blocks by the map alone, parts by writing.
     fn zero_locked(&self, offset: u64, end: u64) -> io::Result<()> {
         // The last block of the disk may be a short one; the end of the disk ends it too.
-        let whole = offset.div_ceil(BLOCK)..if end == self.size { end.div_ceil(BLOCK) } else { end / BLOCK };
+        let whole = offset.div_ceil(BLOCK)..if end == self.len() { end.div_ceil(BLOCK) } else { end / BLOCK };
         if whole.is_empty() {
             let boundary = (offset / BLOCK + 1) * BLOCK;
             self.zero_part(offset..end.min(boundary))?;
@@ -240,7 +333,7 @@ impl Overlay {
         self.zero_part((whole.end * BLOCK).min(end)..end)?;
         self.set(whole.clone(), State::Zero)?;
         // The map already says zero; that the space cannot be freed harms nobody.
-        let bytes = whole.start * BLOCK..(whole.end * BLOCK).min(self.size);
+        let bytes = whole.start * BLOCK..(whole.end * BLOCK).min(self.len());
         let _ = self.data.discard(bytes.start, bytes.end - bytes.start);
         Ok(())
     }
@@ -260,7 +353,7 @@ impl Overlay {
 
 impl BlockDevice for Overlay {
     fn size(&self) -> u64 {
-        self.size
+        self.len()
     }
 
     fn readonly(&self) -> bool {
@@ -268,7 +361,7 @@ impl BlockDevice for Overlay {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        check_range(self.size, offset, buf.len() as u64)?;
+        check_range(self.len(), offset, buf.len() as u64)?;
         let runs = self.runs(offset, buf.len() as u64);
         let mut rest = buf;
         for (state, at, len) in runs {
@@ -285,7 +378,7 @@ impl BlockDevice for Overlay {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        check_range(self.size, offset, buf.len() as u64)?;
+        check_range(self.len(), offset, buf.len() as u64)?;
         if buf.is_empty() {
             return Ok(());
         }
@@ -318,7 +411,7 @@ impl BlockDevice for Overlay {
     }
 
     fn zero(&self, offset: u64, len: u64, _unmap: bool) -> io::Result<()> {
-        check_range(self.size, offset, len)?;
+        check_range(self.len(), offset, len)?;
         if len == 0 {
             return Ok(());
         }
@@ -329,7 +422,7 @@ impl BlockDevice for Overlay {
     }
 
     fn segments(&self, offset: u64, len: u64) -> io::Result<Vec<Segment>> {
-        check_range(self.size, offset, len)?;
+        check_range(self.len(), offset, len)?;
         let mut segments = Vec::new();
         for (state, offset, len) in self.runs(offset, len) {
             match state {
@@ -345,11 +438,11 @@ impl BlockDevice for Overlay {
     }
 
     fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {
-        check_range(self.size, offset, super::SECTOR)?;
+        check_range(self.len(), offset, super::SECTOR)?;
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-        let (state, next) = map.run(offset / BLOCK, self.size.div_ceil(BLOCK));
+        let (state, next) = map.run(offset / BLOCK, self.len().div_ceil(BLOCK));
         drop(map);
-        let len = (next * BLOCK).min(self.size) - offset;
+        let len = (next * BLOCK).min(self.len()) - offset;
         match state {
             State::Own => Ok((Allocation::Mapped, len)),
             State::Zero => Ok((Allocation::Deallocated, len)),

@@ -79,6 +79,15 @@ impl Storage for Sim {
         Ok(())
     }
 
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.burn()?;
+        let mut file = self.0.lock().unwrap();
+        let len = usize::try_from(len.next_multiple_of(512)).unwrap();
+        file.cached.resize(len, 0);
+        file.durable.resize(len, 0);
+        Ok(())
+    }
+
     fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
         self.write_at(&vec![0; usize::try_from(len).unwrap()], offset)
     }
@@ -154,6 +163,8 @@ struct Bench {
     live: Sim,
     fuse: Fuse,
     boot: u32,
+    /// Bytes that its host sees; grows.
+    size: u64,
     overlay: Option<Overlay>,
     /// What each sector may read as: its flushed content and all that came since; the last is what it reads as without a cut.
     model: Vec<Vec<[u8; SECTOR]>>,
@@ -171,6 +182,7 @@ impl Bench {
             live: Sim::new(live).with_fuse(&fuse),
             fuse,
             boot: 0,
+            size,
             overlay: None,
             model: base.0.chunks(SECTOR).map(|s| vec![s.try_into().unwrap()]).collect(),
             base,
@@ -184,7 +196,7 @@ impl Bench {
     }
 
     fn open(&mut self) {
-        let size = self.base.size();
+        let size = self.size;
         let (data, map, live) = (Box::new(self.data.clone()), Box::new(self.map.clone()), Box::new(self.live.clone()));
         let boot = format!("boot {}", self.boot);
         self.overlay = Some(Overlay::over(self.base.clone(), data, map, live, &header(size), boot).unwrap());
@@ -205,6 +217,18 @@ impl Bench {
             Step::Zero(at, len) => {
                 (at..at + len, 0, self.overlay().zero((at * SECTOR) as u64, (len * SECTOR) as u64, true))
             }
+            Step::Grow(by) => {
+                let size = self.size + (by * SECTOR) as u64;
+                // It is as large as before where it could not be done; what the files got too much is nobody's.
+                if self.overlay().grow(size).is_ok() {
+                    self.grown(size);
+                }
+                (0..0, 0, Ok(()))
+            }
+            Step::Compact => {
+                let _whatever_was_freed = self.overlay().compact(&|_, _| {}, &AtomicBool::new(false));
+                (0..0, 0, Ok(()))
+            }
             _ => {
                 let done = self.overlay().flush();
                 if done.is_ok() {
@@ -222,6 +246,11 @@ impl Bench {
             }
         }
         self.fuse.store(INTACT, Ordering::Relaxed);
+    }
+
+    fn grown(&mut self, size: u64) {
+        self.size = size;
+        self.model.resize(usize::try_from(size).unwrap() / SECTOR, vec![[0; SECTOR]]);
     }
 
     fn kill(&mut self) {
@@ -251,7 +280,7 @@ impl Bench {
     }
 
     fn read_all(&self) -> Vec<u8> {
-        let mut all = vec![0; self.base.0.len()];
+        let mut all = vec![0xff; usize::try_from(self.size).unwrap()];
         self.overlay().read_at(&mut all, 0).unwrap();
         all
     }
@@ -284,6 +313,11 @@ enum Step {
     Write(usize, usize, u8),
     Zero(usize, usize),
     Flush,
+    /// Write what the image has there.
+    Restore(usize, usize),
+    /// By so many sectors.
+    Grow(usize),
+    Compact,
     Close,
     Kill,
     CutPower(u64),
@@ -301,11 +335,17 @@ fn step() -> impl Strategy<Value = Step> {
         (range(), 1..=127u8).prop_map(|((at, len), byte)| Step::Write(at, len, byte)),
         range().prop_map(|(at, len)| Step::Zero(at, len)),
         Just(Step::Flush),
+        (1..60usize).prop_map(Step::Grow),
+        Just(Step::Compact),
     ];
     prop_oneof![
         8 => (range(), 1..=127u8).prop_map(|((at, len), byte)| Step::Write(at, len, byte)),
         4 => range().prop_map(|(at, len)| Step::Zero(at, len)),
         2 => Just(Step::Flush),
+        1 => (1..60usize).prop_map(Step::Grow),
+        1 => Just(Step::Compact),
+        // What the image says, so that there is something to give back.
+        2 => range().prop_map(|(at, len)| Step::Restore(at, len)),
         1 => Just(Step::Close),
         1 => Just(Step::Kill),
         2 => any::<u64>().prop_map(Step::CutPower),
@@ -326,6 +366,22 @@ proptest! {
                 Step::Write(at, len, byte) => bench.write(at, len, byte),
                 Step::Zero(at, len) => bench.zero(at, len),
                 Step::Flush => bench.flush(),
+                Step::Grow(by) => {
+                    let size = bench.size + (by * SECTOR) as u64;
+                    bench.overlay().grow(size).unwrap();
+                    bench.grown(size);
+                }
+                Step::Compact => {
+                    bench.overlay().compact(&|_, _| {}, &AtomicBool::new(false)).unwrap();
+                    bench.model.iter_mut().for_each(|m| *m = vec![*m.last().unwrap()]);
+                }
+                Step::Restore(at, len) => {
+                    let content = bench.base.0[at * SECTOR..][..len * SECTOR].to_vec();
+                    bench.overlay().write_at(&content, (at * SECTOR) as u64).unwrap();
+                    for (may, sector) in bench.model[at..].iter_mut().zip(content.chunks(SECTOR)) {
+                        may.push(sector.try_into().unwrap());
+                    }
+                }
                 Step::Close => {
                     bench.overlay = None;
                     bench.model.iter_mut().for_each(|m| *m = vec![*m.last().unwrap()]);
@@ -434,6 +490,10 @@ fn a_failed_flush_is_never_forgotten() {
         fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
             self.0.write_at(buf, offset)
         }
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
         fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
             self.0.discard(offset, len)
         }
@@ -469,7 +529,7 @@ fn real(dir: &Path, sectors: usize) -> (PathBuf, Arc<Golden>) {
 fn a_damaged_map_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, base) = real(dir.path(), 800);
-    let overlay = Overlay::open(&folder, base.clone()).unwrap();
+    let overlay = Overlay::open(&folder, base.clone(), 0).unwrap();
     overlay.write_at(&[9; 4096], 8192).unwrap();
     drop(overlay);
     // As if the kernel had been started again, so that only `map` counts.
@@ -480,23 +540,23 @@ fn a_damaged_map_is_refused_and_left_as_it_is() {
         let mut broken = map.clone();
         broken[at] ^= 1;
         fs::write(folder.join("map"), &broken).unwrap();
-        let error = Overlay::open(&folder, base.clone()).unwrap_err();
+        let error = Overlay::open(&folder, base.clone(), 0).unwrap_err();
         assert!(matches!(error, DiskError::Damaged { .. }), "{error}");
         assert_eq!(fs::read(folder.join("map")).unwrap(), broken);
     }
     fs::write(folder.join("map"), &map).unwrap();
     let mut buf = [0; 4096];
-    Overlay::open(&folder, base.clone()).unwrap().read_at(&mut buf, 8192).unwrap();
+    Overlay::open(&folder, base.clone(), 0).unwrap().read_at(&mut buf, 8192).unwrap();
     assert_eq!(buf, [9; 4096]);
     fs::remove_file(folder.join("data")).unwrap();
-    assert!(matches!(Overlay::open(&folder, base).unwrap_err(), DiskError::Damaged { .. }));
+    assert!(matches!(Overlay::open(&folder, base, 0).unwrap_err(), DiskError::Damaged { .. }));
 }
 
 #[test]
 fn writers_of_parts_of_one_block_never_lose_each_others_sectors() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, base) = real(dir.path(), 8 * 64);
-    let overlay = Overlay::open(&folder, base).unwrap();
+    let overlay = Overlay::open(&folder, base, 0).unwrap();
     std::thread::scope(|scope| {
         for writer in 0..8usize {
             let overlay = &overlay;
@@ -518,7 +578,7 @@ fn writers_of_parts_of_one_block_never_lose_each_others_sectors() {
 fn stripes_cover_every_block_of_a_range() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, base) = real(dir.path(), 80);
-    let overlay = Overlay::open(&folder, base).unwrap();
+    let overlay = Overlay::open(&folder, base, 0).unwrap();
     let mebi = 256;
     assert_eq!(overlay.lock_stripes(&(0..1)).len(), 1);
     assert_eq!(overlay.lock_stripes(&(mebi - 1..mebi + 1)).len(), 2);
@@ -530,7 +590,7 @@ fn stripes_cover_every_block_of_a_range() {
 #[test]
 fn a_process_that_writes_until_it_is_killed() {
     let Some(folder) = std::env::var_os("BOOTYARD_TEST_OVERLAY") else { return };
-    let overlay = Overlay::open(Path::new(&folder), golden(8 * 512)).unwrap();
+    let overlay = Overlay::open(Path::new(&folder), golden(8 * 512), 0).unwrap();
     let mut luck = fastrand::Rng::new();
     let mut out = std::io::stderr();
     for n in 1u32.. {
@@ -573,7 +633,7 @@ fn every_write_that_was_acknowledged_survives_kill_9() {
             let sector = u32::from_le_bytes(ack[..4].try_into().unwrap());
             model[sector as usize] = Some(u32::from_le_bytes(ack[4..].try_into().unwrap()));
         }
-        let overlay = Overlay::open(&folder, base.clone()).unwrap();
+        let overlay = Overlay::open(&folder, base.clone(), 0).unwrap();
         let mut unacknowledged = 0;
         for (n, expected) in model.iter_mut().enumerate() {
             let mut sector = [0; SECTOR];

@@ -16,6 +16,8 @@ pub(super) trait Storage: Send + Sync + Debug {
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
     /// Frees the space of a range where that is possible; what it reads as afterwards is not promised.
     fn discard(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Makes it so long; what is added reads as zeroes.
+    fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes what was written durable.
     fn sync(&self) -> io::Result<()>;
     /// The file for the kernel to send from.
@@ -33,6 +35,10 @@ impl Storage for Arc<File> {
 
     fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
         punch(self, offset, len).map(|_| ())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        File::set_len(self, len)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -32,6 +32,15 @@ pub enum OverlayKey {
     Initiator(String),
 }
 
+impl std::fmt::Display for OverlayKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Host(id) => write!(f, "machine {id}"),
+            Self::Initiator(name) => f.write_str(name),
+        }
+    }
+}
+
 impl OverlayKey {
     /// Names this key's overlay of a kind in commands.
     #[must_use]
@@ -40,7 +49,7 @@ impl OverlayKey {
     }
 
     /// How its folders begin. An initiator's name is a stranger's text and is never part of a path.
-    fn stem(&self) -> String {
+    pub(super) fn stem(&self) -> String {
         match self {
             Self::Host(id) => format!("host-{id}"),
             Self::Initiator(name) => {
@@ -75,17 +84,19 @@ pub struct Opened {
 }
 
 #[derive(Debug)]
-struct Writer {
-    image: Weak<Image>,
+pub(super) struct Writer {
+    pub(super) image: Weak<Image>,
     key: OverlayKey,
     label: String,
 }
 
 #[derive(Debug, Default)]
-struct Open {
-    golden: HashMap<PathBuf, Weak<Image>>,
-    written: HashMap<PathBuf, Writer>,
-    overlays: HashMap<PathBuf, Weak<Overlay>>,
+pub(super) struct Open {
+    pub(super) golden: HashMap<PathBuf, Weak<Image>>,
+    pub(super) written: HashMap<PathBuf, Writer>,
+    pub(super) overlays: HashMap<PathBuf, Weak<Overlay>>,
+    /// Overlays' folders and images that something long works on, and what that is.
+    held: HashMap<PathBuf, &'static str>,
 }
 
 #[derive(Debug)]
@@ -103,6 +114,19 @@ struct Inner {
 /// The disks of a lab. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
+
+/// See [`Store::hold`].
+#[derive(Debug)]
+pub(super) struct Hold {
+    store: Store,
+    path: PathBuf,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.store.open_now().held.remove(&self.path);
+    }
+}
 
 impl Store {
     /// The disks in this folder, `disks/` of a lab.
@@ -146,12 +170,29 @@ impl Store {
         self.overlays_dir(disk).join(format!("{}.unit", key.stem()))
     }
 
-    fn open_now(&self) -> MutexGuard<'_, Open> {
+    /// Keeps sessions away from an overlay's folder, or other work from an image, as long as the guard lives.
+    ///
+    /// # Errors
+    /// A session has the overlay open, or other work is at it.
+    pub(super) fn hold(&self, path: &Path, by: &'static str) -> Result<Hold, DiskError> {
+        let in_use = |by: &str| DiskError::InUse { path: path.to_owned(), by: by.to_owned() };
+        let mut open = self.open_now();
+        if open.overlays.get(path).is_some_and(|overlay| overlay.strong_count() > 0) {
+            return Err(in_use("a session of its host: shut that machine down first"));
+        }
+        if let Some(by) = open.held.get(path) {
+            return Err(in_use(by));
+        }
+        open.held.insert(path.to_owned(), by);
+        Ok(Hold { store: self.clone(), path: path.to_owned() })
+    }
+
+    pub(super) fn open_now(&self) -> MutexGuard<'_, Open> {
         // The maps are consistent after every statement.
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_key(&self, disk: &Disk, key: &OverlayKey) -> MutexGuard<'_, ()> {
+    pub(super) fn lock_key(&self, disk: &Disk, key: &OverlayKey) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         (disk.name.as_str(), key).hash(&mut hasher);
         let [first, ..] = &self.0.keys;
@@ -184,7 +225,7 @@ impl Store {
     }
 
     /// The one shared opening of a golden image.
-    fn golden(&self, path: &Path) -> Result<Arc<Image>, DiskError> {
+    pub(super) fn golden(&self, path: &Path) -> Result<Arc<Image>, DiskError> {
         use std::os::unix::fs::MetadataExt;
         let meta = fs::metadata(path).map_err(DiskError::io("open", path))?;
         let mut open = self.open_now();
@@ -247,7 +288,7 @@ impl Store {
     }
 
     /// The identity that holds now; computed at once where that is quick.
-    fn identity_now(&self, path: &Path) -> Result<ImageIdentity, DiskError> {
+    pub(super) fn identity_now(&self, path: &Path) -> Result<ImageIdentity, DiskError> {
         if let Some(identity) = identity::known(&self.0.dir, path)? {
             return Ok(identity);
         }
@@ -258,7 +299,7 @@ impl Store {
     }
 
     /// Hashes an image unless somebody has just done it: thirty hosts may be the first at once, and it gets one UUID.
-    fn identify_once(
+    pub(super) fn identify_once(
         &self,
         path: &Path,
         progress: &dyn Fn(u64, u64),
@@ -309,6 +350,7 @@ impl Store {
         // Open before its identity is asked for: nobody can write the image from here on.
         let base = self.golden(path)?;
         let identity = self.identity_now(path)?;
+        let size = base.size().max(req.disk.size.unwrap_or(0));
         let dir = self.overlays_dir(req.disk);
         let stem = req.key.stem();
         let _turn = self.lock_key(req.disk, &req.key);
@@ -334,11 +376,8 @@ impl Store {
             mine.iter().find(|(_, f)| f.is_none())
         };
         if let Some((folder, _)) = found {
-            let header = Overlay::header(folder)?;
-            if header.blake3 != identity.blake3 {
-                return Err(DiskError::ImageChanged { path: path.to_owned(), overlay: folder.clone() });
-            }
-            return Ok(Opened { device: self.open_folder(folder, base)?, created: false });
+            let base = self.base_of(path, &identity, folder, base)?;
+            return Ok(Opened { device: self.open_folder(folder, base, size)?, created: false });
         }
 
         let number = mine.iter().filter_map(|(_, f)| *f).map(|f| f.number).max().unwrap_or(0) + 1;
@@ -361,7 +400,7 @@ impl Store {
             image: identity.uuid,
             generation: identity.generation,
             blake3: identity.blake3,
-            size: base.size(),
+            size,
             block: BLOCK,
             epoch,
             key: req.key.clone(),
@@ -373,53 +412,40 @@ impl Store {
         };
         let folder = dir.join(name);
         make(&dir, &stem, &folder, &header)?;
-        let device = self.open_folder(&folder, base)?;
+        let device = self.open_folder(&folder, base, size)?;
         if fresh {
             // The new one is durable; the former ones go.
             for (old, _) in mine.iter().filter(|(old, f)| f.is_some() && old.exists()) {
                 remove(&dir, &stem, old).map_err(DiskError::io("remove", old))?;
             }
+            self.drop_unused(path);
         }
         Ok(Opened { device, created: true })
     }
 
     /// The one opening of an overlay that all its sessions share.
-    fn open_folder(&self, folder: &Path, base: Arc<Image>) -> Result<Arc<Overlay>, DiskError> {
-        if let Some(overlay) = self.open_now().overlays.get(folder).and_then(Weak::upgrade) {
-            return Ok(overlay);
+    fn open_folder(&self, folder: &Path, base: Arc<Image>, size: u64) -> Result<Arc<Overlay>, DiskError> {
+        {
+            let open = self.open_now();
+            if let Some(by) = open.held.get(folder) {
+                return Err(DiskError::InUse { path: folder.to_owned(), by: (*by).to_owned() });
+            }
+            if let Some(overlay) = open.overlays.get(folder).and_then(Weak::upgrade) {
+                return Ok(overlay);
+            }
         }
-        let overlay = Arc::new(Overlay::open(folder, base)?);
+        let overlay = Arc::new(Overlay::open(folder, base, size)?);
         let mut open = self.open_now();
         open.overlays.retain(|_, overlay| overlay.strong_count() > 0);
         open.overlays.insert(folder.to_owned(), Arc::downgrade(&overlay));
         Ok(overlay)
     }
 
-    fn refuse_without_room(&self, dir: &Path) -> Result<(), DiskError> {
+    pub(super) fn refuse_without_room(&self, dir: &Path) -> Result<(), DiskError> {
         let (free, total) = import::room(&self.0.dir)?;
         let needed = total / RESERVE;
         if free < needed {
             return Err(DiskError::NoSpace { path: dir.to_owned(), needed, free });
-        }
-        Ok(())
-    }
-
-    /// Deletes the overlays that a disk has for `key`; its next login starts from the image. Nothing happens where there is none.
-    ///
-    /// # Errors
-    /// A session has one open, or it cannot be removed.
-    pub fn reset(&self, disk: &Disk, key: &OverlayKey) -> Result<(), DiskError> {
-        let dir = self.overlays_dir(disk);
-        let stem = key.stem();
-        let _turn = self.lock_key(disk, key);
-        clear_rests(&dir, &stem);
-        let mine: Vec<_> =
-            folders(&dir).into_iter().map(|(path, _)| path).filter(|path| belongs(path, &stem)).collect();
-        if let Some(path) = mine.iter().find(|path| self.is_open(path)) {
-            return Err(DiskError::InUse { path: path.clone(), by: "a session of its host".into() });
-        }
-        for path in mine {
-            remove(&dir, &stem, &path).map_err(DiskError::io("remove", &path))?;
         }
         Ok(())
     }
@@ -471,9 +497,10 @@ impl Store {
         import::part_path(&self.0.dir, name)
     }
 
-    /// Removes what imports that a crash interrupted have left. For the start of the engine that owns the lab.
+    /// Finishes or undoes what a crash interrupted. For the start of the engine that owns the lab.
     pub fn recover(&self) {
         import::clear_rests(&self.0.dir);
+        self.recover_generations();
     }
 
     /// What the disks of a lab are like. Cheap enough for every few seconds.

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::folders::folders;
 use super::map::Header;
 use super::store::{OverlayKey, Store};
-use super::{DiskError, ImageIdentity, Overlay, SECTOR, identity, import};
+use super::{DiskError, ImageIdentity, Overlay, SECTOR, generations, identity, import};
 use crate::lab::{Disk, Writes};
 
 /// What is known of a disk.
@@ -62,6 +62,7 @@ pub(super) fn facts(store: &Store, disk: &Disk, cache: &mut ViewCache) -> DiskFa
         Err(e) => (0, 0, Some(DiskError::io("open", &path)(e).to_string())),
     };
     let current = identity::known(store.dir(), &path).ok().flatten();
+    let former = generations::former(&path);
     let dir = store.overlays_dir(disk);
     let mut overlays = Vec::new();
     for (folder, header) in headers(&dir, cache) {
@@ -72,7 +73,12 @@ pub(super) fn facts(store: &Store, disk: &Disk, cache: &mut ViewCache) -> DiskFa
             .sum();
         match header {
             Ok(header) => {
-                if current.as_ref().is_some_and(|current| current.blake3 != header.blake3) {
+                let former_has = |(_, file): &(u64, PathBuf)| {
+                    identity::last(store.dir(), file).is_some_and(|identity| identity.blake3 == header.blake3)
+                };
+                if current.as_ref().is_some_and(|current| current.blake3 != header.blake3)
+                    && !former.iter().any(former_has)
+                {
                     problem.get_or_insert_with(|| {
                         DiskError::ImageChanged { path: path.clone(), overlay: folder.clone() }.to_string()
                     });
@@ -96,13 +102,16 @@ pub(super) fn facts(store: &Store, disk: &Disk, cache: &mut ViewCache) -> DiskFa
     overlays.sort_by(|a, b| a.key.cmp(&b.key));
     DiskFacts {
         name: disk.name.clone(),
-        size,
+        size: size.max(if size > 0 && !disk.readonly { disk.size.unwrap_or(0) } else { 0 }),
         allocated,
         overlays,
         problem,
         identity: current,
-        parent: None,
-        older: Vec::new(),
+        parent: identity::parent(store.dir(), &path).map(|parent| (parent.uuid, parent.generation)),
+        older: former
+            .iter()
+            .map(|(generation, file)| (*generation, fs::metadata(file).map_or(0, |meta| meta.blocks() * 512)))
+            .collect(),
     }
 }
 
