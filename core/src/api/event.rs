@@ -222,6 +222,15 @@ pub enum EventKind {
     /// A host's assignment changed. `by` is `window`, `command`, `menu`, `install-finished` …
     Assigned { to: Boot, by: String },
 
+    /// A host's overlay became the image's next generation.
+    DiskCommitted { disk: String, of: String, generation: u64 },
+    /// A disk is larger now, in bytes.
+    DiskResized { disk: String, size: u64 },
+    /// Overlays were dropped.
+    OverlaysReset { disk: String, of: Vec<String> },
+    /// A disk was deleted.
+    DiskDeleted { disk: String },
+
     // --- DHCP ---
     /// A DISCOVER (or BOOTP request) came.
     DhcpDiscover {

@@ -2,6 +2,7 @@
 //!
 //! Raw and qcow2 are read here; of a qcow2 image its own file alone, never another that it names: it may have been made by anybody.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -12,6 +13,7 @@ use imago::qcow2::Qcow2;
 use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, Mapping};
 
 use super::image::data_run;
+use super::qemu::{self, Foreign, QemuImg};
 use super::{DiskError, SECTOR};
 
 /// What a file is, by its content.
@@ -72,6 +74,16 @@ pub(super) fn detect(file: &File) -> io::Result<Format> {
     Ok(Format::Raw)
 }
 
+/// What a format is called.
+pub(super) fn described(format: Format) -> &'static str {
+    match format {
+        Format::Raw => "a raw image",
+        Format::Qcow2 => "a qcow2 image",
+        Format::Qemu(_, text) | Format::Packed(text, _) => text,
+        Format::Iso => "an ISO image",
+    }
+}
+
 /// A path as a shell takes it.
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
@@ -85,9 +97,9 @@ pub(super) fn refusal(path: &Path, format: Format) -> Option<DiskError> {
     let source = quoted(path);
     let (format, remedy) = match format {
         Format::Raw => return None,
-        Format::Qcow2 => ("a qcow2 image", format!("import it, or convert it: qemu-img convert -f qcow2 -O raw {source} {raw}")),
-        Format::Qemu(name, text) => {
-            (text, format!("convert it first: qemu-img convert -f {name} -O raw {source} {raw}"))
+        Format::Qcow2 => ("a qcow2 image", format!("import it: bootyard disks import {source}")),
+        Format::Qemu(_, text) => {
+            (text, format!("import it: bootyard disks import {source}"))
         }
         Format::Iso => (
             "an ISO image, which is a medium and no disk",
@@ -103,11 +115,13 @@ pub(super) fn refusal(path: &Path, format: Format) -> Option<DiskError> {
 pub(super) enum Source {
     Raw(File),
     Qcow2(Box<FormatAccess<imago::file::File>>),
+    /// Whatever `qemu-img` knows.
+    Foreign(Box<Foreign>),
 }
 
 impl Source {
-    /// Opens a file of this format. Any other than raw and qcow2 is refused, and so is a qcow2 image that needs another file.
-    pub(super) fn open(path: &Path, file: File, format: Format) -> Result<Self, DiskError> {
+    /// Opens a file of this format; one that needs another file is refused. `search` is where `qemu-img` is looked for.
+    pub(super) fn open(path: &Path, file: File, format: Format, search: &OsStr) -> Result<Self, DiskError> {
         match format {
             Format::Raw => Ok(Self::Raw(file)),
             Format::Qcow2 => {
@@ -118,6 +132,10 @@ impl Source {
                     Err(e) => Err(unreadable(path, &e)),
                 }
             }
+            Format::Qemu(name, _) => match QemuImg::find(search) {
+                Some(program) => Ok(Self::Foreign(Box::new(program.open(path, format, name)?))),
+                None => Err(qemu::missing(path, format)),
+            },
             other => Err(refusal(path, other).unwrap_or(DiskError::NotAFile { path: path.to_owned() })),
         }
     }
@@ -127,6 +145,7 @@ impl Source {
         match self {
             Self::Raw(file) => Ok(file.metadata()?.len()),
             Self::Qcow2(image) => Ok(image.size()),
+            Self::Foreign(foreign) => Ok(foreign.size),
         }
     }
 
@@ -141,6 +160,7 @@ impl Source {
                 }
                 Ok((!matches!(mapping, Mapping::Zero { .. }), offset.saturating_add(len).min(size)))
             }
+            Self::Foreign(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -148,6 +168,7 @@ impl Source {
         match self {
             Self::Raw(file) => file.read_exact_at(buf, offset),
             Self::Qcow2(image) => image.read(buf, offset),
+            Self::Foreign(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -155,6 +176,9 @@ impl Source {
     pub(super) fn needs(&self, size: u64, cancel: &AtomicBool) -> io::Result<u64> {
         if let Self::Raw(file) = self {
             return Ok(size.min(file.metadata()?.blocks().saturating_mul(512)));
+        }
+        if let Self::Foreign(foreign) = self {
+            return Ok(foreign.needs);
         }
         let (mut at, mut needs) = (0, 0);
         while at < size && !cancel.load(Ordering::Relaxed) {
@@ -169,14 +193,14 @@ impl Source {
     pub(super) fn plain(&self) -> Option<&File> {
         match self {
             Self::Raw(file) => Some(file),
-            Self::Qcow2(_) => None,
+            Self::Qcow2(_) | Self::Foreign(_) => None,
         }
     }
 
     /// What a failed read means for a person.
     pub(super) fn failed(&self, path: &Path, e: io::Error) -> DiskError {
         match self {
-            Self::Raw(_) => DiskError::io("read", path)(e),
+            Self::Raw(_) | Self::Foreign(_) => DiskError::io("read", path)(e),
             Self::Qcow2(_) => unreadable(path, &e),
         }
     }

@@ -7,12 +7,11 @@ use super::{DiskError, Image, Overlay, SECTOR};
 use crate::lab::{Disk, Writes};
 
 impl Store {
-    /// Makes a disk `size` bytes long. With `writes = image` the image grows; else the overlays that are open, and all others when
-    /// they are opened next, by the `size` that lab.toml gives the disk. Sessions that have it open see the new size at once.
+    /// Refuses a size below what machines see of a disk already.
     ///
     /// # Errors
-    /// It is larger already, no multiple of 512, read-only, or the storage's.
-    pub fn grow(&self, disk: &Disk, size: u64) -> Result<(), DiskError> {
+    /// [`DiskError::Shrink`], [`DiskError::BadSize`], [`DiskError::Missing`].
+    pub fn refuse_to_shrink(&self, disk: &Disk, size: u64) -> Result<(), DiskError> {
         let path = self.image_path(disk);
         if !size.is_multiple_of(SECTOR) {
             return Err(DiskError::BadSize { path, size });
@@ -22,6 +21,16 @@ impl Store {
         if size < shown {
             return Err(DiskError::Shrink { path, size: shown, wanted: size });
         }
+        Ok(())
+    }
+
+    /// Makes a disk `size` bytes long. With `writes = image` the image grows; else the overlays that are open, and all others when
+    /// they are opened next, by the `size` that lab.toml gives the disk. Sessions that have it open see the new size at once.
+    ///
+    /// # Errors
+    /// It is larger already, no multiple of 512, read-only, or the storage's.
+    pub fn grow(&self, disk: &Disk, size: u64) -> Result<(), DiskError> {
+        self.refuse_to_shrink(disk, size)?;
         if disk.writes == Writes::Image {
             return self.grow_image(disk, size);
         }

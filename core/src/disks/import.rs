@@ -1,5 +1,6 @@
 //! Brings image files into the lab.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -68,6 +69,18 @@ pub(super) fn import(
     progress: &dyn Fn(u64, u64),
     cancel: &AtomicBool,
 ) -> Result<PathBuf, DiskError> {
+    import_with(dir, from, name, progress, cancel, &std::env::var_os("PATH").unwrap_or_default())
+}
+
+/// The same; `search` is where other programs are looked for.
+fn import_with(
+    dir: &Path,
+    from: &Path,
+    name: &str,
+    progress: &dyn Fn(u64, u64),
+    cancel: &AtomicBool,
+    search: &OsStr,
+) -> Result<PathBuf, DiskError> {
     let name: Name = name.parse()?;
     super::usage::refuse_device(from)?;
     let file = File::open(from).map_err(DiskError::io("open", from))?;
@@ -76,7 +89,7 @@ pub(super) fn import(
         return Err(DiskError::NotAFile { path: from.to_owned() });
     }
     let format = detect(&file).map_err(DiskError::io("read", from))?;
-    let source = Source::open(from, file, format)?;
+    let source = Source::open(from, file, format, search)?;
     let size = source.size().map_err(|e| source.failed(from, e))?;
     if size == 0 {
         return Err(DiskError::BadSize { path: from.to_owned(), size });
@@ -105,7 +118,17 @@ pub(super) fn import(
     if !shares && free < needed {
         return Err(DiskError::NoSpace { path: dir.to_owned(), needed, free });
     }
-    let hash = copy(&source, &target, shares, size, progress, cancel).map_err(|e| match e {
+    let copied = match &source {
+        Source::Foreign(foreign) => {
+            // Two passes: it is written by another program, and then read for its hash.
+            foreign.convert(&part_path, &|thousandths| progress(size / 1000 * thousandths / 2, size), cancel)?;
+            let whole = target.try_clone().map_err(DiskError::io("open", &part_path))?;
+            let second = |done: u64, _: u64| progress(size / 2 + done / 2, size);
+            copy(&Source::Raw(whole), &target, true, size, &second, cancel)
+        }
+        _ => copy(&source, &target, shares, size, progress, cancel),
+    };
+    let hash = copied.map_err(|e| match e {
         CopyError::Cancelled => DiskError::Cancelled,
         CopyError::Read(e) => source.failed(from, e),
         CopyError::Write(e) => DiskError::io("write", &part_path)(e),

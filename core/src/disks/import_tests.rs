@@ -76,39 +76,112 @@ fn a_cancelled_import_leaves_nothing_behind() {
     assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 0);
 }
 
+/// What virtualization programs write.
+const FOREIGN: [(&str, &str); 7] = [
+    ("vmdk", ""),
+    ("vmdk", "subformat=monolithicFlat"),
+    ("vmdk", "subformat=streamOptimized"),
+    ("vhdx", ""),
+    ("vpc", "force_size=on"),
+    ("vpc", "subformat=fixed,force_size=on"),
+    ("vdi", ""),
+];
+
 #[test]
-fn other_formats_are_named_with_what_to_do() {
+fn foreign_formats_are_imported_as_their_disks() {
     let dir = tempfile::tempdir().unwrap();
+    let source = sparse_source(dir.path());
+    let content = fs::read(&source).unwrap();
     let store = Store::new(dir.path().join("disks"));
-    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    for (format, options) in [
-        ("vmdk", ""),
-        ("vmdk", "subformat=monolithicFlat"),
-        ("vhdx", ""),
-        ("vpc", ""),
-        ("vpc", "subformat=fixed"),
-        ("vdi", ""),
-    ] {
-        let file = path(&format!("a disk.{format}"));
-        let mut args = vec!["create", "-q", "-f", format];
+    for (format, options) in FOREIGN {
+        let file = dir.path().join(format!("a disk.{format}"));
+        let mut args = vec!["convert", "-f", "raw", "-O", format];
         if !options.is_empty() {
             args.extend(["-o", options]);
         }
-        args.extend([file.as_str(), "4M"]);
+        args.extend([source.to_str().unwrap(), file.to_str().unwrap()]);
         if !qemu_img(&args) {
             return;
         }
-        let refused = store.import(Path::new(&file), "x", &|_, _| {}, &go()).unwrap_err().to_string();
-        let raw = path("a disk.raw");
-        let command = format!("qemu-img convert -f {format} -O raw '{file}' '{raw}'");
-        assert!(refused.ends_with(&command), "{refused}");
-        // The sentence is meant to be pasted into a shell.
-        let status = Command::new("sh").arg("-c").arg(&command).status().unwrap();
-        assert!(status.success());
-        store.import(Path::new(&raw), "x", &|_, _| {}, &go()).unwrap();
-        fs::remove_file(store.dir().join("x.raw")).unwrap();
+        let what = format!("{format} {options}");
+        let told = std::cell::Cell::new((0, 0));
+        let path = store.import(&file, "x", &|done, total| told.set((done, total)), &go()).unwrap();
+        assert_eq!(told.get(), (16 << 20, 16 << 20), "{what}");
+        assert!(fs::read(&path).unwrap() == content, "{what}");
+        assert!(fs::metadata(&path).unwrap().blocks() * 512 < 4 << 20, "{what} is not sparse");
+        let known = identity::known(store.dir(), &path).unwrap().unwrap();
+        assert_eq!(known.blake3, blake3::hash(&content).to_hex().to_string(), "{what}");
+        store.delete(&store_disk("x"), &crate::lab::Lab::default()).unwrap();
+        // Where nobody else can read it, what to do is said, and nothing is left behind.
+        let refused = import_with(store.dir(), &file, "x", &|_, _| {}, &go(), OsStr::new("/nowhere")).unwrap_err();
+        assert!(refused.to_string().contains("qemu-utils"), "{what}: {refused}");
+        assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 0, "{what}");
+        // Cancelled in either pass.
+        for at in [1, 9 << 20] {
+            let cancel = go();
+            let stop = |done: u64, _: u64| cancel.store(done >= at, Ordering::Relaxed);
+            let cancelled = store.import(&file, "x", &stop, &cancel);
+            assert!(matches!(cancelled, Err(DiskError::Cancelled)), "{what}: {cancelled:?}");
+            assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 0, "{what}");
+        }
         fs::remove_file(&file).unwrap();
     }
+}
+
+fn store_disk(name: &str) -> crate::lab::Disk {
+    crate::lab::Disk {
+        name: name.parse().unwrap(),
+        image: format!("{name}.raw").into(),
+        iqn: "iqn.x".into(),
+        size: None,
+        writes: crate::lab::Writes::Keep,
+        chap: None,
+        allow: Vec::new(),
+        readonly: false,
+        removable: false,
+        redirect: None,
+    }
+}
+
+#[test]
+fn a_foreign_image_never_brings_another_file_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path().join("disks"));
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let secret = path("secret");
+    fs::write(&secret, vec![7; 1 << 20]).unwrap();
+    fs::create_dir(path("in")).unwrap();
+    // A VMDK description may name any file as its content.
+    let flat = path("in/flat.vmdk");
+    if !qemu_img(&["create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", &flat, "1M"]) {
+        return;
+    }
+    let text = fs::read_to_string(&flat).unwrap();
+    fs::write(&flat, text.replace("flat-flat.vmdk", "../secret")).unwrap();
+    let refused = store.import(Path::new(&flat), "x", &|_, _| {}, &go()).unwrap_err();
+    assert!(refused.to_string().contains("own folder"), "{refused}");
+    let base = path("base.vmdk");
+    assert!(qemu_img(&["create", "-q", "-f", "vmdk", &base, "1M"]));
+    let child = path("in/child.vmdk");
+    assert!(qemu_img(&["create", "-q", "-f", "vmdk", "-F", "vmdk", "-b", &base, &child]));
+    let refused = store.import(Path::new(&child), "x", &|_, _| {}, &go()).unwrap_err();
+    assert!(matches!(refused, DiskError::Format { .. }), "{refused}");
+    // And damaged ones end in a sentence.
+    for format in ["vhdx", "vpc", "vdi", "vmdk"] {
+        let file = path(&format!("in/damaged.{format}"));
+        assert!(qemu_img(&["create", "-q", "-f", format, &file, "1M"]));
+        let mut bytes = fs::read(&file).unwrap();
+        let from = bytes.len().min(64);
+        let until = bytes.len().min(70_000);
+        bytes[from..until].iter_mut().for_each(|b| *b ^= 0xff);
+        fs::write(&file, bytes).unwrap();
+        if let Ok(made) = store.import(Path::new(&file), "x", &|_, _| {}, &go()) {
+            // What was turned over was not looked at.
+            fs::remove_file(made).unwrap();
+        }
+    }
+    let left: Vec<_> = fs::read_dir(store.dir()).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert!(left.iter().all(|name| name.to_string_lossy().ends_with(".id")), "{left:?}");
 }
 
 #[test]

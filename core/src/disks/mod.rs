@@ -9,6 +9,7 @@
 mod compact;
 mod copy;
 mod error;
+mod export;
 mod extended;
 mod folders;
 mod format;
@@ -20,6 +21,7 @@ mod import;
 mod map;
 mod overlay;
 mod pour;
+mod qemu;
 mod remove;
 mod size;
 mod states;
@@ -30,6 +32,7 @@ mod views;
 
 pub use copy::CopyKind;
 pub use error::DiskError;
+pub use export::{export_part, export_to};
 pub use identity::ImageIdentity;
 pub use image::Image;
 pub use overlay::Overlay;

@@ -97,6 +97,16 @@ impl Store {
         Ok(())
     }
 
+    /// Refuses while a session has an overlay of `key` open, or something long works on it.
+    ///
+    /// # Errors
+    /// [`DiskError::InUse`].
+    pub fn refuse_if_held(&self, disk: &Disk, key: &OverlayKey) -> Result<(), DiskError> {
+        let stem = key.stem();
+        let mine = folders(&self.overlays_dir(disk)).into_iter().map(|(path, _)| path);
+        mine.filter(|path| belongs(path, &stem)).try_for_each(|path| self.hold(&path, "a check").map(drop))
+    }
+
     /// Refuses while a session has the image or an overlay of a disk open.
     ///
     /// # Errors

@@ -252,7 +252,7 @@ fn views_say_what_is_there_and_what_is_wrong() {
     assert!(overlay.open && overlay.bytes >= 65536 && overlay.host == "pc-1", "{overlay:?}");
     assert_eq!(views[1].size, 0);
     assert!(views[1].problem.as_ref().unwrap().contains("m.raw does not exist"));
-    assert!(views[2].problem.as_ref().unwrap().contains("qemu-img convert -f qcow2 -O raw"));
+    assert!(views[2].problem.as_ref().unwrap().contains("bootyard disks import"));
     drop(open);
     assert!(!bench.store.views(&lab)[0].overlays[0].open);
     assert_eq!(bench.store.open(&host(&missing, 1, None)).unwrap_err().refusal_status(), 0x0203);

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::api::HostId;
-use crate::lab::{Boot, InstallThen, Name};
+use crate::lab::{Boot, InstallThen, Name, Writes};
 
 /// What a machine was last given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(super) struct Epoch {
     pub(super) id: u64,
     /// The disk that it boots from or installs to.
     pub(super) disk: Option<Name>,
+    /// Where it writes to that disk, if that is this machine's own.
+    pub(super) writes: Option<Writes>,
     /// The next firmware login is the first of this epoch.
     pub(super) fresh: bool,
     /// An installation that is not yet proven to run.
@@ -60,15 +62,9 @@ impl Boots {
             }),
             _ => None,
         };
-        let disk = match boot {
-            Boot::Iscsi(iscsi) => Some(iscsi.disk.clone()),
-            Boot::Install(install) => match &install.then {
-                InstallThen::Iscsi(iscsi) => Some(iscsi.disk.clone()),
-                InstallThen::Local => None,
-            },
-            _ => None,
-        };
-        let epoch = Epoch { id: self.last, disk, fresh: true, install };
+        let iscsi = boot.any_iscsi();
+        let (disk, writes) = (iscsi.map(|i| i.disk.clone()), iscsi.and_then(|i| i.writes));
+        let epoch = Epoch { id: self.last, disk, writes, fresh: true, install };
         self.by_host.insert(host, epoch.clone());
         epoch
     }

@@ -13,7 +13,7 @@ use crate::net::{Ipv4Cidr, MacAddr};
 
 type Outcome = Result<Reply, CommandError>;
 
-fn wrong(message: impl std::fmt::Display) -> CommandError {
+pub(super) fn wrong(message: impl std::fmt::Display) -> CommandError {
     CommandError::new(message)
 }
 
@@ -32,7 +32,7 @@ impl Run {
             Command::Rename { host, name } => self.rename(host, &name).await,
             Command::Forget { host, entry } => self.forget(host, entry).await,
             Command::AddDisk(disk) => self.add_disk(disk),
-            Command::Disk { disk, .. } => Err(wrong(format!("nothing can be done to the disk {disk} here"))),
+            Command::Disk { disk, act } => self.disk_act(&disk, act).await,
             Command::AddProfile(profile) => self.add_profile(profile),
             Command::CancelJob { job } => {
                 self.jobs.cancel(job);
@@ -100,7 +100,7 @@ impl Run {
     }
 
     /// Edits lab.toml and takes it into force. Entries are counted in the file as it was last read: see [`Run::catch_up`].
-    async fn edit(
+    pub(super) async fn edit(
         &mut self,
         edit: impl FnOnce(&mut Document) -> Result<(), LabError> + Send + 'static,
     ) -> Result<(), CommandError> {
@@ -117,7 +117,7 @@ impl Run {
     }
 
     /// Takes a person's own edit in before entries are counted.
-    async fn catch_up(&mut self) {
+    pub(super) async fn catch_up(&mut self) {
         if self.shared.folder.stamp() != self.stamp {
             self.reload(true).await;
         }
@@ -161,7 +161,7 @@ impl Run {
     }
 
     /// The machines that these words name: a MAC, a name, `group:NAME`. A MAC never seen becomes known.
-    fn named(&self, words: &[String]) -> Result<Vec<HostId>, CommandError> {
+    pub(super) fn named(&self, words: &[String]) -> Result<Vec<HostId>, CommandError> {
         let mut state = self.shared.state();
         let mut ids = Vec::new();
         for word in words {
@@ -356,20 +356,20 @@ impl Run {
     }
 
     /// A long job whose result could not be written is not begun.
-    fn refuse_if_broken(&self) -> Result<(), CommandError> {
+    pub(super) fn refuse_if_broken(&self) -> Result<(), CommandError> {
         let state = self.shared.state();
         state.problems.iter().find(|p| p.is_error()).map_or(Ok(()), |problem| Err(wrong(problem)))
     }
 
     /// Writes a finished job's result into lab.toml, from the job's own thread.
-    fn finisher(&self) -> impl FnOnce(Edit) -> Result<(), String> + Send + 'static {
+    pub(super) fn finisher(&self) -> impl FnOnce(Edit) -> Result<(), String> + Send + 'static {
         let shared = self.shared.clone();
         // The loop sees that the file changed and takes it into force.
         move |edit| shared.edit(None, edit)
     }
 }
 
-type Edit = Box<dyn FnOnce(&mut Document) -> Result<(), LabError> + Send>;
+pub(super) type Edit = Box<dyn FnOnce(&mut Document) -> Result<(), LabError> + Send>;
 
 /// Brings a file below `media/NAME/`, unless it is below `media/` already; its path as lab.toml writes it. `going` hears of each
 /// piece and says whether to go on.

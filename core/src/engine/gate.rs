@@ -88,6 +88,20 @@ impl DiskGate {
         })
     }
 
+    /// Where this client writes, if that is its own and not the disk's: as it was given at its boot, else as it is assigned now.
+    fn writes(&self, client: &Client, disk: &Disk, login: &LoginRequest) -> Option<Writes> {
+        let Client::Host(id) = client else { return None };
+        let state = self.0.state();
+        if let Some(epoch) = state.boots.get(*id).filter(|e| e.disk.as_ref() == Some(&disk.name)) {
+            return epoch.writes;
+        }
+        let plan = state.plan.clone();
+        let mac = state.directory.macs(*id).first().copied()?;
+        let network = Shared::network(&plan, None, login.peer)?;
+        let given = assignment(&plan, network, mac, state.directory.uuid(*id)).value;
+        given.any_iscsi().filter(|iscsi| iscsi.disk == disk.name)?.writes
+    }
+
     fn disk(&self, target: &str) -> Result<Disk, Refusal> {
         let plan = self.0.plan.borrow().clone();
         let disk = plan.lab.disks.iter().find(|d| d.iqn.eq_ignore_ascii_case(target)).cloned();
@@ -144,8 +158,9 @@ impl Gate for DiskGate {
     }
 
     fn open(&self, login: &LoginRequest, grant: &Grant) -> Result<Arc<dyn BlockDevice>, Refusal> {
-        let disk = self.disk(&login.target)?;
         let client = self.client(login)?;
+        let disk = self.disk(&login.target)?;
+        let disk = Disk { writes: self.writes(&client, &disk, login).unwrap_or(disk.writes), ..disk };
         let (key, label) = match &client {
             Client::Host(id) => (OverlayKey::Host(*id), self.0.state().shown_name(*id)),
             Client::Stranger(name) => (OverlayKey::Initiator(name.clone()), name.clone()),

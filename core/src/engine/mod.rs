@@ -9,6 +9,7 @@
 mod boots;
 mod commands;
 pub mod control;
+mod disks;
 mod files;
 mod gate;
 mod refresh;

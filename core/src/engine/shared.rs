@@ -303,7 +303,7 @@ pub(super) fn epoch_record(host: HostId, epoch: &Epoch) -> EpochRecord {
         token: install.token.clone(),
         consumed: install.consumed,
     });
-    EpochRecord { host, id: epoch.id, disk: epoch.disk.clone(), fresh: epoch.fresh, install }
+    EpochRecord { host, id: epoch.id, disk: epoch.disk.clone(), writes: epoch.writes, fresh: epoch.fresh, install }
 }
 
 /// The same, read back.
@@ -314,5 +314,5 @@ pub(super) fn epoch_of(record: EpochRecord) -> (HostId, Epoch) {
         token: install.token,
         consumed: install.consumed,
     });
-    (record.host, Epoch { id: record.id, disk: record.disk, fresh: record.fresh, install })
+    (record.host, Epoch { id: record.id, disk: record.disk, writes: record.writes, fresh: record.fresh, install })
 }

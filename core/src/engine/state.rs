@@ -218,7 +218,15 @@ impl State {
         let Some(disk) = given.map(|d| d.name.clone()) else {
             return false;
         };
-        self.boots.begin(id, &Boot::Iscsi(IscsiBoot { disk, profile: None, via: IscsiVia::RootPath, writes: None }));
+        // What its entry says of this disk holds for this way, too.
+        let entry = self.entry(id).and_then(|index| self.lab.hosts.get(index)?.boot.as_ref()?.any_iscsi().cloned());
+        let boot = entry.filter(|iscsi| iscsi.disk == disk).unwrap_or(IscsiBoot {
+            disk,
+            profile: None,
+            via: IscsiVia::RootPath,
+            writes: None,
+        });
+        self.boots.begin(id, &Boot::Iscsi(boot));
         true
     }
 

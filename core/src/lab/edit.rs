@@ -122,6 +122,9 @@ impl Document {
             append(doc, "disk", |table| {
                 set(table, "name", disk.name.as_str().into());
                 set(table, "image", image.into());
+                if let Some(size) = disk.size {
+                    set(table, "size", size_text(size).into());
+                }
                 if disk.iqn != derived_iqn(&disk.name) && !disk.iqn.is_empty() {
                     set(table, "iqn", disk.iqn.as_str().into());
                 }
@@ -153,6 +156,40 @@ impl Document {
                 }
             });
             Ok(())
+        })
+    }
+
+    /// Sets the bytes that machines see of a disk.
+    ///
+    /// # Errors
+    /// [`LabError::NoEntry`].
+    pub fn set_disk_size(&mut self, name: &Name, size: u64) -> Result<(), LabError> {
+        self.change(|doc| {
+            let index = disk_index(doc, name)?;
+            on_disk(doc, index, |table| set(table, "size", size_text(size).into()))
+        })
+    }
+
+    /// Removes a `[[disk]]`; hosts that get it wait from then on.
+    ///
+    /// # Errors
+    /// [`LabError::NoEntry`]; [`LabError::Problems`] if `unknown` gives it to machines.
+    pub fn remove_disk(&mut self, name: &Name) -> Result<(), LabError> {
+        let lab = super::parse(self.text()).map_err(LabError::Problems)?;
+        let with_it = |boot: &Boot| boot.any_disk() == Some(name);
+        let hosts: Vec<usize> = lab
+            .hosts
+            .iter()
+            .enumerate()
+            .filter(|(_, h)| h.boot.as_ref().is_some_and(with_it))
+            .map(|(n, _)| n)
+            .collect();
+        self.change(|doc| {
+            let index = disk_index(doc, name)?;
+            for host in hosts {
+                on_host(doc, HostRef::Entry(host), |table| set(table, "boot", boot_value(&Boot::Wait)))?;
+            }
+            remove_entry(doc, "disk", index)
         })
     }
 
@@ -272,6 +309,40 @@ fn set(table: &mut dyn TableLike, key: &str, mut value: Value) {
     }
     table.remove(key);
     table.insert(key, Item::Value(value));
+}
+
+/// As a person writes it, where that is exact.
+fn size_text(size: u64) -> String {
+    for (shift, unit) in [(40, "T"), (30, "G"), (20, "M")] {
+        if size.is_multiple_of(1 << shift) {
+            return format!("{}{unit}", size >> shift);
+        }
+    }
+    size.to_string()
+}
+
+fn disk_index(doc: &DocumentMut, name: &Name) -> Result<usize, LabError> {
+    let is = |table: &dyn TableLike| table.get("name").and_then(Item::as_str) == Some(name.as_str());
+    let item = doc.get("disk").ok_or(LabError::NoEntry)?;
+    let found = match (item.as_array_of_tables(), item.as_array()) {
+        (Some(tables), _) => tables.iter().position(|t| is(t)),
+        (None, Some(inline)) => inline.iter().position(|v| v.as_inline_table().is_some_and(|t| is(t))),
+        (None, None) => None,
+    };
+    found.ok_or(LabError::NoEntry)
+}
+
+fn on_disk(doc: &mut DocumentMut, index: usize, edit: impl FnOnce(&mut dyn TableLike)) -> Result<(), LabError> {
+    let item = doc.get_mut("disk").ok_or(LabError::NoEntry)?;
+    if let Some(tables) = item.as_array_of_tables_mut() {
+        edit(tables.get_mut(index).ok_or(LabError::NoEntry)?);
+        return Ok(());
+    }
+    let value = item.as_array_mut().and_then(|array| array.get_mut(index));
+    let inline = value.and_then(Value::as_inline_table_mut).ok_or(LabError::NoEntry)?;
+    edit(inline);
+    inline.fmt();
+    Ok(())
 }
 
 fn on_host(doc: &mut DocumentMut, host: HostRef, edit: impl FnOnce(&mut dyn TableLike)) -> Result<(), LabError> {
@@ -480,6 +551,12 @@ fn iscsi_value(iscsi: &IscsiBoot) -> Value {
     }
     if iscsi.via == IscsiVia::RootPath {
         table.insert("via", "root-path".into());
+    }
+    match iscsi.writes {
+        Some(Writes::Keep) => drop(table.insert("writes", "keep".into())),
+        Some(Writes::Fresh) => drop(table.insert("writes", "fresh".into())),
+        Some(Writes::Image) => drop(table.insert("writes", "image".into())),
+        None => {}
     }
     table.into()
 }

@@ -474,6 +474,21 @@ impl Boot {
             _ => None,
         }
     }
+
+    /// The disk that it serves, now or after an installation.
+    #[must_use]
+    pub fn any_disk(&self) -> Option<&Name> {
+        self.any_iscsi().map(|iscsi| &iscsi.disk)
+    }
+
+    /// How it serves a disk, now or after an installation.
+    #[must_use]
+    pub fn any_iscsi(&self) -> Option<&IscsiBoot> {
+        match self {
+            Self::Iscsi(iscsi) | Self::Install(Install { then: InstallThen::Iscsi(iscsi), .. }) => Some(iscsi),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Boot {

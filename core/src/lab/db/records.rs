@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::api::{HostId, Stage};
 use crate::boot::Arch;
-use crate::lab::schema::{InstallThen, Name};
+use crate::lab::schema::{InstallThen, Name, Writes};
 use crate::net::MacAddr;
 
 /// A machine, as it was last seen.
@@ -65,6 +65,9 @@ pub struct EpochRecord {
     /// The disk that was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Name>,
+    /// Where it writes, if this host's own choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes: Option<Writes>,
     /// The first firmware login has yet to make the overlay new.
     pub fresh: bool,
     /// The installation that was given.

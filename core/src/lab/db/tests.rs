@@ -60,6 +60,7 @@ fn epoch(host: u64) -> EpochRecord {
         host: HostId(host),
         id: u64::MAX,
         disk: Some("d".parse().unwrap()),
+        writes: Some(crate::lab::Writes::Keep),
         fresh: true,
         install: Some(install),
     }
