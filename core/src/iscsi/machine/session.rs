@@ -8,10 +8,11 @@ use super::super::wire::{NO_TAG, Raw};
 use super::command::{Running, Taking};
 use super::control::TextState;
 use super::core::{Core, WINDOW};
+use super::landing::{Landing, Piece};
 use super::{Opened, Request};
 use crate::api::{EventKind, Who};
 use crate::iscsi::LoginRequest;
-use crate::iscsi::scsi::{Done, Nexus};
+use crate::iscsi::scsi::{Buffers, Done, Nexus};
 use crate::machine::{Now, Ticket};
 
 /// Progress is told at most this often.
@@ -43,6 +44,8 @@ pub(super) struct Session {
     pub(super) next_ttt: u32,
     /// Commands that the service carries out.
     pub(super) running: BTreeMap<Ticket, Running>,
+    /// Buffers for the data of writes.
+    pub(super) pool: Buffers,
     pub(super) text: TextState,
     pub(super) read: u64,
     pub(super) written: u64,
@@ -63,6 +66,7 @@ impl Session {
             granted: 0,
             next_ttt: 1,
             running: BTreeMap::new(),
+            pool: Buffers::default(),
             text: TextState::default(),
             read: 0,
             written: 0,
@@ -71,7 +75,7 @@ impl Session {
         }
     }
 
-    pub(super) fn pdu(&mut self, core: &mut Core, now: Now, raw: Raw<'_>) {
+    pub(super) fn pdu(&mut self, core: &mut Core, now: Now, raw: Raw<'_>, landed: Option<Landing>) {
         let pdu = Pdu::decode(raw.bhs);
         let numbered = match &pdu {
             Pdu::NopOut(p) => Some((p.cmd_sn, p.immediate || p.itt == NO_TAG)),
@@ -91,13 +95,14 @@ impl Session {
             self.reject(core, TOO_MANY_IMMEDIATE, raw);
             return;
         }
+        let piece = landed.map_or(Piece::Passing(raw.data), Piece::Landed);
         let discovery = self.nexus.is_none();
         match pdu {
             Pdu::Command(_) | Pdu::TaskManagement(_) | Pdu::DataOut(_) if discovery => {
                 self.reject(core, PROTOCOL_ERROR, raw);
             }
-            Pdu::Command(command) => self.command(core, &command, raw),
-            Pdu::DataOut(data) => self.data_out(core, &data, raw),
+            Pdu::Command(command) => self.command(core, &command, raw, piece),
+            Pdu::DataOut(data) => self.data_out(core, &data, piece),
             Pdu::NopOut(nop) => self.nop(core, &nop, raw),
             Pdu::TaskManagement(request) => self.task_management(core, &request),
             Pdu::Text(request) => self.text(core, &request, raw),

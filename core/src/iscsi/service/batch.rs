@@ -26,6 +26,11 @@ impl Batch {
         self.bytes >= FULL || self.frames.len() >= MANY
     }
 
+    /// Lets go of memory that only speed wants.
+    pub(super) fn rest(&mut self) {
+        self.frames.shrink_to_fit();
+    }
+
     /// Sends all and gives the buffers back.
     pub(super) fn flush(&mut self, to: &mut impl Write, buffers: &mut Buffers) -> io::Result<()> {
         if self.frames.is_empty() {
