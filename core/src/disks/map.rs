@@ -20,12 +20,12 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::states::{PAYLOAD, States};
 use super::storage::Storage;
 
 /// Bytes of a block: what is copied from the image when a part of it is first written.
 pub(super) const BLOCK: u64 = 4096;
 const PAGE: usize = 4096;
-const PAYLOAD: usize = 4080;
 const MAP_MAGIC: &[u8; 8] = b"BYOVLMAP";
 const LIVE_MAGIC: &[u8; 8] = b"BYOVLIVE";
 const VERSION: u32 = 1;
@@ -42,7 +42,7 @@ pub(super) enum State {
 }
 
 impl State {
-    fn from_bits(bits: u8) -> Self {
+    pub(super) fn from_bits(bits: u8) -> Self {
         match bits & 3 {
             0 => Self::Base,
             2 => Self::Zero,
@@ -51,7 +51,7 @@ impl State {
         }
     }
 
-    fn bits(self) -> u8 {
+    pub(super) fn bits(self) -> u8 {
         match self {
             Self::Base => 0,
             Self::Own => 1,
@@ -171,8 +171,7 @@ pub(super) fn file_sizes(size: u64) -> (u64, u64) {
 #[derive(Debug)]
 pub(super) struct Map {
     blocks: u64,
-    /// Two bits a block.
-    states: Vec<u8>,
+    states: States,
     /// Pages that differ from what `map` has.
     dirty: Vec<bool>,
     /// Sequence of the newest slot of each page; its low bit is the slot.
@@ -201,9 +200,9 @@ impl Map {
 
     fn empty(size: u64) -> Self {
         let blocks = size.div_ceil(BLOCK);
-        let bytes = usize::try_from(blocks.div_ceil(4)).unwrap_or(usize::MAX);
-        let pages = bytes.div_ceil(PAYLOAD);
-        Self { blocks, states: vec![0; bytes], dirty: vec![false; pages], sequence: vec![0; pages], stale: None }
+        let states = States::new(blocks);
+        let pages = states.pages();
+        Self { blocks, states, dirty: vec![false; pages], sequence: vec![0; pages], stale: None }
     }
 
     /// Of an overlay that exists. `live` decides in the boot that wrote it, `map` in any other.
@@ -234,16 +233,22 @@ impl Map {
         if trusted {
             // A killed process may have written pages and not synced them; from here on they count as written.
             map.sync()?;
-            let mut states = vec![0; this.states.len()];
-            live.read_at(&mut states, PAGE as u64)?;
-            for (index, (new, old)) in states.chunks(PAYLOAD).zip(this.states.chunks(PAYLOAD)).enumerate() {
-                if new != old {
-                    mark(&mut this.dirty, index);
-                }
+        }
+        let mut buffer = [0; PAYLOAD];
+        for index in 0..this.states.pages() {
+            let known = this.states.page(index);
+            let lived = buffer.get_mut(..known.len()).unwrap_or_default();
+            let at = index * PAYLOAD;
+            live.read_at(lived, (PAGE + at) as u64)?;
+            if lived == known {
+                continue;
             }
-            this.states = states;
-        } else {
-            live.write_at(&this.states, PAGE as u64)?;
+            if trusted {
+                mark(&mut this.dirty, index);
+                let _within = this.states.put(at, lived);
+            } else {
+                live.write_at(known, (PAGE + at) as u64)?;
+            }
         }
         write_live_header(live, attachment, false)?;
         live.sync()?;
@@ -254,7 +259,7 @@ impl Map {
     fn load(&mut self, map: &dyn Storage, whole: bool) -> io::Result<Vec<usize>> {
         let mut bad = Vec::new();
         let mut both = [0; 2 * PAGE];
-        for (index, (states, sequence)) in self.states.chunks_mut(PAYLOAD).zip(&mut self.sequence).enumerate() {
+        for (index, sequence) in self.sequence.iter_mut().enumerate() {
             map.read_at(&mut both, (PAGE + index * 2 * PAGE) as u64)?;
             let (first, second) = both.split_at(PAGE);
             let slots = [read_slot(first, index, 0), read_slot(second, index, 1)];
@@ -263,8 +268,8 @@ impl Map {
             match newest {
                 Some((seq, payload)) if !(whole && torn) => {
                     *sequence = seq;
-                    if let Some(payload) = payload.get(..states.len()) {
-                        states.copy_from_slice(payload);
+                    if let Some(payload) = payload.get(..self.states.page(index).len()) {
+                        let _within = self.states.put(index * PAYLOAD, payload);
                     }
                     if torn {
                         // Its next sequence goes into the torn slot.
@@ -279,37 +284,19 @@ impl Map {
 
     /// Where `block` is.
     pub(super) fn state(&self, block: u64) -> State {
-        let byte = usize::try_from(block / 4).ok().and_then(|at| self.states.get(at)).copied().unwrap_or(0);
-        State::from_bits(byte >> (block % 4 * 2))
+        self.states.state(block)
     }
 
     /// Where `block` is and the first block after it, below `end`, that is elsewhere.
     pub(super) fn run(&self, block: u64, end: u64) -> (State, u64) {
-        let state = self.state(block);
-        let same = state.bits() * 0b0101_0101;
-        let end = end.min(self.blocks);
-        let mut next = block + 1;
-        while next < end {
-            // Four blocks at once where a whole byte is the same.
-            if next.is_multiple_of(4)
-                && next + 4 <= end
-                && usize::try_from(next / 4).ok().and_then(|at| self.states.get(at)) == Some(&same)
-            {
-                next += 4;
-            } else if self.state(next) == state {
-                next += 1;
-            } else {
-                break;
-            }
-        }
-        (state, next)
+        self.states.run(block, end.min(self.blocks))
     }
 
     /// The blocks of `range` are now in `state`: in `live`, then here. An error leaves them as they were.
     pub(super) fn set(&mut self, live: &dyn Storage, range: Range<u64>, state: State) -> io::Result<()> {
-        if let Some(states) = self.stale.clone().and_then(|stale| self.states.get(stale)) {
-            let from = self.stale.as_ref().map_or(0, |stale| stale.start);
-            live.write_at(states, (PAGE + from) as u64)?;
+        if let Some(stale) = self.stale.clone() {
+            let states = self.states.copy(stale.clone()).unwrap_or_default();
+            live.write_at(&states, (PAGE + stale.start) as u64)?;
             self.stale = None;
         }
         if range.is_empty() || self.run(range.start, range.end) == (state, range.end) {
@@ -318,7 +305,7 @@ impl Map {
         let from = usize::try_from(range.start / 4).unwrap_or(usize::MAX);
         let to = usize::try_from(range.end.div_ceil(4)).unwrap_or(usize::MAX);
         let out_of_range = || io::Error::new(io::ErrorKind::InvalidInput, "blocks past the end of the map");
-        let mut bytes = self.states.get(from..to).ok_or_else(out_of_range)?.to_vec();
+        let mut bytes = self.states.copy(from..to).ok_or_else(out_of_range)?;
         let last = bytes.len() - 1;
         for (at, byte) in bytes.iter_mut().enumerate() {
             if at > 0 && at < last {
@@ -332,9 +319,7 @@ impl Map {
             }
         }
         live.write_at(&bytes, (PAGE + from) as u64).inspect_err(|_| self.stale = Some(from..to))?;
-        if let Some(states) = self.states.get_mut(from..to) {
-            states.copy_from_slice(&bytes);
-        }
+        let _within = self.states.put(from, &bytes);
         for page in from / PAYLOAD..=(to - 1) / PAYLOAD {
             mark(&mut self.dirty, page);
         }
@@ -344,12 +329,11 @@ impl Map {
     /// Copies of the pages that `map` does not have yet; they count as written from now on, or are given back to [`Map::again`].
     pub(super) fn take_dirty(&mut self) -> Vec<PageCopy> {
         let mut copies = Vec::new();
-        for (index, (dirty, (states, sequence))) in
-            self.dirty.iter_mut().zip(self.states.chunks(PAYLOAD).zip(&mut self.sequence)).enumerate()
-        {
+        for (index, (dirty, sequence)) in self.dirty.iter_mut().zip(&mut self.sequence).enumerate() {
             if std::mem::take(dirty) {
                 *sequence += 1;
-                copies.push(PageCopy { index, sequence: *sequence, slot: slot(index, *sequence, states) });
+                let slot = slot(index, *sequence, self.states.page(index));
+                copies.push(PageCopy { index, sequence: *sequence, slot });
             }
         }
         copies

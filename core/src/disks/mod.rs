@@ -13,6 +13,7 @@ mod image;
 mod import;
 mod map;
 mod overlay;
+mod states;
 mod storage;
 mod store;
 mod usage;
