@@ -6,6 +6,7 @@
 //! best of the repeats; CPU time is the operating system's count for the whole target process.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "prints a table")]
 
+mod awake;
 mod clients;
 mod ours;
 mod report;
@@ -123,6 +124,10 @@ fn measure(options: &Options) -> Fallible<bool> {
     let mut outcomes = Vec::new();
     for row in &options.rows {
         let (mut own, mut other) = (Best::default(), Best::default());
+        let awake = row.awake.then(awake::Awake::begin).transpose();
+        if let Err(error) = &awake {
+            eprintln!("{}: processors sleep between requests: {error}", row.title);
+        }
         for repeat in 1..=options.repeats {
             if shown {
                 eprint!("\r{}: {repeat} of {} \x1b[K", row.title, options.repeats);
