@@ -148,9 +148,9 @@ fn measure(options: &Options) -> Fallible<bool> {
         }
     }
     if options.json {
-        report::json(&outcomes)?
+        report::json(&outcomes)?;
     } else {
-        report::table(&outcomes)
+        report::table(&outcomes);
     }
     Ok(outcomes.iter().all(Outcome::passed))
 }

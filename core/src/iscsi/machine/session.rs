@@ -1,6 +1,6 @@
 //! Full-feature phase: what a session knows, and which part of it a PDU is for.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::super::wire::request::Request as Pdu;
@@ -26,6 +26,33 @@ pub(super) const TOO_MANY_IMMEDIATE: u8 = 0x06;
 pub(super) const TASK_IN_PROGRESS: u8 = 0x07;
 pub(super) const INVALID_FIELD: u8 = 0x09;
 
+/// Commands by the tickets of their jobs. The service mostly has but one, so it is a list.
+#[derive(Debug, Default)]
+pub(super) struct Tasks(Vec<(Ticket, Running)>);
+
+impl Tasks {
+    pub(super) fn insert(&mut self, ticket: Ticket, running: Running) {
+        self.0.push((ticket, running));
+    }
+
+    pub(super) fn remove(&mut self, ticket: &Ticket) -> Option<Running> {
+        let at = self.0.iter().position(|(t, _)| t == ticket)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Running> {
+        self.0.iter().map(|(_, running)| running)
+    }
+
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Ticket, &mut Running) -> bool) {
+        self.0.retain_mut(|(ticket, running)| keep(ticket, running));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// A session with its one connection.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -43,7 +70,7 @@ pub(super) struct Session {
     pub(super) granted: u64,
     pub(super) next_ttt: u32,
     /// Commands that the service carries out.
-    pub(super) running: BTreeMap<Ticket, Running>,
+    pub(super) running: Tasks,
     /// Buffers for the data of writes.
     pub(super) pool: Buffers,
     pub(super) text: TextState,
@@ -65,7 +92,7 @@ impl Session {
             queue: VecDeque::new(),
             granted: 0,
             next_ttt: 1,
-            running: BTreeMap::new(),
+            running: Tasks::default(),
             pool: Buffers::default(),
             text: TextState::default(),
             read: 0,

@@ -27,6 +27,8 @@ const LARGE: usize = 128 << 10;
 const LANDING: usize = 16 << 10;
 /// After this time without a PDU a session gives its buffers back.
 const IDLE: Duration = Duration::from_secs(1);
+/// A wait that ends so early is never worth a system call to make it longer.
+const EARLY: Duration = Duration::from_millis(250);
 
 /// Serves a connection until it ends, however that is.
 #[allow(clippy::needless_pass_by_value, reason = "the stream is closed at the end")]
@@ -189,21 +191,28 @@ impl<'a, G: Gate> Worker<'a, G> {
         Ok(())
     }
 
+    /// When [`Worker::read`] must come back if nothing arrives. Changed only where it matters: too early does no harm.
+    fn set_timeout(&mut self, may_rest: bool) -> End {
+        let deadline = self.connection.as_ref().and_then(Machine::deadline);
+        let wanted = deadline.is_some() || may_rest;
+        if self.timeout.is_some() == wanted && self.timeout.is_none_or(|old| old <= EARLY) {
+            return Ok(());
+        }
+        let deadline = deadline.map(|at| at.saturating_sub(boot_time()).max(Duration::from_millis(1)));
+        let timeout = deadline.into_iter().chain(may_rest.then_some(IDLE)).min();
+        let early = matches!((timeout, self.timeout), (Some(new), Some(old)) if old <= new);
+        if !early && self.timeout != timeout {
+            self.stream.set_read_timeout(timeout).map_err(|error| error.to_string())?;
+            self.timeout = timeout;
+        }
+        Ok(())
+    }
+
     /// Waits for bytes, for all of them where `whole` says so; sees to deadlines meanwhile. `None` if none came for a while and memory
     /// was given back, which `may_rest` allows.
     fn read(&mut self, into: &mut [u8], whole: bool, may_rest: bool) -> Result<Option<usize>, String> {
         loop {
-            let deadline = self.connection.as_ref().and_then(Machine::deadline);
-            let deadline = deadline.map(|at| at.saturating_sub(boot_time()).max(Duration::from_millis(1)));
-            let rest = (may_rest && self.busy).then_some(IDLE);
-            let timeout = deadline.into_iter().chain(rest).min();
-            // Changed only where it matters: a timeout that comes too early does no harm.
-            let early =
-                matches!((timeout, self.timeout), (Some(new), Some(old)) if old <= new.max(Duration::from_millis(250)));
-            if timeout.is_some() != self.timeout.is_some() || timeout.is_some() && !early {
-                self.stream.set_read_timeout(timeout).map_err(|error| error.to_string())?;
-                self.timeout = timeout;
-            }
+            self.set_timeout(may_rest && self.busy)?;
             match recv(self.stream, &mut *into, if whole { RecvFlags::WAITALL } else { RecvFlags::empty() }) {
                 Ok((0, _)) => return Err("the initiator closed the connection".into()),
                 Ok((n, _)) => {
