@@ -20,7 +20,7 @@ use rustix::fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, flo
 use rustix::io::Errno;
 
 use super::map::{BLOCK, Header, Map, MapError, State, file_sizes};
-use super::storage::Storage;
+use super::storage::{Storage, open_quietly};
 use super::{Allocation, BlockDevice, DiskError, Segment, check_range};
 
 /// Blocks of one stripe: 1 MiB.
@@ -100,8 +100,8 @@ impl Overlay {
     pub(super) fn open(folder: &Path, base: Arc<dyn BlockDevice>) -> Result<Self, DiskError> {
         let open = |name| -> Result<Arc<File>, DiskError> {
             let path = folder.join(name);
-            let file = OpenOptions::new().read(true).write(true).open(&path).map_err(damaged_if_missing(&path))?;
-            Ok(Arc::new(file))
+            let file = open_quietly(OpenOptions::new().read(true).write(true), &path);
+            Ok(Arc::new(file.map_err(damaged_if_missing(&path))?))
         };
         let files = Files { data: open("data")?, map: open("map")?, live: open("live")? };
         let map_path = folder.join("map");

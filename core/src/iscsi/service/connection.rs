@@ -27,6 +27,8 @@ const LARGE: usize = 128 << 10;
 const LANDING: usize = 16 << 10;
 /// After this time without a PDU a session gives its buffers back.
 const IDLE: Duration = Duration::from_secs(1);
+/// So much may the wall time of an event be late.
+const WALL: Duration = Duration::from_millis(10);
 /// A wait that ends so early is never worth a system call to make it longer.
 const EARLY: Duration = Duration::from_millis(250);
 
@@ -83,6 +85,8 @@ struct Worker<'a, G> {
     /// When something came last, and whether it has buffers since.
     heard: Duration,
     busy: bool,
+    /// When the clock on the wall was read.
+    walled: Duration,
 }
 
 /// How a connection came to its end.
@@ -114,6 +118,7 @@ impl<'a, G: Gate> Worker<'a, G> {
             timeout: None,
             heard: now.boot,
             busy: false,
+            walled: now.boot,
         }))
     }
 
@@ -191,6 +196,17 @@ impl<'a, G: Gate> Worker<'a, G> {
         Ok(())
     }
 
+    /// Reads the clock; that of the wall, which only people see, not for every PDU.
+    fn tick(&mut self) {
+        let boot = boot_time();
+        if boot.saturating_sub(self.walled) < WALL {
+            self.now.boot = boot;
+        } else {
+            self.now = Now::read();
+            self.walled = boot;
+        }
+    }
+
     /// When [`Worker::read`] must come back if nothing arrives. Changed only where it matters: too early does no harm.
     fn set_timeout(&mut self, may_rest: bool) -> End {
         let deadline = self.connection.as_ref().and_then(Machine::deadline);
@@ -216,7 +232,7 @@ impl<'a, G: Gate> Worker<'a, G> {
             match recv(self.stream, &mut *into, if whole { RecvFlags::WAITALL } else { RecvFlags::empty() }) {
                 Ok((0, _)) => return Err("the initiator closed the connection".into()),
                 Ok((n, _)) => {
-                    self.now = Now::read();
+                    self.tick();
                     (self.heard, self.busy) = (self.now.boot, true);
                     if let Some(Held { unit: Some(unit), disk: Some(disk), .. }) = &self.session {
                         unit.resized(disk.size());
@@ -225,7 +241,7 @@ impl<'a, G: Gate> Worker<'a, G> {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN | Errno::TIMEDOUT) => {
-                    self.now = Now::read();
+                    self.tick();
                     self.handle(Input::Tick);
                     if self.drain()? {
                         return Err("the login took too long".into());
