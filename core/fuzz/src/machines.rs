@@ -116,7 +116,8 @@ fn grant() -> Grant {
     }
 }
 
-/// One connection. The first byte: 1 begins it after a login, 2 lets a long time pass after each PDU. The rest is the stream.
+/// One connection. The first byte: 1 begins it after a login, 2 lets a long time pass after each PDU, 4 has
+/// data land in their place. The rest is the stream.
 pub(crate) fn iscsi(data: &[u8]) {
     let Some((&options, mut stream)) = data.split_first() else { return };
     let any = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -154,7 +155,15 @@ pub(crate) fn iscsi(data: &[u8]) {
     loop {
         match target.connection.framing().parse(stream) {
             Ok(Parsed::Pdu { raw, used }) => {
-                target.give(Now::at(now), Input::Pdu(raw));
+                let bare = Raw { data: &[], ..raw };
+                let lands = options & 4 != 0 && raw.ahs.is_empty() && !raw.data.is_empty();
+                match lands.then(|| target.connection.landing(bare, raw.data.len())).flatten() {
+                    Some(mut landing) => {
+                        landing.space().copy_from_slice(raw.data);
+                        target.give(Now::at(now), Input::Landed(bare, landing));
+                    }
+                    None => target.give(Now::at(now), Input::Pdu(raw)),
+                }
                 stream = stream.get(used..).unwrap_or_default();
             }
             Ok(Parsed::Need(_)) => break,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fallocate, fcntl_lock, flock, seek};
 use rustix::io::Errno;
 
-use super::storage::{punch, write_zeroes};
+use super::storage::{open_quietly, punch, write_zeroes};
 use super::{Allocation, BlockDevice, DiskError, SECTOR, Segment, check_range, usage};
 
 /// An open image. The operating system's lock on it is held as long as this lives.
@@ -33,7 +33,7 @@ impl Image {
     /// # Errors
     /// It is missing, no whole raw image, or open for writing.
     pub fn open_shared(path: &Path) -> Result<Self, DiskError> {
-        let file = regular(File::open(path), path)?;
+        let file = regular(open_quietly(OpenOptions::new().read(true), path), path)?;
         Self::locked(file, path, true)
     }
 
@@ -43,7 +43,7 @@ impl Image {
     /// It is missing, no whole raw image, or in use.
     pub fn open_exclusive(path: &Path) -> Result<Self, DiskError> {
         usage::refuse_device(path)?;
-        let file = regular(OpenOptions::new().read(true).write(true).open(path), path)?;
+        let file = regular(open_quietly(OpenOptions::new().read(true).write(true), path), path)?;
         let image = Self::locked(file, path, false)?;
         usage::refuse_attached(path)?;
         // QEMU and libvirt lock byte ranges instead of the file. This asks for all of them and lets go again at once.

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use super::extended::Extended;
 use super::map::{BLOCK, Header, Map, MapError, State, file_sizes};
 use super::size;
-use super::storage::Storage;
+use super::storage::{Storage, open_quietly};
 use super::{Allocation, BlockDevice, DiskError, Segment, check_range};
 
 /// Blocks of one stripe: 1 MiB.
@@ -103,8 +103,8 @@ impl Overlay {
     pub(super) fn open(folder: &Path, base: Arc<dyn BlockDevice>, wanted: u64) -> Result<Self, DiskError> {
         let open = |name| -> Result<Arc<File>, DiskError> {
             let path = folder.join(name);
-            let file = OpenOptions::new().read(true).write(true).open(&path).map_err(damaged_if_missing(&path))?;
-            Ok(Arc::new(file))
+            let file = open_quietly(OpenOptions::new().read(true).write(true), &path);
+            Ok(Arc::new(file.map_err(damaged_if_missing(&path))?))
         };
         let files = Files { data: open("data")?, map: open("map")?, live: open("live")? };
         let map_path = folder.join("map");

@@ -1,9 +1,12 @@
 //! The file operations that an overlay is made of, behind a trait, so that a test can cut the power between any two of them.
 
 use std::fmt::Debug;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -48,6 +51,16 @@ impl Storage for Arc<File> {
     fn file(&self) -> Option<Arc<File>> {
         Some(self.clone())
     }
+}
+
+/// Opens a file whose reads need not be noted in its time of access: that costs at each of them. Only its owner may ask for it.
+pub(super) fn open_quietly(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    match options.clone().custom_flags(libc::O_NOATIME).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        opened => return opened,
+    }
+    options.open(path)
 }
 
 /// Makes a hole, which reads as zeroes. `false` where the file system has no holes; the range is as it was then.

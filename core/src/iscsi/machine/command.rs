@@ -7,9 +7,10 @@ use super::super::wire::response::{Residual, Response};
 use super::super::wire::{NO_TAG, Payload, Raw};
 use super::Request;
 use super::core::Core;
+use super::landing::{Gathered, Piece};
 use super::session::{INVALID_FIELD, Session, TASK_IN_PROGRESS};
 use crate::api::EventKind;
-use crate::iscsi::scsi::{Action, BLOCK, Done, Job, Sense, Status, elsewhere};
+use crate::iscsi::scsi::{Action, BLOCK, Data, Done, Job, Sense, Status, elsewhere};
 
 /// Bytes that R2Ts may ask for at one time, over all commands of a session.
 const BUDGET: u64 = 16 << 20;
@@ -33,19 +34,19 @@ pub(super) struct Running {
 #[derive(Debug)]
 pub(super) struct Taking {
     pub(super) running: Running,
-    data: Vec<u8>,
+    pub(super) data: Gathered,
     /// Bytes that we want of it.
-    goal: u32,
+    pub(super) goal: u32,
     /// How it ends when the data that come by themselves have come; these are thrown away.
-    refused: Option<Action>,
-    sequence: Sequence,
+    pub(super) refused: Option<Action>,
+    pub(super) sequence: Sequence,
     r2t_sn: u32,
     granted: u64,
 }
 
 /// The run of Data-Outs that is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sequence {
+pub(super) enum Sequence {
     /// Unsolicited, at most up to this offset.
     Unsolicited { data_sn: u32, end: u32 },
     /// Waits for room for the next R2T.
@@ -55,13 +56,12 @@ enum Sequence {
 }
 
 impl Session {
-    pub(super) fn command(&mut self, core: &mut Core, command: &ScsiCommand, raw: Raw<'_>) {
+    pub(super) fn command(&mut self, core: &mut Core, command: &ScsiCommand, raw: Raw<'_>, immediate: Piece<'_>) {
         if self.taking.contains_key(&command.itt) || command.itt == NO_TAG {
             self.reject(core, TASK_IN_PROGRESS, raw);
             return;
         }
-        let immediate = raw.data;
-        if !immediate.is_empty() && (!command.write || !core.params.immediate_data) {
+        if immediate.len() > 0 && (!command.write || !core.params.immediate_data) {
             self.reject(core, INVALID_FIELD, raw);
             return;
         }
@@ -87,17 +87,24 @@ impl Session {
             }
             action if command.write && !command.last => (0, Some(action)),
             action => {
-                self.act(core, running, action, Vec::new());
+                self.act(core, running, action, Data::default());
                 return;
             }
         };
-        let mut taking =
-            Taking { running, data: Vec::new(), goal, refused, sequence: Sequence::Queued, r2t_sn: 0, granted: 0 };
+        let mut taking = Taking {
+            running,
+            data: Gathered::default(),
+            goal,
+            refused,
+            sequence: Sequence::Queued,
+            r2t_sn: 0,
+            granted: 0,
+        };
         let first_burst = core.params.first_burst.min(command.expected);
         if immediate.len() as u64 > u64::from(first_burst) {
             taking.refused = Some(UNSOLICITED.into());
         } else {
-            taking.put(immediate);
+            taking.data.put(immediate, goal as usize, &mut self.pool);
         }
         if command.write && !command.last {
             if core.params.initial_r2t {
@@ -110,7 +117,7 @@ impl Session {
         self.go_on(core, taking);
     }
 
-    pub(super) fn data_out(&mut self, core: &mut Core, pdu: &DataOut, raw: Raw<'_>) {
+    pub(super) fn data_out(&mut self, core: &mut Core, pdu: &DataOut, piece: Piece<'_>) {
         // Of an aborted or failed command: the initiator could not know yet.
         let Some(mut taking) = self.taking.remove(&pdu.itt) else { return };
         let (expected_sn, end, ttt) = match taking.sequence {
@@ -122,7 +129,7 @@ impl Session {
             }
         };
         let at = taking.data.len() as u64;
-        let overlong = u64::from(pdu.offset) + raw.data.len() as u64 > u64::from(end);
+        let overlong = u64::from(pdu.offset) + piece.len() as u64 > u64::from(end);
         if taking.refused.is_none() {
             if pdu.ttt != ttt || overlong {
                 let sense = if overlong { WRONG_AMOUNT } else { UNSOLICITED };
@@ -134,7 +141,7 @@ impl Session {
                 self.fail(core, taking, SEQUENCE);
                 return;
             }
-            taking.put(raw.data);
+            taking.data.put(piece, taking.goal as usize, &mut self.pool);
         }
         match &mut taking.sequence {
             Sequence::Unsolicited { data_sn, .. } | Sequence::Solicited { data_sn, .. } => {
@@ -159,13 +166,13 @@ impl Session {
     fn go_on(&mut self, core: &mut Core, mut taking: Taking) {
         if let Some(action) = taking.refused.take() {
             self.release(taking.granted);
-            self.act(core, taking.running, action, Vec::new());
+            self.act(core, taking.running, action, Data::default());
         } else if taking.data.len() as u64 >= u64::from(taking.goal) {
             let stale = self.nexus.as_ref().is_none_or(|n| n.epoch() != taking.running.epoch);
             self.release(taking.granted);
             if !stale && let Some(nexus) = &self.nexus {
-                let action = nexus.data(&taking.running.command.cdb, &taking.data);
-                self.act(core, taking.running, action, taking.data);
+                let action = nexus.data(&taking.running.command.cdb, taking.data.bytes());
+                self.act(core, taking.running, action, taking.data.into_data());
             }
         } else {
             let itt = taking.running.command.itt;
@@ -218,12 +225,12 @@ impl Session {
 
     fn fail(&mut self, core: &mut Core, taking: Taking, sense: Sense) {
         self.release(taking.granted);
-        self.act(core, taking.running, sense.into(), Vec::new());
+        self.act(core, taking.running, sense.into(), Data::default());
         self.grant(core);
     }
 
     /// Does what a command comes to.
-    fn act(&mut self, core: &mut Core, mut running: Running, action: Action, data: Vec<u8>) {
+    fn act(&mut self, core: &mut Core, mut running: Running, action: Action, data: Data) {
         match action {
             Action::Status(status) => self.status(core, &running, status, None, data.len() as u64),
             Action::Check(sense) => self.status(core, &running, Status::CheckCondition, Some(sense), 0),
@@ -345,12 +352,6 @@ impl Taking {
     /// Bytes that its R2Ts may ask for.
     pub(super) fn granted(&self) -> u64 {
         self.granted
-    }
-
-    /// Keeps what is wanted of the data.
-    fn put(&mut self, data: &[u8]) {
-        let room = (self.goal as usize).saturating_sub(self.data.len());
-        self.data.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! [`Connection`] takes in PDUs and what its [`Request`]s came to, and says what to send and to do. A connection is first a
 //! [`login`] ([`keys`] is the negotiation, [`chap`] the authentication) and then a [`session`] (full-feature phase: [`command`] is
-//! SCSI commands and their data, [`control`] the rest). [`core`] is what both share: numbers, framing and the queue of outputs.
+//! SCSI commands and their data, [`landing`] where these come to lie, [`control`] the rest). [`core`] is what both share: numbers, framing and the queue of outputs.
 
 mod chap;
 mod command;
 mod control;
 mod core;
 mod keys;
+mod landing;
 mod login;
 mod session;
 
@@ -16,8 +17,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use self::keys::Params;
+pub use self::landing::Landing;
 use self::{core::Core, login::Login, session::Session};
-use super::scsi::{Done, Job, Nexus};
+use super::scsi::{Data, Done, Job, Nexus};
 use super::wire::{Frame, FrameError, Framing, Raw};
 use super::{Grant, LoginRequest, Refusal};
 use crate::machine::{self, Now, Ticket};
@@ -47,6 +49,8 @@ pub struct Ends {
 pub enum Input<'a> {
     /// A PDU came.
     Pdu(Raw<'a>),
+    /// A PDU came, its data in the place that [`Connection::landing`] gave; here it has none.
+    Landed(Raw<'a>, Landing),
     /// What came is no PDU.
     Broken(FrameError),
     /// Answer to [`Request::Authorize`].
@@ -95,8 +99,8 @@ pub enum Request {
     Run {
         /// What.
         job: Job,
-        /// The initiator's data for it.
-        data: Vec<u8>,
+        /// The initiator's data for it; [`Connection::recycle`] takes them back.
+        data: Data,
     },
 }
 
@@ -144,10 +148,33 @@ impl Connection {
         self.core.receiving
     }
 
-    fn pdu(&mut self, now: Now, raw: Raw<'_>) {
+    /// Where the `len` bytes of a PDU's data are best read to, known by its headers. The next input must be it
+    /// ([`Input::Landed`]), or the end, or a tick. `None`: it must be handed in as a whole.
+    pub fn landing(&mut self, raw: Raw<'_>, len: usize) -> Option<Landing> {
+        match &mut self.phase {
+            Phase::Full(session) => session.landing(&self.core, raw, len),
+            _ => None,
+        }
+    }
+
+    /// Takes back the data of a job that was run, so that their buffer is used again.
+    pub fn recycle(&mut self, data: Data) {
+        if let Phase::Full(session) = &mut self.phase {
+            session.pool.give(data.into_buffer());
+        }
+    }
+
+    /// Nothing has come for a while: lets go of memory that only speed wants.
+    pub fn rest(&mut self) {
+        if let Phase::Full(session) = &mut self.phase {
+            session.pool.clear();
+        }
+    }
+
+    fn pdu(&mut self, now: Now, raw: Raw<'_>, landed: Option<Landing>) {
         match &mut self.phase {
             Phase::Login(login) => login.pdu(&mut self.core, raw),
-            Phase::Full(session) => session.pdu(&mut self.core, now, raw),
+            Phase::Full(session) => session.pdu(&mut self.core, now, raw, landed),
             Phase::Closed => {}
         }
     }
@@ -167,7 +194,8 @@ impl machine::Machine for Connection {
     fn handle(&mut self, now: Now, input: Input<'_>) {
         match (input, &mut self.phase) {
             (_, Phase::Closed) => {}
-            (Input::Pdu(raw), _) => self.pdu(now, raw),
+            (Input::Pdu(raw), _) => self.pdu(now, raw, None),
+            (Input::Landed(raw, landing), _) => self.pdu(now, raw, Some(landing)),
             (Input::Broken(error), _) => self.gone(&error.to_string()),
             (Input::Gone(reason), _) => self.gone(reason),
             (Input::Authorized(ticket, answer), Phase::Login(login)) => {

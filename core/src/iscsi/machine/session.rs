@@ -1,6 +1,6 @@
 //! Full-feature phase: what a session knows, and which part of it a PDU is for.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::super::wire::request::Request as Pdu;
@@ -8,10 +8,11 @@ use super::super::wire::{NO_TAG, Raw};
 use super::command::{Running, Taking};
 use super::control::TextState;
 use super::core::{Core, WINDOW};
+use super::landing::{Landing, Piece};
 use super::{Opened, Request};
 use crate::api::{EventKind, Who};
 use crate::iscsi::LoginRequest;
-use crate::iscsi::scsi::{Done, Nexus};
+use crate::iscsi::scsi::{Buffers, Done, Nexus};
 use crate::machine::{Now, Ticket};
 
 /// Progress is told at most this often.
@@ -24,6 +25,33 @@ pub(super) const NOT_SUPPORTED: u8 = 0x05;
 pub(super) const TOO_MANY_IMMEDIATE: u8 = 0x06;
 pub(super) const TASK_IN_PROGRESS: u8 = 0x07;
 pub(super) const INVALID_FIELD: u8 = 0x09;
+
+/// Commands by the tickets of their jobs. The service mostly has but one, so it is a list.
+#[derive(Debug, Default)]
+pub(super) struct Tasks(Vec<(Ticket, Running)>);
+
+impl Tasks {
+    pub(super) fn insert(&mut self, ticket: Ticket, running: Running) {
+        self.0.push((ticket, running));
+    }
+
+    pub(super) fn remove(&mut self, ticket: &Ticket) -> Option<Running> {
+        let at = self.0.iter().position(|(t, _)| t == ticket)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Running> {
+        self.0.iter().map(|(_, running)| running)
+    }
+
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Ticket, &mut Running) -> bool) {
+        self.0.retain_mut(|(ticket, running)| keep(ticket, running));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
 
 /// A session with its one connection.
 #[derive(Debug)]
@@ -42,7 +70,9 @@ pub(super) struct Session {
     pub(super) granted: u64,
     pub(super) next_ttt: u32,
     /// Commands that the service carries out.
-    pub(super) running: BTreeMap<Ticket, Running>,
+    pub(super) running: Tasks,
+    /// Buffers for the data of writes.
+    pub(super) pool: Buffers,
     pub(super) text: TextState,
     pub(super) read: u64,
     pub(super) written: u64,
@@ -62,7 +92,8 @@ impl Session {
             queue: VecDeque::new(),
             granted: 0,
             next_ttt: 1,
-            running: BTreeMap::new(),
+            running: Tasks::default(),
+            pool: Buffers::default(),
             text: TextState::default(),
             read: 0,
             written: 0,
@@ -71,7 +102,7 @@ impl Session {
         }
     }
 
-    pub(super) fn pdu(&mut self, core: &mut Core, now: Now, raw: Raw<'_>) {
+    pub(super) fn pdu(&mut self, core: &mut Core, now: Now, raw: Raw<'_>, landed: Option<Landing>) {
         let pdu = Pdu::decode(raw.bhs);
         let numbered = match &pdu {
             Pdu::NopOut(p) => Some((p.cmd_sn, p.immediate || p.itt == NO_TAG)),
@@ -91,13 +122,14 @@ impl Session {
             self.reject(core, TOO_MANY_IMMEDIATE, raw);
             return;
         }
+        let piece = landed.map_or(Piece::Passing(raw.data), Piece::Landed);
         let discovery = self.nexus.is_none();
         match pdu {
             Pdu::Command(_) | Pdu::TaskManagement(_) | Pdu::DataOut(_) if discovery => {
                 self.reject(core, PROTOCOL_ERROR, raw);
             }
-            Pdu::Command(command) => self.command(core, &command, raw),
-            Pdu::DataOut(data) => self.data_out(core, &data, raw),
+            Pdu::Command(command) => self.command(core, &command, raw, piece),
+            Pdu::DataOut(data) => self.data_out(core, &data, piece),
             Pdu::NopOut(nop) => self.nop(core, &nop, raw),
             Pdu::TaskManagement(request) => self.task_management(core, &request),
             Pdu::Text(request) => self.text(core, &request, raw),

@@ -3,42 +3,8 @@
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use super::{BLOCK, Job, MAX_TRANSFER, Sense, Unit};
+use super::{BLOCK, Buffers, Job, MAX_TRANSFER, Sense, Unit};
 use crate::disks::{Allocation, BlockDevice};
-
-/// Buffers used again and again, so that a read neither allocates nor clears memory.
-#[derive(Debug, Default)]
-pub struct Buffers {
-    free: Vec<Vec<u8>>,
-}
-
-impl Buffers {
-    /// Buffers that are kept for later.
-    const KEPT: usize = 64;
-    /// Bytes that are kept in all.
-    const MOST: usize = 4 << 20;
-
-    /// A buffer of at least `len` bytes, of any content.
-    pub fn take(&mut self, len: usize) -> Vec<u8> {
-        let fitting = self.free.iter().rposition(|b| b.len() >= len);
-        let mut buffer = match fitting {
-            Some(at) => self.free.swap_remove(at),
-            None => self.free.pop().unwrap_or_default(),
-        };
-        if buffer.len() < len {
-            buffer.resize(len, 0);
-        }
-        buffer
-    }
-
-    /// Gives a buffer back.
-    pub fn give(&mut self, buffer: Vec<u8>) {
-        let kept: usize = self.free.iter().map(Vec::len).sum();
-        if self.free.len() < Self::KEPT && kept + buffer.len() <= Self::MOST {
-            self.free.push(buffer);
-        }
-    }
-}
 
 /// What a job came to.
 #[derive(Debug, Clone, PartialEq, Eq)]

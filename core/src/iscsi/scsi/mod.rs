@@ -5,6 +5,7 @@
 //! [`crate::disks::BlockDevice`]. One file a command family; [`opcodes`] is the table of them all.
 
 mod block;
+mod buffers;
 mod capacity;
 mod control;
 mod execute;
@@ -18,7 +19,8 @@ mod sense;
 mod thin;
 mod unit;
 
-pub use execute::{Buffers, Done, execute};
+pub use buffers::{Buffers, Data};
+pub use execute::{Done, execute};
 pub use identity::Identity;
 pub use sense::Sense;
 pub use unit::{Nexus, Unit, elsewhere};

@@ -10,12 +10,15 @@ use crate::iscsi::wire::{Frame, Payload};
 const FULL: usize = 1 << 20;
 /// Frames that wait at most: three slices each must fit one `writev` (1024).
 const MANY: usize = 340;
+/// Up to so many bytes one copy costs less than to gather.
+const FLAT: usize = 8 << 10;
 
 /// PDUs that wait to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     frames: Vec<Frame>,
     bytes: usize,
+    flat: Vec<u8>,
 }
 
 impl Batch {
@@ -26,12 +29,22 @@ impl Batch {
         self.bytes >= FULL || self.frames.len() >= MANY
     }
 
+    /// Lets go of memory that only speed wants.
+    pub(super) fn rest(&mut self) {
+        self.frames = Vec::new();
+        self.flat = Vec::new();
+    }
+
     /// Sends all and gives the buffers back.
     pub(super) fn flush(&mut self, to: &mut impl Write, buffers: &mut Buffers) -> io::Result<()> {
         if self.frames.is_empty() {
             return Ok(());
         }
-        let result = {
+        let result = if self.bytes <= FLAT {
+            self.flat.clear();
+            self.frames.iter().flat_map(Frame::parts).for_each(|part| self.flat.extend_from_slice(part));
+            to.write_all(&self.flat)
+        } else {
             let mut slices: Vec<IoSlice<'_>> =
                 self.frames.iter().flat_map(|f| f.parts()).filter(|part| !part.is_empty()).map(IoSlice::new).collect();
             write_all(to, &mut slices)

@@ -1,25 +1,36 @@
 //! One connection's thread.
 
-use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 
 use super::batch::Batch;
 use super::registry::{Boot, Key, Seat};
 use super::{SessionInfo, Shared};
 use crate::api::{EventKind, Observation, Who};
 use crate::disks::BlockDevice;
-use crate::iscsi::machine::{Connection, Ends, Input, Opened, Outgoing, Output, Request};
+use crate::iscsi::machine::{Connection, Ends, Input, Landing, Opened, Outgoing, Output, Request};
 use crate::iscsi::scsi::{Buffers, Done, Identity, Job, Unit, execute};
-use crate::iscsi::wire::Parsed;
+use crate::iscsi::wire::{Parsed, Raw};
 use crate::iscsi::{Gate, Grant, LoginRequest, Refusal};
 use crate::machine::{Machine, Now, Ticket};
+use crate::net::boot_time;
 
 /// Input buffer at first, and once a session moves data.
 const SMALL: usize = 16 << 10;
 const LARGE: usize = 128 << 10;
+/// Data of a PDU from this many bytes on are read straight to their place.
+const LANDING: usize = 16 << 10;
+/// After this time without a PDU a session gives its buffers back.
+const IDLE: Duration = Duration::from_secs(1);
+/// So much may the wall time of an event be late.
+const WALL: Duration = Duration::from_millis(10);
+/// A wait that ends so early is never worth a system call to make it longer.
+const EARLY: Duration = Duration::from_millis(250);
 
 /// Serves a connection until it ends, however that is.
 #[allow(clippy::needless_pass_by_value, reason = "the stream is closed at the end")]
@@ -71,6 +82,11 @@ struct Worker<'a, G> {
     /// The session's last words, told when its disk is closed.
     ended: Vec<Observation>,
     timeout: Option<Duration>,
+    /// When something came last, and whether it has buffers since.
+    heard: Duration,
+    busy: bool,
+    /// When the clock on the wall was read.
+    walled: Duration,
 }
 
 /// How a connection came to its end.
@@ -100,6 +116,9 @@ impl<'a, G: Gate> Worker<'a, G> {
             now,
             ended: Vec::new(),
             timeout: None,
+            heard: now.boot,
+            busy: false,
+            walled: now.boot,
         }))
     }
 
@@ -119,12 +138,22 @@ impl<'a, G: Gate> Worker<'a, G> {
     fn pump(&mut self) -> End {
         let mut buffer = vec![0; SMALL];
         let (mut start, mut end) = (0, 0);
+        // After much data comes a header, and after that perhaps more of them, which are best read to their place.
+        let mut header_next = false;
         loop {
             let need = loop {
                 let Some(connection) = &mut self.connection else { return Ok(()) };
                 let filled = buffer.get(start..end).unwrap_or_default();
-                match connection.framing().parse(filled) {
-                    Ok(Parsed::Need(need)) => break need,
+                let framing = connection.framing();
+                match framing.parse(filled) {
+                    Ok(Parsed::Need(need)) => {
+                        let head = framing.head(filled, LANDING);
+                        let landing = head.and_then(|(raw, at, len)| Some((raw, at, connection.landing(raw, len)?)));
+                        let Some((raw, at, landing)) = landing else { break need };
+                        self.land(raw, landing, filled.get(at..).unwrap_or_default())?;
+                        (start, end) = (0, 0);
+                        header_next = true;
+                    }
                     Ok(Parsed::Pdu { raw, used }) => {
                         connection.handle(self.now, Input::Pdu(raw));
                         start += used;
@@ -144,42 +173,92 @@ impl<'a, G: Gate> Worker<'a, G> {
             if buffer.len() < wanted {
                 buffer.resize(wanted.next_power_of_two(), 0);
             }
-            end += self.read(buffer.get_mut(end..).unwrap_or_default())?;
+            let until = if std::mem::take(&mut header_next) && end == 0 { need } else { buffer.len() };
+            match self.read(buffer.get_mut(end..until).unwrap_or_default(), false, end == 0)? {
+                Some(n) => end += n,
+                None => buffer = vec![0; SMALL],
+            }
         }
     }
 
-    /// Waits for bytes; sees to deadlines meanwhile.
-    fn read(&mut self, into: &mut [u8]) -> Result<usize, String> {
-        loop {
-            let deadline = self.connection.as_ref().and_then(Machine::deadline);
-            let timeout = deadline.map(|at| at.saturating_sub(Now::read().boot).max(Duration::from_millis(1)));
-            // Changed only where it matters: a timeout that comes too early does no harm.
-            let early =
-                matches!((timeout, self.timeout), (Some(new), Some(old)) if old <= new.max(Duration::from_millis(250)));
-            if timeout.is_some() != self.timeout.is_some() || timeout.is_some() && !early {
-                self.stream.set_read_timeout(timeout).map_err(|error| error.to_string())?;
-                self.timeout = timeout;
+    /// Reads the rest of a PDU's data to their place; `there` has come already.
+    fn land(&mut self, raw: Raw<'_>, mut landing: Landing, there: &[u8]) -> End {
+        // Who sends much may wait for what was said before.
+        self.flush()?;
+        let (first, mut rest) = landing.space().split_at_mut_checked(there.len()).unwrap_or_default();
+        first.copy_from_slice(there);
+        while !rest.is_empty() {
+            if let Some(n) = self.read(rest, true, false)? {
+                rest = rest.get_mut(n..).unwrap_or_default();
             }
-            let mut stream = self.stream;
-            match stream.read(into) {
-                Ok(0) => return Err("the initiator closed the connection".into()),
-                Ok(n) => {
-                    self.now = Now::read();
+        }
+        self.handle(Input::Landed(raw, landing));
+        Ok(())
+    }
+
+    /// Reads the clock; that of the wall, which only people see, not for every PDU.
+    fn tick(&mut self) {
+        let boot = boot_time();
+        if boot.saturating_sub(self.walled) < WALL {
+            self.now.boot = boot;
+        } else {
+            self.now = Now::read();
+            self.walled = boot;
+        }
+    }
+
+    /// When [`Worker::read`] must come back if nothing arrives. Changed only where it matters: too early does no harm.
+    fn set_timeout(&mut self, may_rest: bool) -> End {
+        let deadline = self.connection.as_ref().and_then(Machine::deadline);
+        let wanted = deadline.is_some() || may_rest;
+        if self.timeout.is_some() == wanted && self.timeout.is_none_or(|old| old <= EARLY) {
+            return Ok(());
+        }
+        let deadline = deadline.map(|at| at.saturating_sub(boot_time()).max(Duration::from_millis(1)));
+        let timeout = deadline.into_iter().chain(may_rest.then_some(IDLE)).min();
+        let early = matches!((timeout, self.timeout), (Some(new), Some(old)) if old <= new);
+        if !early && self.timeout != timeout {
+            self.stream.set_read_timeout(timeout).map_err(|error| error.to_string())?;
+            self.timeout = timeout;
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes, for all of them where `whole` says so; sees to deadlines meanwhile. `None` if none came for a while and memory
+    /// was given back, which `may_rest` allows.
+    fn read(&mut self, into: &mut [u8], whole: bool, may_rest: bool) -> Result<Option<usize>, String> {
+        loop {
+            self.set_timeout(may_rest && self.busy)?;
+            match recv(self.stream, &mut *into, if whole { RecvFlags::WAITALL } else { RecvFlags::empty() }) {
+                Ok((0, _)) => return Err("the initiator closed the connection".into()),
+                Ok((n, _)) => {
+                    self.tick();
+                    (self.heard, self.busy) = (self.now.boot, true);
                     if let Some(Held { unit: Some(unit), disk: Some(disk), .. }) = &self.session {
                         unit.resized(disk.size());
                     }
-                    return Ok(n);
+                    return Ok(Some(n));
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    self.now = Now::read();
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::TIMEDOUT) => {
+                    self.tick();
                     self.handle(Input::Tick);
                     if self.drain()? {
                         return Err("the login took too long".into());
                     }
                     self.flush()?;
+                    let rested = self.now.boot.saturating_sub(self.heard) >= IDLE && self.session.is_some();
+                    if may_rest && self.busy && rested {
+                        self.busy = false;
+                        self.buffers.clear();
+                        self.batch.rest();
+                        if let Some(connection) = &mut self.connection {
+                            connection.rest();
+                        }
+                        return Ok(None);
+                    }
                 }
-                Err(error) => return Err(format!("the connection was lost: {error}")),
+                Err(error) => return Err(format!("the connection was lost: {}", std::io::Error::from(error))),
             }
         }
     }
@@ -240,6 +319,9 @@ impl<'a, G: Gate> Worker<'a, G> {
             }
             Request::Run { job, data } => {
                 let done = self.execute(&job, &data);
+                if let Some(connection) = &mut self.connection {
+                    connection.recycle(data);
+                }
                 self.handle(Input::Done(ticket, done));
             }
         }

@@ -15,6 +15,8 @@ use crate::iscsi::wire::{Frame, Framing, Parsed, Payload};
 use crate::iscsi::{Grant, LoginRequest, Refusal};
 use crate::net::testing::Loopback;
 
+mod data;
+
 #[derive(Debug, Default)]
 struct Counts {
     open: AtomicUsize,

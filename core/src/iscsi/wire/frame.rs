@@ -67,6 +67,17 @@ impl Framing {
         Self { header_digest: false, data_digest: false, max_data }
     }
 
+    /// The headers at the start of `buf` if [`Framing::parse`] needs more and `least` bytes of data or more belong to them, which may
+    /// be read to anywhere: no digest, no padding. Their bytes, and how many of data follow them.
+    #[must_use]
+    pub fn head<'a>(&self, buf: &'a [u8], least: usize) -> Option<(Raw<'a>, usize, usize)> {
+        let (bhs, _) = buf.split_first_chunk::<BHS>()?;
+        let len = be24(bhs, 5) as usize;
+        let header = BHS + if self.header_digest { 4 } else { 0 };
+        let plain = bhs[4] == 0 && !self.data_digest && len.is_multiple_of(4) && len <= self.max_data as usize;
+        (plain && len >= least && buf.len() >= header).then_some((Raw { bhs, ahs: &[], data: &[] }, header, len))
+    }
+
     /// Looks at the start of `buf`.
     ///
     /// # Errors
