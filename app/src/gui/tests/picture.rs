@@ -16,7 +16,6 @@ pub(super) struct Textures(Arc<Mutex<HashMap<TextureId, ColorImage>>>);
 impl TestRenderer for Textures {
     fn handle_delta(&mut self, delta: &mut TexturesDelta) {
         let mut map = self.0.lock().unwrap();
-        let delta = std::mem::take(delta);
         for (id, change) in &delta.set {
             for change in change.as_slice() {
                 let ImageData::Color(image) = &change.image;
@@ -32,6 +31,7 @@ impl TestRenderer for Textures {
                 }
             }
         }
+        delta.clear();
     }
 }
 

@@ -255,6 +255,7 @@ pub(crate) fn tree() -> Snapshot {
     let missing = DiskView {
         problem: Some("open disks/old.img: No such file or directory".into()),
         size: 0,
+        allocated: 0,
         generation: 0,
         ..disk("old", 0, vec![])
     };
