@@ -78,9 +78,7 @@ fn triangle(canvas: &mut ColorImage, texture: &ColorImage, corners: [Vertex; 3],
             let part =
                 |u: eframe::egui::Pos2, v: eframe::egui::Pos2| ((v - u).x * (p - u).y - (v - u).y * (p - u).x) / area;
             let (wc, wa, wb) = (part(a, b), part(b, c), part(c, a));
-            // A pixel on a shared edge belongs to one triangle only.
-            let inside = |w: f32| if area > 0.0 { w >= 0.0 } else { w > 0.0 };
-            if !(inside(wa) && inside(wb) && inside(wc)) {
+            if wa.min(wb).min(wc) < 0.0 {
                 continue;
             }
             let blend = |f: fn(&Vertex) -> f32| f(&corners[0]) * wa + f(&corners[1]) * wb + f(&corners[2]) * wc;

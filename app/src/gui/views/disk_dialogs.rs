@@ -229,6 +229,7 @@ fn reset_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, chosen: &mut Vec<
         });
     }
     ScrollArea::vertical().id_salt("overlays-to-reset").max_height(LIST).auto_shrink([false, true]).show(ui, |ui| {
+        ui.spacing_mut().item_spacing.y = 1.0;
         for overlay in &list {
             choice_ui(ui, overlay, chosen);
         }
@@ -326,9 +327,16 @@ fn delete_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, anyway: &mut boo
     let holding: Vec<&&OverlayView> = list.iter().filter(|o| o.bytes > 0).collect();
     let mut hangs: Vec<String> = Vec::new();
     if !holding.is_empty() {
-        let each: Vec<String> = holding.iter().map(|o| format!("{} ({})", host(o), bytes(o.bytes))).collect();
+        let each: Vec<String> = holding.iter().map(|o| format!("{} {}", host(o), bytes(o.bytes))).collect();
         let n = say::count(holding.len(), "overlay", "overlays");
-        warn_ui(ui, &format!("Lost with it: {n}, {}: {}.", bytes(sum(list.iter().copied())), say::names(&each, 12)));
+        warn_ui(ui, &format!("Lost with it: {n}, {}:", bytes(sum(list.iter().copied()))));
+        // All of them by name: what is lost is not summed up.
+        ScrollArea::vertical().id_salt("overlays-lost").max_height(LIST / 2.0).auto_shrink([false, true]).show(
+            ui,
+            |ui| {
+                ui.label(RichText::new(say::names(&each, usize::MAX)).color(theme::palette(ui).strong));
+            },
+        );
         hangs.push(n);
     }
     if !disk.assigned.is_empty() {

@@ -36,7 +36,7 @@ fn menu_button_ui(ui: &mut Ui, text: &str, width: f32, label: &str, list: impl F
 
 /// A disk's menu; the same at the button and under the pointer.
 pub(super) fn disk_menu_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView) {
-    ui.set_min_width(WIDTH);
+    ui.set_width(WIDTH);
     for act in DiskMenu::ALL {
         if matches!(act, DiskMenu::Reset) {
             ui.separator();
@@ -70,7 +70,7 @@ fn run(view: &mut View<'_>, disk: &DiskView, act: DiskMenu) {
 
 /// An overlay's menu.
 pub(super) fn overlay_menu_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, overlay: &OverlayView) {
-    ui.set_min_width(WIDTH);
+    ui.set_width(WIDTH);
     for act in OverlayMenu::ALL {
         if matches!(act, OverlayMenu::Reset) {
             ui.separator();

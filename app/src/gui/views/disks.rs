@@ -194,7 +194,7 @@ fn overlay_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, overlay: &Overl
     }
     line.response.context_menu(|ui| overlay_menu_ui(ui, view, disk, overlay));
     line.show(ui, |ui| {
-        cell_ui(ui, 130.0, |ui| ui.add(Label::new(host(overlay)).truncate()));
+        cell_ui(ui, 112.0, |ui| ui.add(Label::new(host(overlay)).truncate()));
         cell_ui(ui, 74.0, |ui| {
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(bytes(overlay.bytes))).response
         });

@@ -66,7 +66,7 @@ fn job_ui(ui: &mut Ui, job: &JobView, view: &mut View<'_>) {
                 icon::tone_ui(ui, Tone::Busy);
                 ui.label(format!("{doing} {what}"));
                 let cancel = ui.button("Cancel").accessible_name(format!("Cancel: {} {what}", doing.to_lowercase()));
-                if cancel.on_hover_text("What it has done so far is taken back").clicked() {
+                if cancel.on_hover_text(cancel_meaning(job.kind)).clicked() {
                     view.send(Command::CancelJob { job: job.id }, format!("Cancelled: {what}"));
                 }
                 progress::progress_ui(ui, &job.progress, Tone::Busy, &what);
@@ -92,6 +92,14 @@ fn job_ui(ui: &mut Ui, job: &JobView, view: &mut View<'_>) {
             });
             ui.label(RichText::new(say::sentence(error)).color(theme::palette(ui).tone(Tone::Bad)));
         }
+    }
+}
+
+/// What becomes of the work of a cancelled job.
+fn cancel_meaning(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::CompactDisk | JobKind::DeleteDisk => "It ends where it is; what is given back stays so",
+        _ => "What it has done so far is taken back",
     }
 }
 

@@ -76,6 +76,7 @@ pub(super) fn callout_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) {
         None => format!("Maintenance of {}: what it changes from its next boot on is kept", iscsi.disk),
     };
     finding::callout_ui(ui, Tone::Ask, &text, |ui| {
+        ui.add_space(4.0);
         ui.horizontal(|ui| {
             if let Some((disk, overlay)) = found {
                 let button = Button::new(format!("Commit to {}…", disk.name));
