@@ -7,6 +7,8 @@ use bootyard_core::api::{Command, HostId};
 use bootyard_core::lab::{Boot, Mode};
 use eframe::egui::{Key, KeyboardShortcut, Modifiers};
 
+use super::disk_ask::DiskAsk;
+
 /// A screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Screen {
@@ -74,6 +76,8 @@ pub(super) enum PickFor {
     Initrds,
     /// Answer file of a new profile.
     Answers,
+    /// New file of an export.
+    Export,
 }
 
 /// A question or a form over the screen.
@@ -119,6 +123,8 @@ pub(super) enum Dialog {
     AddDisk(DiskForm),
     /// Add a profile.
     AddProfile(ProfileForm),
+    /// Something about a disk.
+    Disk(DiskAsk),
     /// All commands of the window.
     Palette {
         /// What is searched.

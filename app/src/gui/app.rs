@@ -13,6 +13,7 @@ use eframe::egui::{CentralPanel, Context, Panel, Popup, Ui, ViewportCommand};
 use jiff::Timestamp;
 
 use super::action::{Action, Dialog, DiskForm, FileKind, PickFor, ProfileForm, Screen, UiCommand, Undo};
+use super::disk_ask::DiskAsk;
 use super::views::events::Events;
 use super::views::hosts::Hosts;
 use super::views::serve_form::ServeForm;
@@ -135,6 +136,7 @@ impl App {
                 let list: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
                 form.initrds = list.join("\n");
             }
+            (PickFor::Export, Some(Dialog::Disk(DiskAsk::Export { path, .. }))) => *path = text(),
             // The form was closed meanwhile.
             _ => {}
         }

@@ -7,6 +7,7 @@
 
 mod action;
 mod app;
+mod disk_ask;
 mod event_text;
 mod launch;
 mod say;

@@ -262,12 +262,14 @@ pub(super) fn boot(boot: &Boot) -> String {
         Boot::Menu => "Menu".into(),
         Boot::Ignore => "Ignore".into(),
         Boot::Iscsi(iscsi) => match &iscsi.profile {
-            Some(profile) => format!("Disk {} with {profile}", iscsi.disk),
-            None => format!("Disk {}", iscsi.disk),
+            Some(profile) => format!("Disk {} with {profile}{}", iscsi.disk, own_writes(iscsi.writes)),
+            None => format!("Disk {}{}", iscsi.disk, own_writes(iscsi.writes)),
         },
         Boot::Install(install) => match &install.then {
             InstallThen::Local => format!("Install {}", install.profile),
-            InstallThen::Iscsi(iscsi) => format!("Install {}, then disk {}", install.profile, iscsi.disk),
+            InstallThen::Iscsi(iscsi) => {
+                format!("Install {}, then disk {}{}", install.profile, iscsi.disk, own_writes(iscsi.writes))
+            }
         },
     }
 }
@@ -279,15 +281,37 @@ pub(super) fn boot_meaning(boot: &Boot) -> String {
         Boot::Wait => "It waits at its screen until somebody gives it something".into(),
         Boot::Menu => "It shows a menu at its screen".into(),
         Boot::Ignore => "It is listed and never answered".into(),
-        Boot::Iscsi(iscsi) => format!("It boots from the disk {} over iSCSI", iscsi.disk),
+        Boot::Iscsi(iscsi) => {
+            format!("It boots from the disk {} over iSCSI{}", iscsi.disk, own_writes_meaning(iscsi.writes))
+        }
         Boot::Install(install) => match &install.then {
             InstallThen::Local => {
                 format!("It is installed with {}, which erases its disk, and then boots from it", install.profile)
             }
             InstallThen::Iscsi(iscsi) => {
-                format!("It is installed with {} and then boots from the disk {}", install.profile, iscsi.disk)
+                let own = own_writes_meaning(iscsi.writes);
+                format!("It is installed with {} and then boots from the disk {}{own}", install.profile, iscsi.disk)
             }
         },
+    }
+}
+
+/// What a machine's own setting for its writes, instead of the disk's, adds to an assignment.
+fn own_writes(writes: Option<Writes>) -> &'static str {
+    match writes {
+        None => "",
+        Some(Writes::Keep) => " (maintenance)",
+        Some(Writes::Fresh) => " (new at each boot)",
+        Some(Writes::Image) => " (into the image)",
+    }
+}
+
+fn own_writes_meaning(writes: Option<Writes>) -> &'static str {
+    match writes {
+        None => "",
+        Some(Writes::Keep) => " and keeps what it changes; that can be committed to the image",
+        Some(Writes::Fresh) => " and starts anew at every boot",
+        Some(Writes::Image) => " and writes into the image itself",
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a machine can be given, as menus list it, and questions about hosts that several views ask.
 
 use bootyard_core::api::{HostId, HostView, Snapshot};
-use bootyard_core::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia, Name};
+use bootyard_core::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia, Name, Writes};
 
 use super::say;
 
@@ -45,6 +45,14 @@ pub(super) fn afterwards(shot: &Snapshot, boot: &Boot) -> Vec<Boot> {
             Some(Boot::Install(Install { profile: install.profile.clone(), then: InstallThen::Iscsi(disk) }))
         })
         .collect()
+}
+
+/// The same disk, where the machine keeps what it changes; only of a disk that is otherwise new at each boot.
+pub(super) fn maintenance(shot: &Snapshot, boot: &Boot) -> Option<Boot> {
+    let Boot::Iscsi(iscsi) = boot else { return None };
+    let disk = shot.disks.iter().find(|d| d.name == iscsi.disk.as_str())?;
+    let can = disk.writes == Writes::Fresh && !disk.readonly && disk.problem.is_none() && iscsi.writes.is_none();
+    can.then(|| Boot::Iscsi(IscsiBoot { writes: Some(Writes::Keep), ..iscsi.clone() }))
 }
 
 fn kind(boot: &Boot) -> u8 {

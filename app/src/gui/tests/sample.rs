@@ -191,12 +191,11 @@ pub(crate) fn hosts(count: u64) -> Vec<Arc<HostView>> {
         .collect()
 }
 
-/// Serving, with this many machines.
-pub(crate) fn bench(count: u64) -> Snapshot {
-    let service = |service, address: &str| ServiceView { service, address: address.into(), error: None };
-    let disk = |name: &str, sessions, overlays: Vec<OverlayView>| DiskView {
+/// A disk of which every machine keeps an overlay.
+pub(crate) fn disk(name: &str, sessions: u32, overlays: Vec<OverlayView>) -> DiskView {
+    DiskView {
         name: name.into(),
-        image: format!("{name}.qcow2").into(),
+        image: format!("{name}.img").into(),
         iqn: format!("iqn.2026-01.org.bootyard:{name}"),
         size: 32 << 30,
         allocated: 9 << 30,
@@ -209,15 +208,95 @@ pub(crate) fn bench(count: u64) -> Snapshot {
         generation: 3,
         parent: None,
         older: vec![],
-    };
-    let overlay = |n: u64, open| OverlayView {
+    }
+}
+
+/// The overlay that pc-`n` keeps.
+pub(crate) fn overlay(n: u64, open: bool) -> OverlayView {
+    OverlayView {
         id: format!("host-{n}.keep"),
         writes: Writes::Keep,
         generation: 3,
         host: format!("pc-{n:02}"),
         bytes: (n * 113) << 20,
         open,
+    }
+}
+
+/// A room's golden disk, new at each boot, with thirty overlays: pc-03 is in maintenance and at rest, pc-04's stands on
+/// generation 2, pc-09 and pc-10 run; two snapshots below it, one of them with one of its own; one disk that is being checked.
+pub(crate) fn tree() -> Snapshot {
+    let fresh =
+        |n: u64| OverlayView { id: format!("host-{n}.fresh"), writes: Writes::Fresh, ..overlay(n, n == 9 || n == 10) };
+    let overlays = (1..=30u64)
+        .map(|n| match n {
+            3 => OverlayView { bytes: 1_288_490_189, ..overlay(3, false) },
+            4 => OverlayView { generation: 2, ..overlay(4, false) },
+            n => fresh(n),
+        })
+        .collect();
+    let golden = DiskView {
+        writes: Writes::Fresh,
+        older: vec![GenerationView { generation: 2, allocated: 1_181_116_006 }],
+        ..disk("lab", 2, overlays)
     };
+    let taken = |name: &str, from: &str, generation| DiskView {
+        parent: Some((from.into(), generation)),
+        allocated: 1 << 30,
+        generation: 1,
+        ..disk(name, 0, vec![])
+    };
+    let scratch = DiskView { readonly: true, ..disk("rescue", 0, vec![]) };
+    let checked = DiskView {
+        problem: Some("windows.img is still being checked".into()),
+        generation: 0,
+        ..disk("windows", 0, vec![])
+    };
+    let missing = DiskView {
+        problem: Some("open disks/old.img: No such file or directory".into()),
+        size: 0,
+        allocated: 0,
+        generation: 0,
+        ..disk("old", 0, vec![])
+    };
+    let job = |id, kind, what: &str, state| JobView {
+        id,
+        kind,
+        what: what.into(),
+        progress: Progress { done: 3 << 30, total: 8 << 30, rate: 210 << 20 },
+        state,
+        started: ago(15),
+    };
+    let mut shot = bench(30);
+    shot.disks = vec![
+        golden,
+        taken("lab-before-update", "lab", 2),
+        taken("lab-exam", "lab-before-update", 1),
+        taken("lab-pc-03", "lab", 3),
+        scratch,
+        checked,
+        missing,
+    ];
+    shot.jobs = vec![
+        job(7, JobKind::CommitDisk, "pc-03 to lab", JobState::Running),
+        job(8, JobKind::HashImage, "windows", JobState::Running),
+        job(
+            6,
+            JobKind::ExportDisk,
+            "lab to /mnt/usb/lab.qcow2",
+            JobState::Failed { error: "no space left on /mnt/usb".into() },
+        ),
+    ];
+    let Boot::Iscsi(boot) = iscsi("lab") else { return shot };
+    for (host, writes) in shot.hosts.iter_mut().take(6).zip([None, None, Some(Writes::Keep), None, None, None]) {
+        Arc::make_mut(host).boot = Boot::Iscsi(IscsiBoot { writes, ..boot.clone() });
+    }
+    shot
+}
+
+/// Serving, with this many machines.
+pub(crate) fn bench(count: u64) -> Snapshot {
+    let service = |service, address: &str| ServiceView { service, address: address.into(), error: None };
     let events = [
         EventKind::EngineStarted { interfaces: vec!["enp3s0".into()] },
         EventKind::DhcpDiscover {

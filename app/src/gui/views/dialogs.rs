@@ -2,10 +2,10 @@
 
 use bootyard_core::api::{Command, HostId, Snapshot};
 use bootyard_core::lab::Name;
-use eframe::egui::{Context, Id, Key, Modal, RichText, ScrollArea, Ui};
+use eframe::egui::{Button, Context, Id, Key, Modal, Response, RichText, ScrollArea, Ui, vec2};
 
 use super::View;
-use super::{forms, palette};
+use super::{disk_dialogs, forms, palette};
 use crate::gui::action::{Action, Dialog};
 use crate::gui::say;
 use crate::gui::targets;
@@ -16,7 +16,7 @@ use crate::gui::widgets::field::{danger_button_ui, primary_button_ui, text_field
 /// Draws the dialog that is open.
 pub(crate) fn dialog_ui(ctx: &Context, view: &mut View<'_>, dialog: &mut Dialog) {
     let before = view.out.len();
-    let room = ctx.content_rect().size() - eframe::egui::vec2(60.0, 100.0);
+    let room = ctx.content_rect().size() - vec2(60.0, 100.0);
     let modal = Modal::new(Id::unique("dialog")).backdrop_color(theme::backdrop()).frame(theme::dialog_frame(ctx));
     let response = modal.show(ctx, |ui| {
         ui.set_width(theme::DIALOG.min(room.x));
@@ -80,6 +80,7 @@ fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
         Dialog::Forget { hosts, entry } => forget_ui(ui, view, hosts, entry),
         Dialog::AddDisk(form) => forms::disk_ui(ui, view, form),
         Dialog::AddProfile(form) => forms::profile_ui(ui, view, form),
+        Dialog::Disk(ask) => disk_dialogs::ask_ui(ui, view, ask),
         Dialog::Palette { filter } => palette::palette_ui(ui, view, filter),
     }
 }
@@ -94,15 +95,18 @@ pub(super) fn title_ui(ui: &mut Ui, text: &str) {
     ui.add_space(4.0);
 }
 
-/// The row at a dialog's end; Cancel is always there.
-pub(super) fn buttons_ui(ui: &mut Ui, view: &mut View<'_>, acts: impl FnOnce(&mut Ui, &mut View<'_>)) {
+/// The row at a dialog's end; Cancel is always there, and returned.
+pub(super) fn buttons_ui(ui: &mut Ui, view: &mut View<'_>, acts: impl FnOnce(&mut Ui, &mut View<'_>)) -> Response {
     ui.add_space(theme::GAP);
-    ui.horizontal(|ui| {
+    let row = ui.horizontal(|ui| {
         acts(ui, view);
-        if ui.button("Cancel").on_hover_text("Esc").clicked() {
+        let cancel = ui.add(Button::new("Cancel").min_size(vec2(0.0, 28.0)));
+        if cancel.clicked() {
             view.push(Action::CloseDialog);
         }
+        cancel.on_hover_text("Esc")
     });
+    row.inner
 }
 
 fn names_ui(ui: &mut Ui, names: &[String]) {

@@ -68,6 +68,7 @@ pub(super) fn disk_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut DiskForm) {
         ui,
         view,
         "Add disk",
+        false,
         made.map(|disk| {
             let said = format!("Adding disk {}", disk.name);
             (Command::AddDisk(disk), said)
@@ -118,6 +119,7 @@ pub(super) fn profile_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut ProfileFor
         ui,
         view,
         "Add profile",
+        false,
         made.map(|profile| {
             let said = format!("Adding profile {}", profile.name);
             (Command::AddProfile(profile), said)
@@ -142,7 +144,7 @@ fn new_profile(form: &ProfileForm, shot: &Snapshot) -> Result<NewProfile, String
 }
 
 /// An absolute path. Whether the file is there is the engine's to say: it may run elsewhere, and a frame never waits for a disk.
-fn file(text: &str, missing: &str) -> Result<PathBuf, String> {
+pub(super) fn file(text: &str, missing: &str) -> Result<PathBuf, String> {
     let text = text.trim();
     if text.is_empty() {
         return Err(missing.to_owned());
@@ -151,7 +153,8 @@ fn file(text: &str, missing: &str) -> Result<PathBuf, String> {
     if path.is_absolute() { Ok(path) } else { Err(format!("Give {} as a path from /", say::clean_to(text, 60))) }
 }
 
-fn name(text: &str, taken: bool) -> Result<String, String> {
+/// A name of the lab that is not taken, or what is wrong with it.
+pub(super) fn name(text: &str, taken: bool) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
         return Err("Give it a name".into());
@@ -162,14 +165,24 @@ fn name(text: &str, taken: bool) -> Result<String, String> {
     text.parse::<Name>().map(|n| n.to_string()).map_err(|e| e.to_string())
 }
 
-fn path_ui(ui: &mut Ui, view: &mut View<'_>, label: &str, text: &mut String, hint: &str, pick: PickFor) {
+/// The field of a file, with the button that opens the desktop's dialog. Returns the field.
+pub(super) fn path_ui(
+    ui: &mut Ui,
+    view: &mut View<'_>,
+    label: &str,
+    text: &mut String,
+    hint: &str,
+    pick: PickFor,
+) -> Response {
     let name = ui.label(RichText::new(label).color(theme::palette(ui).weak));
-    ui.horizontal(|ui| {
+    let row = ui.horizontal(|ui| {
         let width = ui.available_width() - 100.0;
         let edit = TextEdit::singleline(text).hint_text(hint.to_owned()).desired_width(width).margin(vec2(8.0, 5.0));
-        ui.add(edit).labelled_by(name.id);
+        let field = ui.add(edit).labelled_by(name.id);
         browse_ui(ui, view, label, pick);
+        field
     });
+    row.inner
 }
 
 fn browse_ui(ui: &mut Ui, view: &mut View<'_>, label: &str, pick: PickFor) -> Response {
@@ -180,13 +193,20 @@ fn browse_ui(ui: &mut Ui, view: &mut View<'_>, label: &str, pick: PickFor) -> Re
     response
 }
 
-fn end_ui(ui: &mut Ui, view: &mut View<'_>, act: &str, made: Result<(Command, String), String>) {
+/// The row at a form's end: what is still missing, the act, Cancel. `enter` is Enter in a field, which does the act.
+pub(super) fn end_ui(
+    ui: &mut Ui,
+    view: &mut View<'_>,
+    act: &str,
+    enter: bool,
+    made: Result<(Command, String), String>,
+) {
     if let Err(problem) = &made {
         ui.add_space(4.0);
         ui.label(RichText::new(problem).color(theme::palette(ui).tone(Tone::Warn)));
     }
     buttons_ui(ui, view, |ui, view| {
-        let pressed = primary_button_ui(ui, made.is_ok(), act).clicked();
+        let pressed = primary_button_ui(ui, made.is_ok(), act).clicked() || enter;
         if let (true, Ok((command, said))) = (pressed, made) {
             view.send(command, said);
             view.push(Action::CloseDialog);

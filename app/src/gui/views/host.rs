@@ -3,7 +3,7 @@
 use bootyard_core::api::{HostId, HostView, Stage};
 use eframe::egui::{Align, Button, Grid, Key, Layout, Modifiers, RichText, ScrollArea, Ui, vec2};
 
-use super::View;
+use super::{View, maintenance};
 use crate::gui::action::{Action, Dialog, Screen};
 use crate::gui::say;
 use crate::gui::targets;
@@ -38,6 +38,7 @@ pub(crate) fn host_ui(ui: &mut Ui, view: &mut View<'_>, id: HostId) {
         if let Some(problem) = &host.boot_problem {
             finding::callout_ui(ui, Tone::Warn, problem, |_| {});
         }
+        maintenance::callout_ui(ui, view, host);
         if let Some(p) = &host.progress {
             let what = host.activity.as_deref().map(say::clean).unwrap_or_default();
             ui.horizontal(|ui| {

@@ -4,7 +4,7 @@ use bootyard_core::api::{Finding, HostView, Severity, Stage};
 use eframe::egui::{Button, Label, Modifiers, RichText, TextStyle, Ui};
 use jiff::Timestamp;
 
-use super::View;
+use super::{View, maintenance};
 use crate::gui::action::{Screen, UiCommand};
 use crate::gui::say;
 use crate::gui::theme::{self, Tone};
@@ -46,6 +46,7 @@ pub(super) fn row_menu_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) {
             view.run(command);
         }
     }
+    maintenance::items_ui(ui, view, host);
     ui.separator();
     if ui.button("Copy MAC").clicked() {
         ui.ctx().copy_text(say::host_mac(host));

@@ -1,13 +1,13 @@
 //! What machines can be given: disks with their overlays, profiles, boot firmware; and the jobs that bring them in.
 
-use bootyard_core::api::{Command, DiskView, FirmwareView, JobKind, JobState, JobView, ProfileView};
-use eframe::egui::{Align, CollapsingHeader, Grid, Label, Layout, RichText, ScrollArea, Ui, vec2};
+use bootyard_core::api::{Command, FirmwareView, JobKind, JobState, JobView, ProfileView};
+use eframe::egui::{Align, Label, Layout, RichText, ScrollArea, Ui, vec2};
 
-use super::View;
+use super::{View, disks};
 use crate::gui::action::UiCommand;
 use crate::gui::say::{self, bytes, clean};
 use crate::gui::theme::{self, Tone};
-use crate::gui::widgets::field::{command_button_ui, fact_ui, heading_ui, section_ui, weak_ui};
+use crate::gui::widgets::field::{command_button_ui, heading_ui, section_ui, weak_ui};
 use crate::gui::widgets::{badge, finding, icon, progress};
 
 /// The screen.
@@ -16,12 +16,7 @@ pub(crate) fn images_ui(ui: &mut Ui, view: &mut View<'_>) {
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         jobs_ui(ui, view);
         head_ui(ui, view, "Disks", UiCommand::AddDisk);
-        if shot.disks.is_empty() {
-            weak_ui(ui, "No disk yet. Add one, or drop an image file onto this window.");
-        }
-        for disk in &shot.disks {
-            disk_ui(ui, disk);
-        }
+        disks::disks_ui(ui, view);
         ui.add_space(theme::GAP);
         head_ui(ui, view, "Profiles", UiCommand::AddProfile);
         if shot.profiles.is_empty() {
@@ -63,24 +58,15 @@ fn jobs_ui(ui: &mut Ui, view: &mut View<'_>) {
 }
 
 fn job_ui(ui: &mut Ui, job: &JobView, view: &mut View<'_>) {
-    let kind = match job.kind {
-        JobKind::ImportDisk => "Import",
-        JobKind::CreateDisk => "Create",
-        JobKind::HashImage => "Check",
-        JobKind::ImportProfile => "Add",
-        JobKind::CopyDisk => "Copy",
-        JobKind::CommitDisk => "Commit",
-        JobKind::ExportDisk => "Export",
-        JobKind::CompactDisk => "Compact",
-        JobKind::DeleteDisk => "Delete",
-    };
     let what = clean(&job.what);
+    let (doing, act, done) = job_words(job.kind);
     match &job.state {
         JobState::Running => {
             ui.horizontal(|ui| {
                 icon::tone_ui(ui, Tone::Busy);
-                ui.label(format!("{kind} {what}"));
-                if ui.button("Cancel").on_hover_text("What it has done so far is taken back").clicked() {
+                ui.label(format!("{doing} {what}"));
+                let cancel = ui.button("Cancel").accessible_name(format!("Cancel: {} {what}", doing.to_lowercase()));
+                if cancel.on_hover_text(cancel_meaning(job.kind)).clicked() {
                     view.send(Command::CancelJob { job: job.id }, format!("Cancelled: {what}"));
                 }
                 progress::progress_ui(ui, &job.progress, Tone::Busy, &what);
@@ -89,86 +75,50 @@ fn job_ui(ui: &mut Ui, job: &JobView, view: &mut View<'_>) {
         JobState::Done => {
             ui.horizontal(|ui| {
                 badge::badge_ui(ui, Tone::Good, "Done", "");
-                ui.label(format!("{kind} {what}"));
+                ui.label(format!("{done} {what}"));
                 weak_ui(ui, format!("{}, begun {}", bytes(job.progress.done), say::clock(job.started)));
             });
         }
         JobState::Cancelled => {
             ui.horizontal(|ui| {
                 badge::badge_ui(ui, Tone::Quiet, "Cancelled", "");
-                ui.label(format!("{kind} {what}"));
+                ui.label(format!("{act} {what}"));
             });
         }
         JobState::Failed { error } => {
             ui.horizontal(|ui| {
                 badge::badge_ui(ui, Tone::Bad, "Failed", "");
-                ui.label(format!("{kind} {what}"));
+                ui.label(format!("{act} {what}"));
             });
             ui.label(RichText::new(say::sentence(error)).color(theme::palette(ui).tone(Tone::Bad)));
         }
     }
 }
 
-fn disk_ui(ui: &mut Ui, disk: &DiskView) {
-    theme::card_frame(ui).show(ui, |ui| {
-        ui.set_min_width(ui.available_width());
-        ui.horizontal(|ui| {
-            icon::tone_ui(ui, disk_tone(disk));
-            ui.label(RichText::new(&disk.name).strong());
-            if disk.size > 0 {
-                ui.label(bytes(disk.size));
-                weak_ui(ui, format!("{} on disk", bytes(disk.allocated)));
-            }
-            ui.separator();
-            let writes = if disk.readonly { "Read-only" } else { say::writes(disk.writes) };
-            weak_ui(ui, format!("Writes: {writes}")).on_hover_text(say::writes_meaning(disk.writes));
-            ui.separator();
-            if disk.sessions > 0 {
-                let n = usize::try_from(disk.sessions).unwrap_or(usize::MAX);
-                badge::badge_ui(ui, Tone::Good, &say::count(n, "session", "sessions"), "Logged in now");
-            } else {
-                weak_ui(ui, "Not in use");
-            }
-        });
-        assigned_ui(ui, &disk.assigned);
-        weak_ui(ui, say::clean_to(&format!("{}  ·  {}", disk.image.display(), disk.iqn), 240));
-        if let Some(problem) = &disk.problem {
-            finding::callout_ui(ui, Tone::Bad, problem, |_| {});
-        }
-        if !disk.overlays.is_empty() {
-            overlays_ui(ui, disk);
-        }
-    });
-}
-
-fn disk_tone(disk: &DiskView) -> Tone {
-    match (&disk.problem, disk.sessions) {
-        (Some(_), _) => Tone::Bad,
-        (None, 0) => Tone::Quiet,
-        (None, _) => Tone::Good,
+/// What becomes of the work of a cancelled job.
+fn cancel_meaning(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::CompactDisk | JobKind::DeleteDisk => "It ends where it is; what is given back stays so",
+        _ => "What it has done so far is taken back",
     }
 }
 
-fn overlays_ui(ui: &mut Ui, disk: &DiskView) {
-    let all = disk.overlays.iter().map(|o| o.bytes).fold(0, u64::saturating_add);
-    let title = format!("{}, {}", say::count(disk.overlays.len(), "overlay", "overlays"), bytes(all));
-    CollapsingHeader::new(title).id_salt(("overlays", &disk.name)).show(ui, |ui| {
-        Grid::new(("overlay-grid", &disk.name)).num_columns(3).spacing([24.0, 4.0]).show(ui, |ui| {
-            for overlay in &disk.overlays {
-                ui.label(say::clean_to(&overlay.host, 40));
-                ui.label(bytes(overlay.bytes));
-                if overlay.open {
-                    badge::badge_ui(ui, Tone::Good, "In use", "A session has it open");
-                } else {
-                    fact_ui(ui, "At rest");
-                }
-                ui.end_row();
-            }
-        });
-    });
+/// A job's kind while it runs, as an act that did not come to its end, and when it is done.
+pub(super) fn job_words(kind: JobKind) -> (&'static str, &'static str, &'static str) {
+    match kind {
+        JobKind::ImportDisk => ("Importing", "Import", "Imported"),
+        JobKind::CreateDisk => ("Creating", "Create", "Created"),
+        JobKind::HashImage => ("Checking", "Check", "Checked"),
+        JobKind::ImportProfile => ("Adding", "Add", "Added"),
+        JobKind::CopyDisk => ("Copying", "Copy", "Copied"),
+        JobKind::CommitDisk => ("Committing", "Commit", "Committed"),
+        JobKind::ExportDisk => ("Exporting", "Export", "Exported"),
+        JobKind::CompactDisk => ("Compacting", "Compact", "Compacted"),
+        JobKind::DeleteDisk => ("Deleting", "Delete", "Deleted"),
+    }
 }
 
-fn assigned_ui(ui: &mut Ui, assigned: &[String]) {
+pub(super) fn assigned_ui(ui: &mut Ui, assigned: &[String]) {
     let text = match assigned.len() {
         0 => "No machine gets it".to_owned(),
         n => format!("{}: {}", say::count(n, "machine gets it", "machines get it"), say::names(assigned, 6)),

@@ -1,6 +1,10 @@
 //! One file a screen. A view reads the snapshot, draws, and pushes what a person wants into [`View::out`].
 
 pub(super) mod dialogs;
+pub(super) mod disk_dialogs;
+pub(super) mod disk_menu;
+pub(super) mod disks;
+pub(super) mod disks_model;
 pub(super) mod events;
 pub(super) mod forms;
 pub(super) mod host;
@@ -8,6 +12,7 @@ pub(super) mod hosts;
 pub(super) mod hosts_cells;
 pub(super) mod hosts_model;
 pub(super) mod images;
+pub(super) mod maintenance;
 pub(super) mod network;
 pub(super) mod palette;
 pub(super) mod serve_form;

@@ -4,7 +4,7 @@ use bootyard_core::api::{EngineState, Finding, JobState, NetworkView, Severity, 
 use bootyard_core::lab::Boot;
 use eframe::egui::{Align, Button, Layout, RichText, ScrollArea, Ui, vec2};
 
-use super::View;
+use super::{View, images};
 use crate::gui::action::{Screen, UiCommand};
 use crate::gui::say;
 use crate::gui::theme::{self, Tone};
@@ -174,7 +174,7 @@ pub(crate) fn jobs_ui(ui: &mut Ui, shot: &Snapshot) {
     for job in shot.jobs.iter().filter(|j| j.state == JobState::Running) {
         ui.horizontal(|ui| {
             icon::tone_ui(ui, Tone::Busy);
-            ui.label(say::clean(&job.what));
+            ui.label(format!("{} {}", images::job_words(job.kind).0, say::clean(&job.what)));
             weak_ui(ui, say::progress(&job.progress));
         });
     }

@@ -7,11 +7,14 @@ use eframe::egui::{Button, RichText, Ui, vec2};
 
 use super::icon;
 use crate::gui::say;
-use crate::gui::targets::{Target, afterwards, targets};
+use crate::gui::targets::{Target, afterwards, maintenance, targets};
 use crate::gui::theme;
 
 /// Width of the arrow behind an installer.
 const AFTER: f32 = 28.0;
+
+/// A disk on which the machine keeps what it changes, in menus.
+pub(crate) const MAINTENANCE: &str = "Maintenance: keep what it changes";
 
 /// A button named `label` that shows what is assigned (`now` is `None` when it is several things) and opens the list. Returns
 /// what was clicked.
@@ -51,7 +54,7 @@ pub(crate) fn assign_list_ui(ui: &mut Ui, shot: &Snapshot, now: Option<&Boot>, k
         if target.first {
             ui.separator();
         }
-        let after = if target.problem.is_none() { afterwards(shot, &target.boot) } else { Vec::new() };
+        let after = if target.problem.is_some() { Vec::new() } else { variants(shot, &target.boot) };
         if after.is_empty() {
             chosen = target_ui(ui, target, at, now, keys, 0.0).or(chosen);
         } else {
@@ -62,6 +65,16 @@ pub(crate) fn assign_list_ui(ui: &mut Ui, shot: &Snapshot, now: Option<&Boot>, k
         }
     }
     chosen
+}
+
+/// What an installation may be followed by, and how else a disk may be given; each as its own menu says it.
+fn variants(shot: &Snapshot, boot: &Boot) -> Vec<(Boot, String)> {
+    let keep = maintenance(shot, boot).map(|b| (b, MAINTENANCE.to_owned()));
+    let then = afterwards(shot, boot).into_iter().map(|b| {
+        let text = say::boot(&b);
+        (b, text)
+    });
+    keep.into_iter().chain(then).collect()
 }
 
 /// One entry; `spare` is the room to leave at its right.
@@ -88,13 +101,20 @@ fn target_ui(ui: &mut Ui, target: &Target, at: usize, now: Option<&Boot>, keys: 
     })
 }
 
-/// What may follow this installation in place of the local disk.
-fn afterwards_ui(ui: &mut Ui, target: &Target, after: &[Boot], now: Option<&Boot>, keys: bool) -> Option<Boot> {
-    let label = format!("{}, then a disk of this lab", say::boot(&target.boot));
+/// What may follow this installation in place of the local disk, or how else this disk may be given.
+fn afterwards_ui(
+    ui: &mut Ui,
+    target: &Target,
+    after: &[(Boot, String)],
+    now: Option<&Boot>,
+    keys: bool,
+) -> Option<Boot> {
+    let how = if matches!(target.boot, Boot::Iscsi(_)) { "for maintenance" } else { "then a disk of this lab" };
+    let label = format!("{}, {how}", say::boot(&target.boot));
     let mut chosen = None;
     let list = |ui: &mut Ui| {
-        for boot in after {
-            let button = Button::selectable(now == Some(boot), say::boot(boot)).min_size(vec2(0.0, 26.0));
+        for (boot, text) in after {
+            let button = Button::selectable(now == Some(boot), text.as_str()).min_size(vec2(0.0, 26.0));
             if ui.add(button).on_hover_text(say::boot_meaning(boot)).clicked() {
                 chosen = Some(boot.clone());
                 ui.close();

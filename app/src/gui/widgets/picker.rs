@@ -58,6 +58,14 @@ fn ask(what: PickFor) -> Vec<PathBuf> {
             .collect(),
         PickFor::Kernel => dialog.set_title("Choose a kernel").pick_file().into_iter().collect(),
         PickFor::Initrds => dialog.set_title("Choose initrds").pick_files().unwrap_or_default(),
+        PickFor::Export => dialog
+            .set_title("Write the disk to a new file")
+            .add_filter("QEMU's images", &["qcow2"])
+            .add_filter("Raw images", &["img", "raw"])
+            .add_filter("All files", &["*"])
+            .save_file()
+            .into_iter()
+            .collect(),
         PickFor::Answers => dialog.set_title("Choose an answer file").pick_file().into_iter().collect(),
     }
 }
