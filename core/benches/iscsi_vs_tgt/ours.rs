@@ -79,7 +79,7 @@ struct Everybody {
 impl Everybody {
     fn disk(&self, target: &str) -> Result<&Disk, Refusal> {
         let found = self.disks.iter().find(|disk| disk.iqn == target);
-        found.ok_or_else(|| Refusal { status: 0x0203, reason: format!("there is no target {target}") })
+        found.ok_or_else(|| Refusal::new(0x0203, format!("there is no target {target}")))
     }
 }
 
@@ -93,6 +93,7 @@ impl Gate for Everybody {
             chap: None,
             serial: login.initiator.clone(),
             removable: false,
+            boot: None,
             memory: None,
         })
     }
@@ -105,10 +106,7 @@ impl Gate for Everybody {
             label: login.initiator.clone(),
             fresh_epoch: (disk.writes == Writes::Fresh).then_some((0, true)),
         };
-        let refuse = |error: bootyard_core::disks::DiskError| Refusal {
-            status: error.refusal_status(),
-            reason: error.to_string(),
-        };
+        let refuse = |error: bootyard_core::disks::DiskError| Refusal::new(error.refusal_status(), error.to_string());
         self.store.open(&request).map_err(refuse)
     }
 
