@@ -345,6 +345,18 @@ fn hundreds_of_disks_and_overlays_draw() {
 #[ignore = "for people to look at"]
 fn pictures() {
     let folder = std::env::var("BOOTYARD_PICTURES").expect("BOOTYARD_PICTURES names a folder");
+    let textures = picture::Textures::default();
+    let mut window = Window::with(tree(), Theme::Light, [1280.0, 1900.0], 1.0, textures.clone());
+    let save = |window: &Window, what: &str| {
+        textures.save(&window.harness.ctx, window.harness.output(), &std::path::Path::new(&folder).join(what));
+    };
+    window.key(Modifiers::COMMAND, Key::Num2);
+    save(&window, "all-images.ppm");
+    window.key(Modifiers::COMMAND, Key::Num1);
+    window.harness.get_by_label("52:54:00:00:00:03").click_secondary();
+    window.frames();
+    save(&window, "all-context.ppm");
+    drop(window);
     for (name, theme, size, scale) in [
         ("dark", Theme::Dark, [1280.0, 800.0], 1.0),
         ("light", Theme::Light, [1280.0, 800.0], 1.0),
