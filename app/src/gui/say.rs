@@ -261,10 +261,12 @@ pub(super) fn boot(boot: &Boot) -> String {
         Boot::Wait => "Wait".into(),
         Boot::Menu => "Menu".into(),
         Boot::Ignore => "Ignore".into(),
-        Boot::Iscsi(iscsi) => match &iscsi.profile {
-            Some(profile) => format!("Disk {} with {profile}{}", iscsi.disk, own_writes(iscsi.writes)),
-            None => format!("Disk {}{}", iscsi.disk, own_writes(iscsi.writes)),
-        },
+        Boot::Iscsi(iscsi) => {
+            // What is special about it must fit into the cell.
+            let disk = if iscsi.writes.is_some() { "" } else { "Disk " };
+            let with = iscsi.profile.as_ref().map(|p| format!(" with {p}")).unwrap_or_default();
+            format!("{disk}{}{with}{}", iscsi.disk, own_writes(iscsi.writes))
+        }
         Boot::Install(install) => match &install.then {
             InstallThen::Local => format!("Install {}", install.profile),
             InstallThen::Iscsi(iscsi) => {
@@ -417,6 +419,19 @@ mod tests {
         assert_eq!(seconds(7800), "2 h 10 min");
         assert_eq!(span(940), "940 ms");
         assert_eq!(span(2340), "2.3 s");
+    }
+
+    #[test]
+    fn a_machine_with_writes_of_its_own_is_told_from_the_others() {
+        use bootyard_core::lab::{IscsiBoot, IscsiVia};
+        let on = |writes| {
+            let disk = "lab".parse().unwrap();
+            boot(&Boot::Iscsi(IscsiBoot { disk, profile: None, via: IscsiVia::Script, writes }))
+        };
+        assert_eq!(on(None), "Disk lab");
+        assert_eq!(on(Some(Writes::Keep)), "lab (maintenance)");
+        assert_eq!(on(Some(Writes::Fresh)), "lab (new at each boot)");
+        assert_eq!(on(Some(Writes::Image)), "lab (into the image)");
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn deleting_what_others_stand_on_takes_a_second_decision() {
     let mut window = images(shot);
     choose(&mut window, "Actions on disk lab", "Delete…");
     assert!(window.sees("Lost with it: 30 overlays"));
-    assert!(window.sees("30 machines are assigned to it and will have no disk"));
+    assert!(window.sees("30 machines are assigned to it and will have no disk:"));
     assert!(window.sees("What was taken from it stays: lab-before-update, lab-pc-03."));
     window.click("Delete lab");
     window.sent_nothing();
@@ -296,14 +296,14 @@ fn a_disk_that_goes_while_it_is_asked_about_is_said() {
 #[test]
 fn one_machine_goes_into_maintenance_and_its_changes_are_committed() {
     let mut window = Window::over(tree());
-    assert!(window.sees("pc-03 gets Disk lab (maintenance)"));
+    assert!(window.sees("pc-03 gets lab (maintenance)"));
     window.click("pc-01 gets Disk lab");
     window.click("Disk lab, for maintenance");
     window.click("Maintenance: keep what it changes");
     let Boot::Iscsi(lab) = iscsi("lab") else { panic!("not a disk") };
     let keep = Boot::Iscsi(IscsiBoot { writes: Some(Writes::Keep), ..lab });
     assert_eq!(window.done(), Command::Assign { hosts: vec![HostId(1)], to: keep });
-    window.wait_for("pc-01: Disk lab (maintenance)");
+    window.wait_for("pc-01: lab (maintenance)");
     window.click("pc-03");
     assert!(window.sees("Maintenance of lab: 1.2 GiB of changes are kept."));
     window.click("Commit to lab…");
@@ -345,6 +345,18 @@ fn hundreds_of_disks_and_overlays_draw() {
 #[ignore = "for people to look at"]
 fn pictures() {
     let folder = std::env::var("BOOTYARD_PICTURES").expect("BOOTYARD_PICTURES names a folder");
+    let textures = picture::Textures::default();
+    let mut window = Window::with(tree(), Theme::Light, [1280.0, 1900.0], 1.0, textures.clone());
+    let save = |window: &Window, what: &str| {
+        textures.save(&window.harness.ctx, window.harness.output(), &std::path::Path::new(&folder).join(what));
+    };
+    window.key(Modifiers::COMMAND, Key::Num2);
+    save(&window, "all-images.ppm");
+    window.key(Modifiers::COMMAND, Key::Num1);
+    window.harness.get_by_label("52:54:00:00:00:03").click_secondary();
+    window.frames();
+    save(&window, "all-context.ppm");
+    drop(window);
     for (name, theme, size, scale) in [
         ("dark", Theme::Dark, [1280.0, 800.0], 1.0),
         ("light", Theme::Light, [1280.0, 800.0], 1.0),

@@ -304,6 +304,13 @@ fn commit_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, overlay: &Overla
     });
 }
 
+/// All of them by name, scrolled when there are many: what is lost is not summed up.
+fn all_ui(ui: &mut Ui, id: &str, names: &[String]) {
+    ScrollArea::vertical().id_salt(id).max_height(LIST / 2.0).auto_shrink([false, true]).show(ui, |ui| {
+        ui.label(RichText::new(say::names(names, usize::MAX)).color(theme::palette(ui).strong));
+    });
+}
+
 fn delete_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, anyway: &mut bool) {
     let name = &disk.name;
     title_ui(ui, &format!("Delete {name}?"));
@@ -327,22 +334,18 @@ fn delete_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, anyway: &mut boo
     let holding: Vec<&&OverlayView> = list.iter().filter(|o| o.bytes > 0).collect();
     let mut hangs: Vec<String> = Vec::new();
     if !holding.is_empty() {
-        let each: Vec<String> = holding.iter().map(|o| format!("{} {}", host(o), bytes(o.bytes))).collect();
+        let each: Vec<String> =
+            holding.iter().map(|o| format!("{} {}", host(o), bytes(o.bytes).replace(' ', "\u{a0}"))).collect();
         let n = say::count(holding.len(), "overlay", "overlays");
         warn_ui(ui, &format!("Lost with it: {n}, {}:", bytes(sum(list.iter().copied()))));
-        // All of them by name: what is lost is not summed up.
-        ScrollArea::vertical().id_salt("overlays-lost").max_height(LIST / 2.0).auto_shrink([false, true]).show(
-            ui,
-            |ui| {
-                ui.label(RichText::new(say::names(&each, usize::MAX)).color(theme::palette(ui).strong));
-            },
-        );
+        all_ui(ui, "overlays-lost", &each);
         hangs.push(n);
     }
     if !disk.assigned.is_empty() {
         let n = say::count(disk.assigned.len(), "machine", "machines");
         let verb = if disk.assigned.len() == 1 { "is" } else { "are" };
-        warn_ui(ui, &format!("{n} {verb} assigned to it and will have no disk: {}.", say::names(&disk.assigned, 12)));
+        warn_ui(ui, &format!("{n} {verb} assigned to it and will have no disk:"));
+        all_ui(ui, "machines-without", &disk.assigned);
         hangs.push(n);
     }
     if !hangs.is_empty() {

@@ -95,7 +95,7 @@ pub(super) fn overlay_menu_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView,
 
 /// One item; whether it was pressed. A disabled one says why to the pointer, and to a screen reader in its name.
 pub(super) fn item_ui(ui: &mut Ui, text: &str, tooltip: &str, why_not: Option<String>) -> bool {
-    let button = Button::new(text).min_size(vec2(ui.available_width(), 26.0)).right_text("");
+    let button = Button::new(text).min_size(vec2(0.0, 26.0)).right_text("");
     match why_not {
         None => {
             let pressed = ui.add(button).accessible_name(text).on_hover_text(tooltip).clicked();

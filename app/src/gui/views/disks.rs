@@ -13,7 +13,7 @@ use super::View;
 use super::disk_menu::{disk_button_ui, disk_menu_ui, host, kind, overlay_button_ui, overlay_menu_ui};
 use super::disks_model::{DEEPEST, older, origin, sorted, sum, total, tree};
 use super::images::assigned_ui;
-use crate::gui::disk_ask::is_behind;
+use crate::gui::disk_ask::{is_behind, users};
 use crate::gui::say::{self, bytes};
 use crate::gui::theme::{self, Tone};
 use crate::gui::widgets::field::weak_ui;
@@ -118,7 +118,8 @@ fn facts_ui(ui: &mut Ui, disk: &DiskView, checked: bool) {
     ui.separator();
     if disk.sessions > 0 {
         let n = usize::try_from(disk.sessions).unwrap_or(usize::MAX);
-        badge::badge_ui(ui, Tone::Good, &say::count(n, "session", "sessions"), "Logged in now");
+        let who = format!("Logged in now: {}", say::names(&users(disk), 12));
+        badge::badge_ui(ui, Tone::Good, &say::count(n, "session", "sessions"), &who);
     } else {
         weak_ui(ui, "Not in use");
     }

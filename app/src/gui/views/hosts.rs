@@ -324,7 +324,7 @@ impl Cell {
             Self::Mac => resizable(130.0),
             Self::Address => resizable(108.0),
             Self::Firmware => resizable(90.0),
-            Self::Gets => resizable(176.0).at_least(120.0),
+            Self::Gets => resizable(192.0).at_least(120.0),
             Self::Now => Column::remainder().at_least(140.0).clip(true),
             Self::AtStage => Column::exact(84.0).clip(true),
         }
