@@ -1,9 +1,11 @@
-//! `bootyard disks list|create|import`.
+//! `bootyard disks …`: all that can be done to disks. What destroys asks first, or wants `--yes`.
 
 use std::path::{Path, PathBuf};
 
-use bootyard_core::api::{Command, JobState, NewDisk, Reply};
-use bootyard_core::lab::Writes;
+use std::io::{IsTerminal, Write};
+
+use bootyard_core::api::{Command, DiskAct, DiskView, ExportFormat, JobState, JobView, NewDisk, Reply, Snapshot};
+use bootyard_core::lab::{Writes, parse_size};
 use clap::{Subcommand, ValueEnum};
 
 use super::session::Session;
@@ -39,6 +41,89 @@ pub enum Sub {
         #[arg(long, value_enum, default_value_t = WritesArg::Keep)]
         writes: WritesArg,
     },
+    /// Write what a disk holds, or what a host sees of it, into a new file
+    Export {
+        /// The disk
+        disk: String,
+        /// The file, which must not exist
+        file: PathBuf,
+        /// With this host's overlay: a MAC, a name, or the overlay's id
+        #[arg(long)]
+        host: Option<String>,
+        /// The file's format; by its name otherwise
+        #[arg(long, value_enum)]
+        format: Option<FormatArg>,
+    },
+    /// Make a new disk with a copy of the image
+    Clone {
+        /// The disk
+        disk: String,
+        /// The new one's name
+        name: String,
+    },
+    /// Make a new disk of what a disk holds now, or of what a host sees of it
+    Snapshot {
+        /// The disk
+        disk: String,
+        /// The new one's name
+        name: String,
+        /// With this host's overlay: a MAC, a name, or the overlay's id
+        #[arg(long)]
+        host: Option<String>,
+    },
+    /// Drop overlays: their hosts start from the image again
+    Reset {
+        /// The disk
+        disk: String,
+        /// Whose: MACs, names, or overlays' ids
+        #[arg(required_unless_present = "all")]
+        hosts: Vec<String>,
+        /// All of them
+        #[arg(long, conflicts_with = "hosts")]
+        all: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Make what a host changed the image's next generation, for all hosts from their next boot on
+    Commit {
+        /// The disk
+        disk: String,
+        /// Whose overlay: a MAC, a name, or the overlay's id
+        host: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Make a disk larger; machines that run from it are told
+    Resize {
+        /// The disk
+        disk: String,
+        /// Its new size: bytes, or with K, M, G, T (powers of 1024)
+        size: String,
+    },
+    /// Give back the space of what is zero or the same as in the image
+    Compact {
+        /// The disk
+        disk: String,
+    },
+    /// Delete a disk with its image and its overlays
+    Delete {
+        /// The disk
+        disk: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Formats of an export.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum FormatArg {
+    /// The bytes as they are, sparse
+    Raw,
+    /// QEMU's
+    Qcow2,
 }
 
 /// `writes` of lab.toml.
@@ -74,6 +159,59 @@ pub(super) fn run(lab: &Path, command: Sub) -> Outcome {
             let from = Some(std::path::absolute(&file)?);
             add(lab, NewDisk { name, from, size: None, writes: writes.into() })
         }
+        Sub::Export { disk, file, host, format } => {
+            let by_name = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("qcow2"));
+            let format = match format {
+                Some(FormatArg::Qcow2) => ExportFormat::Qcow2,
+                None if by_name => ExportFormat::Qcow2,
+                Some(FormatArg::Raw) | None => ExportFormat::Raw,
+            };
+            let to = std::path::absolute(&file)?;
+            let done = format!("{disk} was written to {}", to.display());
+            act(lab, disk, DiskAct::Export { to, format, host }, &done)
+        }
+        Sub::Clone { disk, name } => {
+            let done = format!("disk {name} is ready");
+            act(lab, disk, DiskAct::Clone { name }, &done)
+        }
+        Sub::Snapshot { disk, name, host } => {
+            let done = format!("disk {name} is ready");
+            act(lab, disk, DiskAct::Snapshot { name, host }, &done)
+        }
+        Sub::Reset { disk, hosts, all: _, yes } => {
+            ask(lab, &disk, yes, |view| {
+                format!("what these wrote to {} will be lost: {}", view.name, overlays_of(view, &hosts).join(", "))
+            })?;
+            act(lab, disk, DiskAct::Reset { hosts }, "the overlays were dropped")
+        }
+        Sub::Commit { disk, host, yes } => {
+            ask(lab, &disk, yes, |view| {
+                let next = view.generation + 1;
+                format!("what {host} changed becomes generation {next} of {}, which all its machines get", view.name)
+            })?;
+            let done = format!("what {host} changed is in {disk} now");
+            act(lab, disk, DiskAct::Commit { host }, &done)
+        }
+        Sub::Resize { disk, size } => {
+            let size = parse_size(&size).map_err(Failure::Usage)?;
+            let done = format!("{disk} has {size} bytes");
+            act(lab, disk, DiskAct::Resize { size }, &done)
+        }
+        Sub::Compact { disk } => act(lab, disk, DiskAct::Compact, "unused space was given back"),
+        Sub::Delete { disk, yes } => {
+            ask(lab, &disk, yes, |view| {
+                let mut lost = format!("the disk {} with {} bytes will be deleted", view.name, view.allocated);
+                if !view.overlays.is_empty() {
+                    lost.push_str(&format!(", and what these wrote: {}", overlays_of(view, &[]).join(", ")));
+                }
+                if !view.assigned.is_empty() {
+                    lost.push_str(&format!("; these would wait instead: {}", view.assigned.join(", ")));
+                }
+                lost
+            })?;
+            let done = format!("disk {disk} was deleted");
+            act(lab, disk, DiskAct::Delete { anyway: true }, &done)
+        }
     }
 }
 
@@ -83,44 +221,118 @@ fn list(lab: &Path, json: bool) -> Outcome {
     if json {
         output::json(&snapshot.disks)?;
     } else {
-        let rows: Vec<Vec<String>> = snapshot
-            .disks
-            .iter()
-            .map(|d| {
-                vec![
-                    d.name.clone(),
-                    d.size.to_string(),
-                    d.allocated.to_string(),
-                    serde_json::to_value(d.writes).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
-                    d.overlays.len().to_string(),
-                    d.sessions.to_string(),
-                    d.iqn.clone(),
-                    d.problem.clone().unwrap_or_default(),
-                ]
-            })
-            .collect();
-        output::table(&["NAME", "BYTES", "ON DISK", "WRITES", "OVERLAYS", "SESSIONS", "TARGET", "PROBLEM"], &rows);
+        let mut rows = Vec::new();
+        let is_child = |d: &&DiskView| d.parent.as_ref().is_some_and(|(p, _)| snapshot.disks.iter().any(|o| o.name == *p));
+        for root in snapshot.disks.iter().filter(|d| !is_child(d)) {
+            rows_of(&snapshot, root, 0, &mut rows);
+        }
+        output::table(&["NAME", "BYTES", "ON DISK", "WRITES", "GENERATION", "SESSIONS", "TARGET", "PROBLEM"], &rows);
     }
     session.end();
     Ok(())
 }
 
+/// A disk with what stands on it, and the snapshots of it.
+fn rows_of(all: &Snapshot, disk: &DiskView, depth: usize, rows: &mut Vec<Vec<String>>) {
+    let indent = "  ".repeat(depth);
+    let word = |w: Writes| serde_json::to_value(w).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    rows.push(vec![
+        format!("{indent}{}", disk.name),
+        disk.size.to_string(),
+        disk.allocated.to_string(),
+        if disk.readonly { "no".into() } else { word(disk.writes) },
+        disk.generation.to_string(),
+        disk.sessions.to_string(),
+        disk.iqn.clone(),
+        disk.problem.clone().unwrap_or_default(),
+    ]);
+    let beneath = |name: String, bytes: u64, writes: String, generation: u64, open: &str| {
+        let open = open.to_owned();
+        vec![name, String::new(), bytes.to_string(), writes, generation.to_string(), open, String::new(), String::new()]
+    };
+    for older in &disk.older {
+        let name = format!("{indent}  former image");
+        rows.push(beneath(name, older.allocated, String::new(), older.generation, ""));
+    }
+    for overlay in &disk.overlays {
+        let name = format!("{indent}  {} ({})", overlay.host, overlay.id);
+        let open = if overlay.open { "in use" } else { "" };
+        rows.push(beneath(name, overlay.bytes, word(overlay.writes), overlay.generation, open));
+    }
+    // A chain of parents has no circle: a snapshot is younger than what it was taken from. A damaged one ends here all the same.
+    if depth < 32 {
+        let children = |d: &&DiskView| d.name != disk.name && d.parent.as_ref().is_some_and(|(p, _)| *p == disk.name);
+        for child in all.disks.iter().filter(children) {
+            rows_of(all, child, depth + 1, rows);
+        }
+    }
+}
+
 /// Adds a disk and stays until its job has ended.
 fn add(lab: &Path, disk: NewDisk) -> Outcome {
-    let name = disk.name.clone();
+    let done = format!("disk {} is ready", disk.name);
     let session = Session::any(lab)?;
-    let handle = session.handle();
-    let Reply::Job { id } = session.call(Command::AddDisk(disk))? else {
+    let reply = session.call(Command::AddDisk(disk))?;
+    finish(session, &reply, &done)
+}
+
+/// Does something to a disk and stays until it is done.
+fn act(lab: &Path, disk: String, act: DiskAct, done: &str) -> Outcome {
+    let session = Session::any(lab)?;
+    let reply = session.call(Command::Disk { disk, act })?;
+    finish(session, &reply, done)
+}
+
+/// The same, after a person has said yes to what `lost` says of the disk.
+fn ask(lab: &Path, disk: &str, yes: bool, lost: impl FnOnce(&DiskView) -> String) -> Outcome {
+    if yes {
+        return Ok(());
+    }
+    let session = Session::any(lab)?;
+    let snapshot = session.handle().snapshot();
+    session.end();
+    let Some(view) = snapshot.disks.iter().find(|d| d.name == disk) else {
+        return Err(Failure::Failed(anyhow::anyhow!("there is no disk `{disk}`; `bootyard disks list` names them")));
+    };
+    let lost = output::safe(&lost(view));
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::Usage(format!("{lost}; nobody is there to say yes, so say --yes")));
+    }
+    let mut err = std::io::stderr().lock();
+    let _asked = write!(err, "{lost}. Go on? [y/N] ").and_then(|()| err.flush());
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::Failed(anyhow::anyhow!("nothing was done"))),
+    }
+}
+
+fn overlays_of<'a>(disk: &'a DiskView, words: &[String]) -> Vec<&'a str> {
+    let meant = |o: &&bootyard_core::api::OverlayView| words.is_empty() || words.contains(&o.host) || words.contains(&o.id);
+    disk.overlays.iter().filter(meant).map(|o| o.host.as_str()).collect()
+}
+
+/// Stays until a job has ended, and shows how far it is.
+fn finish(session: Session, reply: &Reply, done: &str) -> Outcome {
+    let Reply::Job { id } = *reply else {
+        output::line(done);
         session.end();
         return Ok(());
     };
+    let handle = session.handle();
+    let shown = std::io::stderr().is_terminal();
     let ended = session.block_on(async {
         let mut changed = handle.changed();
         loop {
-            let state = handle.snapshot().jobs.iter().find(|j| j.id == id).map(|j| j.state.clone());
-            match state {
-                Some(JobState::Running) | None => {}
-                Some(ended) => return Ok(ended),
+            match handle.snapshot().jobs.iter().find(|j| j.id == id) {
+                Some(job) if job.state == JobState::Running => {
+                    if shown {
+                        progress(job);
+                    }
+                }
+                None => {}
+                Some(ended) => return Ok(ended.state.clone()),
             }
             tokio::select! {
                 result = changed.changed() => if result.is_err() { return Err(Failure::NoEngine) },
@@ -129,14 +341,28 @@ fn add(lab: &Path, disk: NewDisk) -> Outcome {
         }
     })?;
     session.end();
+    if shown {
+        let _cleared = write!(std::io::stderr(), "\r\x1b[K");
+    }
     match ended {
         JobState::Failed { error } => Err(Failure::Failed(anyhow::anyhow!(error))),
         JobState::Cancelled => Err(Failure::Failed(anyhow::anyhow!("cancelled; nothing was left behind"))),
         JobState::Done | JobState::Running => {
-            output::line(&format!("disk {name} is ready"));
+            output::line(done);
             Ok(())
         }
     }
+}
+
+/// One line that is written over.
+fn progress(job: &JobView) {
+    let p = &job.progress;
+    let percent = p.done.saturating_mul(100).checked_div(p.total).unwrap_or(0);
+    let left = match p.rate {
+        0 => String::new(),
+        rate => format!(", {} MiB/s, {} s left", rate >> 20, p.total.saturating_sub(p.done) / rate),
+    };
+    let _to_a_terminal = write!(std::io::stderr(), "\r\x1b[K{percent} % of {} MiB{left}", p.total >> 20);
 }
 
 /// A name from a file's: lower case, what is not allowed becomes a hyphen.
@@ -147,35 +373,9 @@ fn name_of(file: &Path) -> String {
     name.trim_matches('-').chars().take(63).collect()
 }
 
-/// Bytes from `8G`, `512M`, `4096`.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let bad = || format!("`{text}` is not a size; expected bytes, or a number with K, M, G or T such as 8G");
-    let upper = text.trim().to_ascii_uppercase();
-    let upper = upper.trim_end_matches("IB").trim_end_matches('B');
-    let (digits, shift) = match upper.as_bytes().last() {
-        Some(b'K') => (&upper[..upper.len() - 1], 10),
-        Some(b'M') => (&upper[..upper.len() - 1], 20),
-        Some(b'G') => (&upper[..upper.len() - 1], 30),
-        Some(b'T') => (&upper[..upper.len() - 1], 40),
-        _ => (upper, 0),
-    };
-    let number: u64 = digits.trim().parse().map_err(|_| bad())?;
-    number.checked_mul(1 << shift).filter(|n| *n > 0).ok_or_else(bad)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_as_people_write_them() {
-        assert_eq!(parse_size("8G"), Ok(8 << 30));
-        assert_eq!(parse_size("512 MiB"), Ok(512 << 20));
-        assert_eq!(parse_size("4096"), Ok(4096));
-        for bad in ["", "G", "-1G", "0", "99999999999T", "8X"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_file_name_becomes_a_disk_name() {

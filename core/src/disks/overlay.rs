@@ -252,18 +252,12 @@ impl Overlay {
         (state != State::Base, (next * BLOCK).min(self.len()).saturating_sub(offset))
     }
 
-    /// The runs of a range: where each is, its first byte and its bytes.
-    fn runs(&self, offset: u64, len: u64) -> Vec<(State, u64, u64)> {
-        let (end, mut at) = (offset + len, offset);
-        let mut runs = Vec::new();
+    /// Where the byte at `at` is, and the first one after it, below `end`, that is elsewhere. The map is not locked while the disk is
+    /// read: what is the overlay's own stays at its place.
+    fn run(&self, at: u64, end: u64) -> (State, u64) {
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-        while at < end {
-            let (state, next) = map.run(at / BLOCK, end.div_ceil(BLOCK));
-            let stop = (next * BLOCK).min(end);
-            runs.push((state, at, stop - at));
-            at = stop;
-        }
-        runs
+        let (state, next) = map.run(at / BLOCK, end.div_ceil(BLOCK));
+        (state, (next * BLOCK).min(end))
     }
 
     fn state(&self, block: u64) -> State {
@@ -362,17 +356,17 @@ impl BlockDevice for Overlay {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         check_range(self.len(), offset, buf.len() as u64)?;
-        let runs = self.runs(offset, buf.len() as u64);
-        let mut rest = buf;
-        for (state, at, len) in runs {
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let (mut rest, mut at) = (buf, offset);
+        while !rest.is_empty() {
+            let (state, stop) = self.run(at, at + rest.len() as u64);
+            let len = usize::try_from(stop - at).unwrap_or(usize::MAX);
             let (part, after) = rest.split_at_mut_checked(len).ok_or(io::ErrorKind::InvalidInput)?;
             match state {
                 State::Base => self.base.read_at(part, at)?,
                 State::Own => self.data.read_at(part, at)?,
                 State::Zero => part.fill(0),
             }
-            rest = after;
+            (rest, at) = (after, stop);
         }
         Ok(())
     }
@@ -423,8 +417,11 @@ impl BlockDevice for Overlay {
 
     fn segments(&self, offset: u64, len: u64) -> io::Result<Vec<Segment>> {
         check_range(self.len(), offset, len)?;
-        let mut segments = Vec::new();
-        for (state, offset, len) in self.runs(offset, len) {
+        let (mut segments, mut at, end) = (Vec::new(), offset, offset + len);
+        while at < end {
+            let (state, stop) = self.run(at, end);
+            let (offset, len) = (at, stop - at);
+            at = stop;
             match state {
                 State::Base => segments.extend(self.base.segments(offset, len)?),
                 State::Own => {

@@ -27,7 +27,7 @@ pub use lease::{LeaseRecord, LeaseState};
 pub use problem::{Problem, ProblemSeverity};
 #[doc(hidden)]
 pub use read::fuzz as fuzz_toml;
-pub use read::{derived_iqn, parse, parse_duration};
+pub use read::{derived_iqn, parse, parse_duration, parse_size};
 pub use schema::{
     Allow, Boot, Chap, Disk, FirmwareRule, Host, Install, InstallThen, IscsiArgs, IscsiBoot, IscsiVia, Lab, Lease,
     Mode, Name, NameError, Network, Ports, Profile, ProfileKind, Secret, Subnet, Unknown, Writes,
