@@ -92,6 +92,82 @@ fn disks_are_made_and_imported() -> Result<()> {
     Ok(())
 }
 
+/// The life of a disk, without an engine and with one that serves.
+#[test]
+fn disks_live_and_go() -> Result<()> {
+    let bench = Netns::bench("life", Some("192.168.77.1/24"))?;
+    let mut lab = lab("cli-life")?;
+    let golden = lab.scratch().join("golden.raw");
+    fs::write(&golden, vec![7; 2 << 20])?;
+    lab.add_disk("room", &golden, "fresh")?;
+    let mut serve = None;
+    for with_engine in [false, true] {
+        if with_engine {
+            serve = Some(Serve::start(&bench, &lab)?);
+        }
+        let ok = |args: &[&str]| -> Result<String> {
+            let mut all = vec!["disks"];
+            all.extend(args);
+            run::stdout(&mut lab.command(&bench, &all)?)
+        };
+        let out = lab.scratch().join(format!("out-{with_engine}.qcow2"));
+        let out = out.to_string_lossy();
+        ok(&["snapshot", "room", "before"])?;
+        ok(&["clone", "room", "other"])?;
+        let size = if with_engine { "16M" } else { "8M" };
+        ok(&["resize", "room", size])?;
+        ok(&["export", "room", &out])?;
+        run::stdout(Command::new("qemu-img").args(["compare", "-f", "raw", "-F", "qcow2"]).arg(&golden).arg(&*out))?;
+        ok(&["compact", "room"])?;
+        let listed = lab.json(&bench, &["disks", "list", "--json"])?;
+        let disk = |name: &str| listed.as_array().and_then(|d| d.iter().find(|d| d["name"] == name)).cloned();
+        let room = disk("room").context("room")?;
+        assert_eq!(room["size"], if with_engine { 16 << 20 } else { 8 << 20 }, "{room}");
+        assert_eq!(disk("before").context("before")?["parent"][0], "room", "{listed}");
+        assert!(disk("other").context("other")?["parent"].is_null(), "{listed}");
+        assert!(fs::read_to_string(lab.toml())?.contains(&format!("size = \"{size}\"")));
+        assert!(ok(&["list"])?.contains("\n  before"), "a snapshot stands below its disk");
+
+        // What is lost is named, and nobody there means no.
+        let refused = lab.output(&bench, &["disks", "delete", "other"])?;
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("--yes"), "{refused:?}");
+        for (args, says) in [
+            (&["commit", "room", "bench-1", "--yes"][..], "overlay"),
+            (&["resize", "room", "1M"], "shrink"),
+            (&["export", "room", &out], "exists"),
+            (&["snapshot", "room", "before"], "already"),
+            (&["compact", "nothing"], "no disk"),
+        ] {
+            let mut all = vec!["disks"];
+            all.extend(args);
+            let refused = lab.output(&bench, &all)?;
+            assert_eq!(refused.status.code(), Some(1), "{args:?}: {refused:?}");
+            assert!(String::from_utf8_lossy(&refused.stderr).contains(says), "{args:?}: {refused:?}");
+        }
+        ok(&["reset", "room", "--all", "--yes"])?;
+        for name in ["before", "other"] {
+            ok(&["delete", name, "--yes"])?;
+        }
+        let toml = fs::read_to_string(lab.toml())?;
+        assert!(!toml.contains("before") && toml.contains("# The machine by the window."), "{toml}");
+    }
+    // A machine that gets it waits from then on, and nothing of it is left.
+    run::stdout(&mut lab.command(&bench, &["assign", "bench-1", "iscsi", "room", "--writes", "keep"])?)?;
+    let toml = fs::read_to_string(lab.toml())?;
+    assert!(toml.contains("boot = { iscsi = \"room\", writes = \"keep\" }"), "{toml}");
+    run::stdout(&mut lab.command(&bench, &["disks", "delete", "room", "--yes"])?)?;
+    let toml = fs::read_to_string(lab.toml())?;
+    assert!(toml.contains("boot = \"wait\"") && !toml.contains("[[disk]]"), "{toml}");
+    let left: Vec<_> =
+        fs::read_dir(lab.path().join("disks"))?.map(|e| e.map(|e| e.file_name())).collect::<Result<_, _>>()?;
+    assert!(left.is_empty(), "{left:?}");
+    let mut serve = serve.context("it serves")?;
+    serve.wait_for("disk-deleted", Duration::from_secs(5))?;
+    assert!(serve.terminate()?.success(), "{}", serve.stderr());
+    Ok(())
+}
+
 #[test]
 fn with_an_engine() -> Result<()> {
     let bench = Netns::bench("engine", Some("192.168.77.1/24"))?;

@@ -434,6 +434,15 @@ pub fn confine() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets the process that this command starts be killed when the thread that starts it ends, with its own process or before.
+pub fn end_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: between fork and exec only prctl is called, which allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(|| check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map(|_| ()));
+    }
+}
+
 /// Becomes another user for good, in every thread, without supplementary groups.
 ///
 /// # Errors

@@ -21,6 +21,9 @@ pub struct Args {
     /// Tell iPXE of its disk by root-path alone, without a script
     #[arg(long)]
     root_path: bool,
+    /// Where these machines write, whatever the disk says: keep, to try changes that are committed then
+    #[arg(long, value_enum)]
+    writes: Option<super::disks::WritesArg>,
 }
 
 pub(super) fn run(lab: &Path, args: &Args) -> Outcome {
@@ -37,19 +40,18 @@ pub(super) fn run(lab: &Path, args: &Args) -> Outcome {
 fn parse(args: &Args) -> Result<(Vec<String>, Boot), String> {
     let name = |text: &String| text.parse::<Name>().map_err(|e| e.to_string());
     let via = if args.root_path { IscsiVia::RootPath } else { IscsiVia::Script };
+    let writes = args.writes.map(Into::into);
     let words = &args.words[..];
     let (hosts, to) = match words {
         [hosts @ .., verb, profile] if verb == "install" => {
             let then = match args.then.as_str() {
                 "local" => InstallThen::Local,
-                disk => {
-                    InstallThen::Iscsi(IscsiBoot { disk: name(&disk.to_owned())?, profile: None, via, writes: None })
-                }
+                disk => InstallThen::Iscsi(IscsiBoot { disk: name(&disk.to_owned())?, profile: None, via, writes }),
             };
             (hosts, Boot::Install(Install { profile: name(profile)?, then }))
         }
         [hosts @ .., verb, disk] if verb == "iscsi" => {
-            (hosts, Boot::Iscsi(IscsiBoot { disk: name(disk)?, profile: None, via, writes: None }))
+            (hosts, Boot::Iscsi(IscsiBoot { disk: name(disk)?, profile: None, via, writes }))
         }
         [hosts @ .., word] => {
             let boot = match word.as_str() {
@@ -79,7 +81,7 @@ mod tests {
 
     fn parsed(words: &[&str]) -> Result<(Vec<String>, Boot), String> {
         let words = words.iter().map(ToString::to_string).collect();
-        parse(&Args { words, then: "local".into(), root_path: false })
+        parse(&Args { words, then: "local".into(), root_path: false, writes: None })
     }
 
     #[test]

@@ -180,7 +180,9 @@ pub(super) fn run(lab: &Path, command: Sub) -> Outcome {
         }
         Sub::Reset { disk, hosts, all: _, yes } => {
             ask(lab, &disk, yes, |view| {
-                format!("what these wrote to {} will be lost: {}", view.name, overlays_of(view, &hosts).join(", "))
+                let of = overlays_of(view, &hosts);
+                let whose = if of.is_empty() { hosts.join(", ") } else { of.join(", ") };
+                format!("what these wrote to {} will be lost: {whose}", view.name)
             })?;
             act(lab, disk, DiskAct::Reset { hosts }, "the overlays were dropped")
         }
@@ -204,6 +206,9 @@ pub(super) fn run(lab: &Path, command: Sub) -> Outcome {
                 if !view.overlays.is_empty() {
                     lost.push_str(&format!(", and what these wrote: {}", overlays_of(view, &[]).join(", ")));
                 }
+                if !view.older.is_empty() {
+                    lost.push_str(&format!(", and {} former generations of its image", view.older.len()));
+                }
                 if !view.assigned.is_empty() {
                     lost.push_str(&format!("; these would wait instead: {}", view.assigned.join(", ")));
                 }
@@ -222,7 +227,8 @@ fn list(lab: &Path, json: bool) -> Outcome {
         output::json(&snapshot.disks)?;
     } else {
         let mut rows = Vec::new();
-        let is_child = |d: &&DiskView| d.parent.as_ref().is_some_and(|(p, _)| snapshot.disks.iter().any(|o| o.name == *p));
+        let is_child =
+            |d: &&DiskView| d.parent.as_ref().is_some_and(|(p, _)| snapshot.disks.iter().any(|o| o.name == *p));
         for root in snapshot.disks.iter().filter(|d| !is_child(d)) {
             rows_of(&snapshot, root, 0, &mut rows);
         }
@@ -235,12 +241,11 @@ fn list(lab: &Path, json: bool) -> Outcome {
 /// A disk with what stands on it, and the snapshots of it.
 fn rows_of(all: &Snapshot, disk: &DiskView, depth: usize, rows: &mut Vec<Vec<String>>) {
     let indent = "  ".repeat(depth);
-    let word = |w: Writes| serde_json::to_value(w).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
     rows.push(vec![
         format!("{indent}{}", disk.name),
         disk.size.to_string(),
         disk.allocated.to_string(),
-        if disk.readonly { "no".into() } else { word(disk.writes) },
+        if disk.readonly { "no".into() } else { disk.writes.to_string() },
         disk.generation.to_string(),
         disk.sessions.to_string(),
         disk.iqn.clone(),
@@ -257,7 +262,7 @@ fn rows_of(all: &Snapshot, disk: &DiskView, depth: usize, rows: &mut Vec<Vec<Str
     for overlay in &disk.overlays {
         let name = format!("{indent}  {} ({})", overlay.host, overlay.id);
         let open = if overlay.open { "in use" } else { "" };
-        rows.push(beneath(name, overlay.bytes, word(overlay.writes), overlay.generation, open));
+        rows.push(beneath(name, overlay.bytes, overlay.writes.to_string(), overlay.generation, open));
     }
     // A chain of parents has no circle: a snapshot is younger than what it was taken from. A damaged one ends here all the same.
     if depth < 32 {
@@ -309,7 +314,8 @@ fn ask(lab: &Path, disk: &str, yes: bool, lost: impl FnOnce(&DiskView) -> String
 }
 
 fn overlays_of<'a>(disk: &'a DiskView, words: &[String]) -> Vec<&'a str> {
-    let meant = |o: &&bootyard_core::api::OverlayView| words.is_empty() || words.contains(&o.host) || words.contains(&o.id);
+    let meant =
+        |o: &&bootyard_core::api::OverlayView| words.is_empty() || words.contains(&o.host) || words.contains(&o.id);
     disk.overlays.iter().filter(meant).map(|o| o.host.as_str()).collect()
 }
 
@@ -326,12 +332,8 @@ fn finish(session: Session, reply: &Reply, done: &str) -> Outcome {
         let mut changed = handle.changed();
         loop {
             match handle.snapshot().jobs.iter().find(|j| j.id == id) {
-                Some(job) if job.state == JobState::Running => {
-                    if shown {
-                        progress(job);
-                    }
-                }
-                None => {}
+                Some(job) if job.state == JobState::Running && shown => progress(job),
+                Some(JobView { state: JobState::Running, .. }) | None => {}
                 Some(ended) => return Ok(ended.state.clone()),
             }
             tokio::select! {

@@ -56,6 +56,14 @@ fn engine(kind: &EventKind) -> Option<String> {
             let verb = if *held { "added to" } else { "taken from" };
             format!("{} {verb} {}", clean(address), clean(interface))
         }
+        EventKind::DiskCommitted { disk, of, generation } => {
+            format!("What {} changed is generation {generation} of {}", clean(of), clean(disk))
+        }
+        EventKind::DiskResized { disk, size } => format!("{} has {} now", clean(disk), bytes(*size)),
+        EventKind::OverlaysReset { disk, of } => {
+            format!("Overlays of {} were dropped: {}", clean(disk), say::clean_to(&of.join(", "), 400))
+        }
+        EventKind::DiskDeleted { disk } => format!("{} was deleted", clean(disk)),
         EventKind::LabChanged => "lab.toml was read anew".into(),
         EventKind::LabBroken { problems } => {
             format!("lab.toml has problems: {}", say::clean_to(&problems.join(" "), 400))

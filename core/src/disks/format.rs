@@ -121,7 +121,13 @@ pub(super) enum Source {
 
 impl Source {
     /// Opens a file of this format; one that needs another file is refused. `search` is where `qemu-img` is looked for.
-    pub(super) fn open(path: &Path, file: File, format: Format, search: &OsStr) -> Result<Self, DiskError> {
+    pub(super) fn open(
+        path: &Path,
+        file: File,
+        format: Format,
+        search: &OsStr,
+        cancel: &AtomicBool,
+    ) -> Result<Self, DiskError> {
         match format {
             Format::Raw => Ok(Self::Raw(file)),
             Format::Qcow2 => {
@@ -133,7 +139,7 @@ impl Source {
                 }
             }
             Format::Qemu(name, _) => match QemuImg::find(search) {
-                Some(program) => Ok(Self::Foreign(Box::new(program.open(path, format, name)?))),
+                Some(program) => Ok(Self::Foreign(Box::new(program.open(path, format, name, cancel)?))),
                 None => Err(qemu::missing(path, format)),
             },
             other => Err(refusal(path, other).unwrap_or(DiskError::NotAFile { path: path.to_owned() })),

@@ -89,7 +89,7 @@ fn import_with(
         return Err(DiskError::NotAFile { path: from.to_owned() });
     }
     let format = detect(&file).map_err(DiskError::io("read", from))?;
-    let source = Source::open(from, file, format, search)?;
+    let source = Source::open(from, file, format, search, cancel)?;
     let size = source.size().map_err(|e| source.failed(from, e))?;
     if size == 0 {
         return Err(DiskError::BadSize { path: from.to_owned(), size });

@@ -160,6 +160,26 @@ fn a_foreign_image_never_brings_another_file_along() {
     fs::write(&flat, text.replace("flat-flat.vmdk", "../secret")).unwrap();
     let refused = store.import(Path::new(&flat), "x", &|_, _| {}, &go()).unwrap_err();
     assert!(refused.to_string().contains("own folder"), "{refused}");
+    // Nor by a link, nor by something that is no file and would be waited for without end.
+    fs::write(&flat, &text).unwrap();
+    fs::remove_file(path("in/flat-flat.vmdk")).unwrap();
+    std::os::unix::fs::symlink(&secret, path("in/flat-flat.vmdk")).unwrap();
+    let refused = store.import(Path::new(&flat), "x", &|_, _| {}, &go()).unwrap_err();
+    assert!(refused.to_string().contains("own folder"), "{refused}");
+    fs::remove_file(path("in/flat-flat.vmdk")).unwrap();
+    assert!(Command::new("mkfifo").arg(path("in/flat-flat.vmdk")).status().unwrap().success());
+    let refused = store.import(Path::new(&flat), "x", &|_, _| {}, &go()).unwrap_err();
+    assert!(refused.to_string().contains("own folder"), "{refused}");
+    // A VHD that is only the difference to another one, which nothing but its type says.
+    let vhd = path("in/difference.vhd");
+    assert!(qemu_img(&["create", "-q", "-f", "vpc", &vhd, "1M"]));
+    let file = File::options().write(true).open(&vhd).unwrap();
+    let end = file.metadata().unwrap().len() - 512;
+    for footer in [0, end] {
+        file.write_all_at(&[0, 0, 0, 4], footer + 60).unwrap();
+    }
+    let refused = store.import(Path::new(&vhd), "x", &|_, _| {}, &go()).unwrap_err();
+    assert!(refused.to_string().contains("differs"), "{refused}");
     let base = path("base.vmdk");
     assert!(qemu_img(&["create", "-q", "-f", "vmdk", &base, "1M"]));
     let child = path("in/child.vmdk");

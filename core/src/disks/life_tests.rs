@@ -353,11 +353,32 @@ fn a_disk_that_is_deleted_leaves_nothing_and_takes_nothing_that_is_used() {
     assert_eq!(byte(&*running, 0), 1);
     drop(running);
     let sharer = Disk { name: "b".parse().unwrap(), ..disk.clone() };
-    bench.store.delete(&sharer, &lab(&[&disk])).unwrap();
+    // Whatever the path by which it names it.
+    let elsewhere = bench.dir.path().join("link");
+    std::os::unix::fs::symlink(bench.store.dir(), &elsewhere).unwrap();
+    let by_link = Disk { image: elsewhere.join("a.raw"), ..disk.clone() };
+    bench.store.delete(&sharer, &lab(&[&by_link])).unwrap();
     assert_eq!(bench.image().len() as u64, SIZE, "another disk has it, too");
     bench.keep(2).write_at(&[1; 512], 0).unwrap();
     bench.commit(1).unwrap();
-    bench.store.delete(&disk, &lab(&[])).unwrap();
+    // Other work on the image is not pulled out from under.
+    let busy = std::cell::Cell::new(false);
+    bench.keep(3).write_at(&[1; 512], 0).unwrap();
+    let during = |_: u64, _: u64| {
+        busy.set(true);
+        assert!(matches!(bench.store.begin_deletion(&disk, &lab(&[])).unwrap_err(), DiskError::InUse { .. }));
+    };
+    bench.store.compact(&disk, &during, &GO).unwrap();
+    assert!(busy.get() && bench.image().len() as u64 == SIZE);
+    let deletion = bench.store.begin_deletion(&disk, &lab(&[])).unwrap();
+    let refused = bench.login(&disk, 3, None).unwrap_err();
+    assert!(refused.to_string().contains("its deletion"), "{refused}");
+    deletion.carry_out().unwrap();
+    assert_eq!(bench.files(), Vec::<String>::new());
+    // One that a crash cut short is finished at the next start.
+    fs::write(bench.store.dir().join(".gone-1"), "x").unwrap();
+    fs::create_dir(bench.store.dir().join(".gone-2")).unwrap();
+    bench.store.recover();
     assert_eq!(bench.files(), Vec::<String>::new());
 }
 

@@ -36,7 +36,7 @@ pub use export::{export_part, export_to};
 pub use identity::ImageIdentity;
 pub use image::Image;
 pub use overlay::Overlay;
-pub use remove::Dependents;
+pub use remove::{Deletion, Dependents};
 pub use store::{OpenRequest, Opened, OverlayKey, Store};
 pub use views::{DiskFacts, OverlayFacts};
 

@@ -1,11 +1,12 @@
 //! What takes away: resetting overlays, deleting a disk; and what would go with it.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Weak;
 
 use super::folders::{belongs, clear_rests, folders, remove};
 use super::generations::former;
-use super::store::{OverlayKey, Store};
+use super::store::{Hold, OverlayKey, Store};
 use super::{DiskError, OverlayFacts, identity};
 use crate::lab::{Disk, Lab};
 
@@ -20,6 +21,50 @@ pub struct Dependents {
     pub snapshots: Vec<String>,
     /// Other disks with the same image, which then stays.
     pub sharers: Vec<String>,
+}
+
+/// What is being deleted is put aside under a name that begins so, in the disks' folder.
+const ASIDE: &str = ".gone-";
+
+/// A disk that is about to go; see [`Store::begin_deletion`].
+#[derive(Debug)]
+pub struct Deletion {
+    store: Store,
+    disk: Disk,
+    image_stays: bool,
+    _holds: Vec<Hold>,
+}
+
+impl Deletion {
+    /// Puts all of it aside at once, then deletes it. An image that another disk has, too, or that lies outside the lab, stays.
+    ///
+    /// # Errors
+    /// A session got in before its entry in lab.toml was gone, and nothing is changed; or a file cannot be removed.
+    pub fn carry_out(self) -> Result<(), DiskError> {
+        let Self { store, disk, image_stays, _holds } = self;
+        store.refuse_if_open(&disk)?;
+        let path = store.image_path(&disk);
+        let mut gone = vec![store.overlays_dir(&disk)];
+        if !image_stays {
+            gone.extend(former(&path).into_iter().map(|(_, file)| file));
+            gone.push(path.clone());
+        }
+        let mut aside = Vec::new();
+        for file in gone.into_iter().filter(|file| file.symlink_metadata().is_ok()) {
+            let to = store.dir().join(format!("{ASIDE}{}", uuid::Uuid::new_v4().simple()));
+            fs::rename(&file, &to).map_err(DiskError::io("remove", &file))?;
+            identity::forget(store.dir(), &file);
+            aside.push(to);
+        }
+        if image_stays {
+            store.drop_unused(&path);
+        }
+        aside.iter().try_for_each(|file| remove_whatever(file).map_err(DiskError::io("remove", file)))
+    }
+}
+
+fn remove_whatever(path: &Path) -> std::io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 impl Store {
@@ -37,12 +82,11 @@ impl Store {
         let Some(facts) = all.iter().find(|facts| facts.name == disk.name) else { return Dependents::default() };
         let uuid = facts.identity.as_ref().map(|identity| identity.uuid);
         let child = |f: &&super::DiskFacts| f.parent.is_some_and(|(parent, _)| Some(parent) == uuid);
-        let sharer = |other: &&Disk| other.name != disk.name && other.image == disk.image;
         Dependents {
             overlays: facts.overlays.clone(),
             older: facts.older.clone(),
             snapshots: all.iter().filter(child).map(|f| f.name.to_string()).collect(),
-            sharers: lab.disks.iter().filter(sharer).map(|d| d.name.to_string()).collect(),
+            sharers: self.sharers(disk, lab),
         }
     }
 
@@ -69,32 +113,49 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a disk: its overlays, its image, that one's former generations. An image that another disk has, too, stays. Its
-    /// entry in lab.toml is the caller's to remove, before this.
+    /// Begins to delete a disk: from here on no login opens an overlay of it and no other work begins on its image. Its entry in
+    /// lab.toml is the caller's to remove then, before [`Deletion::carry_out`].
     ///
     /// # Errors
-    /// A session has any of it open, or it cannot be removed; what was removed until then is gone.
-    pub fn delete(&self, disk: &Disk, lab: &Lab) -> Result<(), DiskError> {
+    /// A session has any of it open, or other work is at it. Nothing has changed then.
+    pub fn begin_deletion(&self, disk: &Disk, lab: &Lab) -> Result<Deletion, DiskError> {
         let path = self.image_path(disk);
-        let _image = self.hold(&path, "its deletion")?;
+        let mut holds = vec![self.hold(&path, "its deletion")?];
         self.refuse_if_open(disk)?;
-        let dir = self.overlays_dir(disk);
-        match fs::remove_dir_all(&dir) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(DiskError::io("remove", &dir)(e)),
-            _ => {}
+        for (folder, _) in folders(&self.overlays_dir(disk)) {
+            holds.push(self.hold(&folder, "its deletion")?);
         }
-        if lab.disks.iter().any(|other| other.name != disk.name && self.image_path(other) == path) {
-            self.drop_unused(&path);
-            return Ok(());
-        }
-        let files = former(&path).into_iter().map(|(_, file)| file).chain([path.clone()]);
-        for file in files {
-            match fs::remove_file(&file) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(DiskError::io("remove", &file)(e)),
-                _ => identity::forget(self.dir(), &file),
+        // One outside the lab was not made by it.
+        let stays = !path.starts_with(self.dir()) || !self.sharers(disk, lab).is_empty();
+        Ok(Deletion { store: self.clone(), disk: disk.clone(), image_stays: stays, _holds: holds })
+    }
+
+    /// Deletes a disk at once.
+    ///
+    /// # Errors
+    /// As of [`Store::begin_deletion`] and [`Deletion::carry_out`].
+    pub fn delete(&self, disk: &Disk, lab: &Lab) -> Result<(), DiskError> {
+        self.begin_deletion(disk, lab)?.carry_out()
+    }
+
+    /// Other disks with the same image, by whatever path they name it.
+    fn sharers(&self, disk: &Disk, lab: &Lab) -> Vec<String> {
+        let real = |disk: &Disk| {
+            let path = self.image_path(disk);
+            fs::canonicalize(&path).unwrap_or(path)
+        };
+        let image = real(disk);
+        let others = lab.disks.iter().filter(|other| other.name != disk.name && real(other) == image);
+        others.map(|other| other.name.to_string()).collect()
+    }
+
+    /// Removes what a deletion that a crash cut short had put aside.
+    pub(super) fn recover_deletions(&self) {
+        for entry in fs::read_dir(self.dir()).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(ASIDE)) {
+                let _what_cannot_go_now_goes_next_time = remove_whatever(&entry.path());
             }
         }
-        Ok(())
     }
 
     /// Refuses while a session has an overlay of `key` open, or something long works on it.

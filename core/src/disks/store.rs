@@ -500,6 +500,7 @@ impl Store {
     /// Finishes or undoes what a crash interrupted. For the start of the engine that owns the lab.
     pub fn recover(&self) {
         import::clear_rests(&self.0.dir);
+        self.recover_deletions();
         self.recover_generations();
     }
 

@@ -189,17 +189,13 @@ impl Run {
         if !anyway && let Some(lost) = what_is_lost(&disk, &depends, &given) {
             return Err(wrong(lost));
         }
+        let deletion = store.begin_deletion(&disk, lab).map_err(wrong)?;
         // Out of lab.toml first: a crash after that leaves files that nobody names, never an entry without its image.
         let name = disk.name.clone();
         self.edit(move |document| document.remove_disk(&name)).await?;
-        let lab = self.shared.state().lab.clone();
         let shared = self.shared.clone();
-        let id = self.jobs.start(JobKind::DeleteDisk, disk.name.to_string(), move |job| {
-            if depends.sharers.is_empty() {
-                job.temporary(&store.image_path(&disk));
-            }
-            job.temporary(&store.overlays_dir(&disk));
-            store.delete(&disk, &lab).map_err(|e| e.to_string())?;
+        let id = self.jobs.start(JobKind::DeleteDisk, disk.name.to_string(), move |_| {
+            deletion.carry_out().map_err(|e| e.to_string())?;
             shared.report(None, EventKind::DiskDeleted { disk: disk.name.to_string() });
             Ok(())
         });
@@ -234,6 +230,9 @@ fn what_is_lost(disk: &Disk, depends: &Dependents, given: &[String]) -> Option<S
     }
     if !depends.older.is_empty() {
         parts.push(format!("{} former generations of its image would go with it", depends.older.len()));
+    }
+    if !depends.snapshots.is_empty() {
+        parts.push(format!("{} are snapshots of it and stay", depends.snapshots.join(", ")));
     }
     (!parts.is_empty()).then(|| {
         format!("the disk {} is in use: {}; delete it anyway, or reset and reassign first", disk.name, parts.join("; "))

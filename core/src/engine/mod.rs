@@ -25,6 +25,8 @@ mod bench;
 #[cfg(test)]
 mod commands_tests;
 #[cfg(test)]
+mod disks_tests;
+#[cfg(test)]
 mod gate_tests;
 #[cfg(test)]
 mod web_tests;

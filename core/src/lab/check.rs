@@ -54,6 +54,12 @@ fn files(folder: &Folder, reading: &Reading, out: &mut Vec<Problem>) {
                 continue;
             }
         };
+        if let (Some(has), Some(wanted)) = (size, disk.size)
+            && wanted < has
+        {
+            let text = format!("disk {}: `size` is {wanted} bytes and the image has {has}; disks only grow", disk.name);
+            out.push(Problem::warning(lines.of("size"), text).suggest("remove `size`, or make it larger"));
+        }
         if let Some(size) = size.filter(|s| s % 512 != 0) {
             out.push(
                 Problem::error(

@@ -552,11 +552,8 @@ fn iscsi_value(iscsi: &IscsiBoot) -> Value {
     if iscsi.via == IscsiVia::RootPath {
         table.insert("via", "root-path".into());
     }
-    match iscsi.writes {
-        Some(Writes::Keep) => drop(table.insert("writes", "keep".into())),
-        Some(Writes::Fresh) => drop(table.insert("writes", "fresh".into())),
-        Some(Writes::Image) => drop(table.insert("writes", "image".into())),
-        None => {}
+    if let Some(writes) = iscsi.writes {
+        table.insert("writes", writes.to_string().into());
     }
     table.into()
 }

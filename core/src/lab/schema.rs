@@ -313,6 +313,17 @@ pub enum Writes {
     Image,
 }
 
+impl fmt::Display for Writes {
+    /// The word of lab.toml.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keep => "keep",
+            Self::Fresh => "fresh",
+            Self::Image => "image",
+        })
+    }
+}
+
 /// CHAP of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chap {
@@ -499,6 +510,7 @@ impl fmt::Display for Boot {
             Self::Wait => f.write_str("wait"),
             Self::Menu => f.write_str("menu"),
             Self::Ignore => f.write_str("ignore"),
+            Self::Iscsi(IscsiBoot { disk, writes: Some(writes), .. }) => write!(f, "iscsi {disk}, writes {writes}"),
             Self::Iscsi(IscsiBoot { disk, .. }) => write!(f, "iscsi {disk}"),
             Self::Install(Install { profile, .. }) => write!(f, "install {profile}"),
         }

@@ -268,3 +268,80 @@ fn chap_names_that_look_like_numbers_are_names() {
         }
     }
 }
+
+/// A copy list with one target, this unit by its NAA name, and one segment.
+fn copy_list(b: &mut Bench, blocks: u16, from: u64, to: u64) -> Vec<u8> {
+    let naa = designators(&b.vpd(0x83)).into_iter().find(|(a, kind, _)| (*a, *kind) == (0, 3)).unwrap().2;
+    let mut list = vec![0; 16 + 32 + 28];
+    (list[0], list[3], list[11]) = (7, 32, 28);
+    (list[16], list[20], list[21], list[23]) = (0xe4, 1, 3, naa.len() as u8);
+    list[24..24 + naa.len()].copy_from_slice(&naa);
+    list[46] = 2;
+    (list[48], list[51]) = (0x02, 24);
+    list[58..60].copy_from_slice(&blocks.to_be_bytes());
+    list[60..68].copy_from_slice(&from.to_be_bytes());
+    list[68..76].copy_from_slice(&to.to_be_bytes());
+    list
+}
+
+fn copy(b: &mut Bench, list: &[u8]) -> (u8, Option<(u8, u16)>) {
+    let mut cdb = [0; 16];
+    cdb[0] = 0x83;
+    cdb[10..14].copy_from_slice(&(list.len() as u32).to_be_bytes());
+    b.command(cdb, true, list.len() as u32, list)
+}
+
+#[test]
+fn blocks_are_copied_by_the_target_itself_and_only_within_this_unit() {
+    let mut b = windows("3f2a");
+    assert_eq!(b.command([0; 16], false, 0, &[]).1, Some((6, 0x2900)));
+    let content: Vec<u8> = (0..100 * 512).map(|n| (n / 512 + 1) as u8).collect();
+    b.disk.data.lock().unwrap()[..content.len()].copy_from_slice(&content);
+    // Overlapping, forwards and backwards, as if all were read first.
+    let list = copy_list(&mut b, 100, 0, 60);
+    assert_eq!(copy(&mut b, &list).0, 0);
+    assert!(b.disk.data.lock().unwrap()[60 * 512..160 * 512] == content);
+    let list = copy_list(&mut b, 100, 60, 10);
+    assert_eq!(copy(&mut b, &list).0, 0);
+    assert!(b.disk.data.lock().unwrap()[10 * 512..110 * 512] == content);
+    // What became of the list is told once.
+    let status = b.data(&[0x84, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64], 64);
+    assert_eq!(status, [0, 0, 0, 8, 1, 0, 1, 0xf1, 0, 0, 0, 100]);
+    let mut again = [0; 16];
+    (again[0], again[2], again[13]) = (0x84, 7, 64);
+    assert_eq!(b.command(again, false, 64, &[]).1, Some((5, 0x2400)));
+    // Another unit's name, a place past the end, a target that is not in the list: nothing is copied.
+    let before = b.disk.data.lock().unwrap().clone();
+    let mut foreign = copy_list(&mut b, 1, 0, 500);
+    foreign[25] ^= 1;
+    assert_eq!(copy(&mut b, &foreign).1, Some((0xa, 0x0d02)));
+    let list = copy_list(&mut b, 2, 0, SIZE as u64 / 512 - 1);
+    assert_eq!(copy(&mut b, &list).1, Some((0xa, 0x0000)));
+    let mut nowhere = copy_list(&mut b, 1, 0, 500);
+    nowhere[55] = 1;
+    assert_eq!(copy(&mut b, &nowhere).1, Some((0xa, 0x0804)));
+    assert!(*b.disk.data.lock().unwrap() == before);
+    assert_eq!(b.command(again, false, 64, &[]).1, Some((5, 0x2400)), "of what failed nothing is remembered");
+}
+
+#[test]
+fn a_disk_that_grew_tells_every_session_once() {
+    let mut b = windows("3f2a");
+    assert_eq!(b.command([0; 16], false, 0, &[]).1, Some((6, 0x2900)));
+    b.unit.resized(2 * SIZE as u64);
+    b.unit.resized(2 * SIZE as u64);
+    assert_eq!(b.command([0; 16], false, 0, &[]).1, Some((6, 0x2a09)));
+    assert_eq!(b.command([0; 16], false, 0, &[]).0, 0);
+    let capacity = b.data(&[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8);
+    assert_eq!(u32::from_be_bytes(capacity[..4].try_into().unwrap()) + 1, 2 * SIZE as u32 / 512);
+}
+
+#[test]
+fn there_is_one_port_group_and_it_is_active() {
+    let mut b = windows("3f2a");
+    assert_eq!(b.command([0; 16], false, 0, &[]).1, Some((6, 0x2900)));
+    let groups = b.data(&[0xa3, 0x0a, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0], 64);
+    assert_eq!(groups, [0, 0, 0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
+    let extended = b.data(&[0xa3, 0x2a, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0], 64);
+    assert_eq!((extended[3], extended[4], extended.len()), (16, 0x10, 20));
+}

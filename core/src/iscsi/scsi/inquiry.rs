@@ -5,7 +5,7 @@ use super::{Action, BLOCK, MAX_TRANSFER, Nexus, Sense, allocated, block, thin};
 
 const VENDOR: &[u8; 8] = b"BOOTYARD";
 const PRODUCT: &[u8; 16] = b"Virtual disk    ";
-const PAGES: [u8; 7] = [0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2];
+const PAGES: [u8; 8] = [0x00, 0x80, 0x83, 0x86, 0x8f, 0xb0, 0xb1, 0xb2];
 
 /// INQUIRY to LUN 0.
 pub(super) fn inquiry(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
@@ -21,6 +21,7 @@ pub(super) fn inquiry(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
         0x80 => nexus.unit.identity.serial(),
         0x83 => designators(nexus),
         0x86 => extended(),
+        0x8f => super::copy::third_party_page(),
         0xb0 => limits(),
         // SBC-3 6.6.2: a medium that does not rotate.
         0xb1 => {
@@ -53,6 +54,10 @@ fn standard(peripheral: u8, removable: bool) -> Vec<u8> {
     b[2] = 0x06;
     b[3] = 0x12;
     b[4] = 91;
+    if peripheral == 0 {
+        // TPGS: implicit, REPORT TARGET PORT GROUPS tells; 3PC: copies by itself.
+        b[5] = 0x18;
+    }
     b[7] = 0x02;
     put(&mut b, 8, VENDOR);
     put(&mut b, 16, PRODUCT);
@@ -71,18 +76,42 @@ fn designators(nexus: &Nexus) -> Vec<u8> {
         page.extend_from_slice(&[0x50 | code_set, 0x80 | kind, 0, value.len() as u8]);
         page.extend_from_slice(value);
     };
-    // The unit: NAA, then vendor with serial number. Protocol identifier and PIV are allowed with both.
-    designator(1, 0x03, &identity.naa());
-    let mut t10 = VENDOR.to_vec();
-    t10.extend_from_slice(&identity.serial());
-    designator(2, 0x01, &t10);
-    // The port: its number and its name.
+    // The unit. Protocol identifier and PIV are allowed with both.
+    for (set, kind, value) in unit_designators(nexus) {
+        designator(set, kind, &value);
+    }
+    // The port: its number, its group, and its name.
     designator(1, 0x14, &[0, 0, 0, 1]);
+    designator(1, 0x15, &[0, 0, 0, 1]);
     let mut name = format!("{},t,0x0001", identity.target.chars().take(230).collect::<String>()).into_bytes();
     name.push(0);
     name.resize(name.len().next_multiple_of(4), 0);
     designator(3, 0x18, &name);
     page
+}
+
+/// The unit's own designators, by code set and type: NAA, then vendor with serial number.
+pub(super) fn unit_designators(nexus: &Nexus) -> [(u8, u8, Vec<u8>); 2] {
+    let identity = &nexus.unit.identity;
+    let mut t10 = VENDOR.to_vec();
+    t10.extend_from_slice(&identity.serial());
+    [(1, 0x03, identity.naa().to_vec()), (2, 0x01, t10)]
+}
+
+/// REPORT TARGET PORT GROUPS (SPC-4 6.37): one group of one port, always active.
+pub(super) fn target_port_groups(_: &Nexus, cdb: &[u8; 16]) -> Action {
+    // Active/optimized, and no other state is supported; group 1; no status; port 1.
+    let group = [0x00, 0x01, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1];
+    let mut data = match cdb[1] >> 5 {
+        0 => vec![0; 4],
+        // The extended header has the time of an implicit transition, which there never is.
+        1 => vec![0, 0, 0, 0, 0x10, 0, 0, 0],
+        _ => return Sense::CDB_FIELD.into(),
+    };
+    data.extend_from_slice(&group);
+    let len = (data.len() - 4) as u32;
+    put(&mut data, 0, &len.to_be_bytes());
+    allocated(data, super::super::wire::be32(cdb, 6))
 }
 
 /// SPC-4 7.8.7.

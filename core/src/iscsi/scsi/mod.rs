@@ -8,6 +8,7 @@ mod block;
 mod buffers;
 mod capacity;
 mod control;
+mod copy;
 mod execute;
 mod identity;
 mod inquiry;
@@ -90,6 +91,9 @@ pub enum Job {
     CompareAndWrite { offset: u64, durable: bool },
     /// Or the command's data into what is there, at once.
     OrWrite { offset: u64, durable: bool },
+    /// Copy within the disk: from where, to where, how many bytes; one after the other. `keep`: by which session and list identifier
+    /// its end is asked for.
+    Copy { moves: Vec<(u64, u64, u64)>, keep: Option<(u64, u8)>, durable: bool },
     /// GET LBA STATUS: describe allocation from here, in at most `room` bytes.
     Allocation { offset: u64, room: u32 },
 }
@@ -107,6 +111,7 @@ impl Job {
             | Self::OrWrite { offset, .. }
             | Self::Allocation { offset, .. } => offset / BLOCK,
             Self::Zero { ranges, .. } => ranges.first().map_or(0, |r| r.0 / BLOCK),
+            Self::Copy { moves, .. } => moves.first().map_or(0, |m| m.0 / BLOCK),
             Self::Flush => 0,
         }
     }

@@ -52,6 +52,8 @@ impl Sense {
     pub const RESET: Self = Self::new(0x6, 0x2903);
     /// MODE PARAMETERS CHANGED.
     pub const MODE_CHANGED: Self = Self::new(0x6, 0x2a01);
+    /// CAPACITY DATA HAS CHANGED.
+    pub const CAPACITY_CHANGED: Self = Self::new(0x6, 0x2a09);
     /// RESERVATIONS PREEMPTED.
     pub const PREEMPTED_RESERVATIONS: Self = Self::new(0x6, 0x2a03);
     /// RESERVATIONS RELEASED.
@@ -62,6 +64,20 @@ impl Sense {
     pub const READ_ONLY: Self = Self::new(0x7, 0x2700);
     /// LOGICAL UNIT SOFTWARE WRITE PROTECTED.
     pub const SOFTWARE_PROTECTED: Self = Self::new(0x7, 0x2702);
+    /// COPY ABORTED: no reason beyond.
+    pub const COPY_ABORTED: Self = Self::new(0xa, 0x0000);
+    /// COPY ABORTED, COPY TARGET DEVICE NOT REACHABLE.
+    pub const COPY_UNREACHABLE: Self = Self::new(0xa, 0x0d02);
+    /// COPY ABORTED, UNREACHABLE COPY TARGET.
+    pub const COPY_NO_TARGET: Self = Self::new(0xa, 0x0804);
+    /// TOO MANY TARGET DESCRIPTORS.
+    pub const COPY_TARGETS: Self = Self::new(0x5, 0x2606);
+    /// UNSUPPORTED TARGET DESCRIPTOR TYPE CODE.
+    pub const COPY_TARGET_TYPE: Self = Self::new(0x5, 0x2607);
+    /// TOO MANY SEGMENT DESCRIPTORS.
+    pub const COPY_SEGMENTS: Self = Self::new(0x5, 0x2608);
+    /// UNSUPPORTED SEGMENT DESCRIPTOR TYPE CODE.
+    pub const COPY_SEGMENT_TYPE: Self = Self::new(0x5, 0x2609);
     /// SPACE ALLOCATION FAILED WRITE PROTECT.
     pub const NO_SPACE: Self = Self::new(0x7, 0x2707);
     /// A write that the initiator did not give all data for.

@@ -24,6 +24,7 @@ pub(super) struct State {
     pub(super) reserved_by: Option<u64>,
     pub(super) persistent: super::persist::Persistent,
     pub(super) ejected: bool,
+    pub(super) copies: super::copy::Copies,
 }
 
 impl NexusState {
@@ -78,13 +79,23 @@ impl Unit {
     pub fn attach(self: &Arc<Self>, name: String) -> Nexus {
         let id = self.next_nexus.fetch_add(1, Ordering::Relaxed);
         let nexus = NexusState { name: name.clone(), attentions: VecDeque::from([Sense::POWER_ON]), prevents: false };
-        self.state().nexuses.insert(id, nexus);
+        let mut state = self.state();
+        // The first session powers it on: a boot never finds the drive empty because the one before has ejected it.
+        if state.nexuses.is_empty() {
+            state.ejected = false;
+        }
+        state.nexuses.insert(id, nexus);
+        drop(state);
         Nexus { unit: self.clone(), id, name }
     }
 
-    /// The disk has grown.
+    /// The disk has this size now. If it is another one, every session's next command learns of it.
     pub fn resized(&self, size: u64) {
-        self.size.store(size, Ordering::Relaxed);
+        if self.size.load(Ordering::Relaxed) != size && self.size.swap(size, Ordering::AcqRel) != size {
+            for nexus in self.state().nexuses.values_mut() {
+                nexus.attention(Sense::CAPACITY_CHANGED);
+            }
+        }
     }
 
     /// Size in blocks.

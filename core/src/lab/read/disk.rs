@@ -74,7 +74,7 @@ fn redirect(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<SocketAddrV4
 fn size(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<u64> {
     let text = reader.string(fields, "size")?;
     let line = fields.line(reader, "size");
-    match text::size(text) {
+    match text::parse_size(text) {
         Ok(size) => Some(size),
         Err(error) => {
             reader.error(line, format!("`size`: {error}"));

@@ -22,7 +22,7 @@ use super::schema::{Lab, Ports};
 pub(super) use cross::range_problems;
 use fields::{Fields, Reader};
 pub(super) use text::nearest;
-pub use text::{derived_iqn, parse_duration};
+pub use text::{derived_iqn, parse_duration, parse_size};
 
 /// What was read, as far as it could be.
 #[derive(Debug, Default)]

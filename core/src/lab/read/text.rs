@@ -143,7 +143,10 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Bytes from `8G`, `512 MiB`, `4096`: whole sectors of 512 bytes.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// A sentence that says what was expected.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     let bad = || format!("`{text}` is not a size; expected bytes, or a number with K, M, G or T such as 8G");
     let upper = text.trim().to_ascii_uppercase();
     let upper = upper.trim_end_matches("IB").trim_end_matches('B');
@@ -165,6 +168,16 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(parse_size("8G"), Ok(8 << 30));
+        assert_eq!(parse_size("512 MiB"), Ok(512 << 20));
+        assert_eq!(parse_size("4096"), Ok(4096));
+        for bad in ["", "G", "-1G", "0", "99999999999T", "8X", "1000"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn times_are_numbers_with_units() {
