@@ -62,7 +62,7 @@ pub(super) fn extended_copy(_: &Nexus, cdb: &[u8; 16]) -> Action {
     match be32(cdb, 10) as usize {
         // Nothing to do is no error.
         0 => Action::GOOD,
-        len if len < HEADER || len > HEADER + MAX_LIST => Sense::LIST_LENGTH.into(),
+        len if !(HEADER..=HEADER + MAX_LIST).contains(&len) => Sense::LIST_LENGTH.into(),
         len => Action::TakeExactly(len as u32),
     }
 }
