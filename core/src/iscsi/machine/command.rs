@@ -245,7 +245,8 @@ impl Session {
                         return;
                     }
                 }
-                let ticket = core.request(Request::Run { job, data });
+                let Some(nexus) = &self.nexus else { return };
+                let ticket = core.request(Request::Run { job: nexus.task(job, running.epoch), data });
                 self.running.insert(ticket, running);
             }
         }
@@ -278,6 +279,8 @@ impl Session {
                 }
                 self.status(core, running, Status::CheckCondition, Some(sense), 0);
             }
+            Done::Conflict => self.status(core, running, Status::ReservationConflict, None, 0),
+            Done::Aborted => {}
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use self::keys::Params;
 use self::{core::Core, login::Login, session::Session};
-use super::scsi::{Done, Job, Nexus};
+use super::scsi::{Done, Nexus, Task};
 use super::wire::{Frame, FrameError, Framing, Raw};
 use super::{Grant, LoginRequest, Refusal};
 use crate::machine::{self, Now, Ticket};
@@ -93,8 +93,8 @@ pub enum Request {
     },
     /// Carry out a job with this data.
     Run {
-        /// What.
-        job: Job,
+        /// What, for which command.
+        job: Task,
         /// The initiator's data for it.
         data: Vec<u8>,
     },
