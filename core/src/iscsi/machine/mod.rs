@@ -91,6 +91,8 @@ pub enum Request {
         /// `InitiatorName`.
         initiator: String,
     },
+    /// The unit was reset cold: end the other sessions that have it open. Wants no answer; what is to be sent before goes first.
+    EndOthers,
     /// Carry out a job with this data.
     Run {
         /// What, for which command.

@@ -85,6 +85,7 @@ struct Bench {
     got: Vec<(Response, Vec<u8>)>,
     events: Vec<EventKind>,
     closed: bool,
+    ended_others: bool,
     cmd_sn: u32,
     next_itt: u32,
     isid: [u8; 6],
@@ -110,6 +111,7 @@ fn bench() -> Bench {
         got: Vec::new(),
         events: Vec::new(),
         closed: false,
+        ended_others: false,
         cmd_sn: 7,
         next_itt: 1,
         isid: [0x80, 1, 2, 3, 0, 0],
@@ -171,6 +173,7 @@ impl Bench {
                             let targets = (0..200).map(|n| format!("iqn.2026-11.org.example:{n}")).collect();
                             self.connection.handle(now, Input::Targets(ticket, targets));
                         }
+                        Request::EndOthers => self.ended_others = true,
                         Request::Run { job, data } => {
                             let done = execute(&job, &data, &self.unit, &self.disk, &mut self.buffers);
                             self.connection.handle(now, Input::Done(ticket, done));
@@ -616,12 +619,12 @@ fn tasks_are_aborted_and_what_still_comes_for_them_is_thrown_away() {
     assert!(b.got.is_empty());
     assert_eq!(manage(&mut b, 1, itt, [0; 8]), 1);
     assert_eq!(manage(&mut b, 5, 0, [0, 1, 0, 0, 0, 0, 0, 0]), 2);
-    assert_eq!(manage(&mut b, 8, 0, [0; 8]), 5);
+    assert_eq!(manage(&mut b, 8, 0, [0; 8]), 4);
     assert_eq!(manage(&mut b, 99, 0, [0; 8]), 255);
     // Another session's reset aborts what this one has begun.
     let itt = b.start(write10(0, 1), true, 512, true, &[]);
     let Some((Response::R2t { ttt, .. }, _)) = b.take().pop() else { panic!("no R2T") };
-    b.unit.attach("other".into()).reset();
+    b.unit.attach("other".into()).reset(crate::iscsi::scsi::Sense::RESET);
     b.data_out(itt, ttt, 0, 0, true, &[1; 512]);
     assert!(b.got.is_empty());
     assert_eq!(b.command([0; 16], false, 0, &[]), (2, Some((6, 0x2903))));

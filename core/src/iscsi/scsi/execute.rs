@@ -207,10 +207,10 @@ fn or_write(disk: &dyn BlockDevice, offset: u64, data: &[u8]) -> Result<(), Fail
     write(disk, &there, offset)
 }
 
-/// LBA status descriptors (SBC-3 5.4.2): runs until the end of the disk or of the room.
+/// LBA status descriptors (SBC-3 5.4.2): runs until the end of the disk or of the room, one at least, cut to the room.
 fn allocation(disk: &dyn BlockDevice, offset: u64, room: u32) -> io::Result<Vec<u8>> {
     let (mut at, size) = (offset, disk.size());
-    let descriptors = ((room.min(MAX_TRANSFER) - 8) / 16).min(1024);
+    let descriptors = ((room.clamp(24, MAX_TRANSFER) - 8) / 16).min(1024);
     let mut data = vec![0; 8];
     for _ in 0..descriptors {
         if at >= size {
@@ -225,5 +225,6 @@ fn allocation(disk: &dyn BlockDevice, offset: u64, room: u32) -> io::Result<Vec<
     }
     let len = (data.len() - 4) as u32;
     data[..4].copy_from_slice(&len.to_be_bytes());
+    data.truncate(room as usize);
     Ok(data)
 }

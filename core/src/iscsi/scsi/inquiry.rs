@@ -1,7 +1,7 @@
 //! INQUIRY (SPC-4 6.6) and its vital product data (SPC-4 7.8, SBC-3 6.6).
 
 use super::super::wire::{be16, put};
-use super::{Action, BLOCK, MAX_TRANSFER, Nexus, Sense, allocated, block, thin};
+use super::{Action, BLOCK, MAX_TRANSFER, Nexus, Sense, allocated, block, control, thin};
 
 const VENDOR: &[u8; 8] = b"BOOTYARD";
 const PRODUCT: &[u8; 16] = b"Virtual disk    ";
@@ -53,6 +53,8 @@ fn standard(peripheral: u8, removable: bool) -> Vec<u8> {
     b[2] = 0x06;
     b[3] = 0x12;
     b[4] = 91;
+    // TPGS: port groups are reported, and change by themselves if at all.
+    b[5] = if peripheral == 0 { 0x10 } else { 0 };
     b[7] = 0x02;
     put(&mut b, 8, VENDOR);
     put(&mut b, 16, PRODUCT);
@@ -76,12 +78,19 @@ fn designators(nexus: &Nexus) -> Vec<u8> {
     let mut t10 = VENDOR.to_vec();
     t10.extend_from_slice(&identity.serial());
     designator(2, 0x01, &t10);
-    // The port: its number and its name.
-    designator(1, 0x14, &[0, 0, 0, 1]);
-    let mut name = format!("{},t,0x0001", identity.target.chars().take(230).collect::<String>()).into_bytes();
-    name.push(0);
-    name.resize(name.len().next_multiple_of(4), 0);
-    designator(3, 0x18, &name);
+    // The port: its number, its group and its name; and the target's name.
+    let (group, port) = (control::PORT_GROUP.to_be_bytes(), control::PORT.to_be_bytes());
+    designator(1, 0x14, &[0, 0, port[0], port[1]]);
+    designator(1, 0x15, &[0, 0, group[0], group[1]]);
+    let padded = |name: String| {
+        let mut name = name.into_bytes();
+        name.push(0);
+        name.resize(name.len().next_multiple_of(4), 0);
+        name
+    };
+    let target: String = identity.target.chars().take(223).collect();
+    designator(3, 0x18, &padded(format!("{target},t,0x0001")));
+    designator(3, 0x28, &padded(target));
     page
 }
 

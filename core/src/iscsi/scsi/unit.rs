@@ -332,26 +332,35 @@ impl Nexus {
         }
     }
 
-    /// A reset of the unit (LUN RESET, TARGET WARM RESET, TARGET COLD RESET): aborts every session's tasks and takes back what
-    /// they had set.
-    pub fn reset(&self) {
+    /// A reset of the unit (LUN RESET, TARGET WARM RESET, TARGET COLD RESET): aborts every session's tasks, takes back what they had
+    /// set, and tells them with `sense`. [`super::Job::Settle`] waits until the tasks are at work no more.
+    pub fn reset(&self, sense: Sense) {
         self.unit.epoch.fetch_add(1, Ordering::AcqRel);
         let mut state = self.unit.state();
-        state.reserved_by = None;
-        state.mode = super::mode::Mode::default();
-        for nexus in state.nexuses.values_mut() {
-            nexus.prevents = false;
-        }
-        state.attention_others(self.id, Sense::RESET);
+        state.reset();
+        state.attention_others(self.id, sense);
         if let Some(own) = state.nexuses.get_mut(&self.id) {
             own.attentions.clear();
-            own.attentions.push_back(Sense::RESET);
+            own.attentions.push_back(sense);
         }
     }
 
-    /// Aborts every session's tasks: CLEAR TASK SET.
+    /// Aborts every session's tasks: CLEAR TASK SET. Others that lose one are told.
     pub fn clear_tasks(&self) {
         self.unit.epoch.fetch_add(1, Ordering::AcqRel);
+        for (_, nexus) in self.unit.state().nexuses.iter_mut().filter(|(id, _)| **id != self.id) {
+            nexus.cleared = true;
+        }
+    }
+
+    /// This session has dropped its aborted tasks; whether there were any.
+    pub fn swept(&self, lost: bool) {
+        if let Some(own) = self.unit.state().nexuses.get_mut(&self.id)
+            && std::mem::take(&mut own.cleared)
+            && lost
+        {
+            own.attention(Sense::CLEARED);
+        }
     }
 
     /// The attention that this command must report, once. INQUIRY, REPORT LUNS and REQUEST SENSE report none (SPC-4 5.14).

@@ -238,6 +238,13 @@ impl<'a, G: Gate> Worker<'a, G> {
                 let targets = self.shared.gate.targets(&initiator, self.peer.ip());
                 self.handle(Input::Targets(ticket, targets));
             }
+            Request::EndOthers => {
+                // A connection that is lost with this answer is closing anyway.
+                let _ = self.flush();
+                if let Some(held) = &self.session {
+                    self.shared.registry.end_others(held.seat.tsih);
+                }
+            }
             Request::Run { job, data } => {
                 let done = self.execute(&job, &data);
                 self.handle(Input::Done(ticket, done));
