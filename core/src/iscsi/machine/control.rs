@@ -90,7 +90,7 @@ impl Session {
                     }
                     // The answer says that no task is at work any more, so it waits for those of other sessions.
                     let job = nexus.task(Job::Settle { power_on: request.function == 7 }, nexus.epoch());
-                    let ticket = core.request(Request::Run { job, data: Vec::new() });
+                    let ticket = core.request(Request::Run { job, data: Default::default() });
                     self.managing.push((ticket, request.clone()));
                 }
                 return;
