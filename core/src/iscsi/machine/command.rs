@@ -323,7 +323,8 @@ impl Session {
 
     fn status(&mut self, core: &mut Core, running: &Running, status: Status, sense: Option<Sense>, moved: u64) {
         let command = &running.command;
-        let residual = if status == Status::Good && running.intended > 0 {
+        let told = status == Status::Good || sense == Some(Sense::INFORMATION_UNIT);
+        let residual = if told && running.intended > 0 {
             residual(if command.read || command.write { command.expected } else { 0 }, running.intended)
         } else {
             residual(command.expected, moved.min(u64::from(command.expected)))

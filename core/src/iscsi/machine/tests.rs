@@ -375,6 +375,77 @@ fn chap_both_ways_even_where_the_initiator_always_wants_to_go_on() {
 }
 
 #[test]
+fn a_chap_name_is_text_even_if_it_looks_like_a_number() {
+    let attempt = |user: &str, given: &str, base64: bool| {
+        let mut b = bench();
+        b.chap = Some(Chap { user: user.into(), ..chap(None) });
+        b.login(0, Some(1), &format!("{NAMES} AuthMethod=CHAP"));
+        let (_, _, keys) = b.login(0, Some(1), "CHAP_A=5");
+        let challenge = text::binary(&value(&keys, "CHAP_C").unwrap()).unwrap();
+        let id = value(&keys, "CHAP_I").unwrap().parse().unwrap();
+        let response = super::chap::Algorithm::Md5.respond(id, b"topsecret123", &challenge);
+        // A response may come in either form of a number.
+        let response = if base64 { base64_of(&response) } else { text::hex(&response) };
+        b.login(0, Some(1), &format!("CHAP_N={given} CHAP_R={response}")).0
+    };
+    for user in ["u", "0xu", "0bu", "0x75", "0bdQ=="] {
+        assert_eq!(attempt(user, user, false), 0, "{user}");
+        assert_eq!(attempt(user, user, true), 0, "{user}");
+    }
+    // Numbers of the same value are other names.
+    for (user, given) in [("u", "0x75"), ("0x75", "u"), ("0x75", "0X75"), ("u", "0bdQ==")] {
+        assert_eq!(attempt(user, given, false), 0x0201, "{user} {given}");
+    }
+}
+
+fn base64_of(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = "0b".to_owned();
+    for three in bytes.chunks(3) {
+        let bits = three.iter().chain(&[0, 0]).take(3).fold(0_u32, |n, &b| n << 8 | u32::from(b));
+        for at in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * at) & 63) as usize] as char;
+            text.push(if at <= three.len() { digit } else { '=' });
+        }
+    }
+    text
+}
+
+#[test]
+fn part_of_a_block_is_refused_not_torn_or_lost() {
+    let mut b = bench();
+    b.session("");
+    b.start(write10(0, 1), true, 200, true, &[1; 200]);
+    let Some((Response::Scsi { status, residual, .. }, sense)) = b.take().pop() else { panic!("no status") };
+    assert_eq!((status, residual), (2, Residual::Over(312)));
+    assert_eq!((sense[4], &sense[14..16]), (5, &[0x0e, 0x03][..]));
+    // Whole blocks of a longer write are written.
+    assert_eq!(b.command(write10(0, 2), true, 512, &[1; 512]).0, 0);
+    assert_eq!(b.disk.data.lock().unwrap()[..1024], [[1; 512], [0; 512]].concat());
+}
+
+#[test]
+fn a_cold_reset_is_answered_and_then_ends_the_session() {
+    let mut b = bench();
+    b.session("");
+    let request = TaskManagement {
+        immediate: true,
+        function: 7,
+        lun: [0; 8],
+        itt: 5000,
+        referenced: 0,
+        cmd_sn: b.cmd_sn,
+        exp_stat_sn: 0,
+        ref_cmd_sn: 0,
+        exp_data_sn: 0,
+    };
+    b.send(&Pdu::TaskManagement(request), &[]);
+    assert!(matches!(b.take()[..], [(Response::TaskManagement { response: 0, itt: 5000, .. }, _)]));
+    assert!(b.closed && b.ended_others);
+    assert!(matches!(b.events.last(), Some(EventKind::IscsiEnded { .. })));
+}
+
+#[test]
 fn chap_that_proves_nothing_is_refused() {
     let attempt = |mutual: Option<&str>, secret: &[u8], user: &str, back: &str| {
         let mut b = bench();

@@ -422,3 +422,7 @@ fn move_reservation(pr: &mut Persistent, name: &str, new: u64, list: &[u8], aptp
     pr.count();
     Ok(Effects::default())
 }
+
+#[cfg(test)]
+#[path = "persist_tests.rs"]
+mod tests;

@@ -34,6 +34,8 @@ impl Sense {
     pub const LIST_LENGTH: Self = Self::new(0x5, 0x1a00);
     /// INVALID COMMAND OPERATION CODE.
     pub const OPCODE: Self = Self::new(0x5, 0x2000);
+    /// INVALID FIELD IN COMMAND INFORMATION UNIT: the transport was told of less data than the command moves.
+    pub const INFORMATION_UNIT: Self = Self::new(0x5, 0x0e03);
     /// LOGICAL BLOCK ADDRESS OUT OF RANGE.
     pub const RANGE: Self = Self::new(0x5, 0x2100);
     /// INVALID FIELD IN CDB.
