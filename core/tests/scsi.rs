@@ -240,3 +240,135 @@ fn what_one_boot_ejected_is_in_the_drive_at_the_next() {
     assert_eq!(a.command(&READ, 512, &[]).status, 0);
     service.stop();
 }
+
+#[test]
+fn old_and_new_reservations_exclude_each_other() {
+    let (service, address, _reports) = target(0);
+    let mut a = Initiator::open(address, "thin", "a", 1);
+    let mut b = Initiator::open(address, "thin", "b", 1);
+    let (reserve, release) = ([0x16, 0, 0, 0, 0, 0], [0x17, 0, 0, 0, 0, 0]);
+    let keys = [0x5e, 0, 0, 0, 0, 0, 0, 0x10, 0, 0];
+    assert_eq!(a.command(&reserve, 0, &[]).status, 0);
+    for one in [&mut a, &mut b] {
+        assert_eq!(one.command(&keys, 4096, &[]).status, CONFLICT);
+        assert_eq!(one.reserve_out(0, 0, 0, 1, 0).status, CONFLICT);
+    }
+    assert_eq!(b.command(&READ, 512, &[]).status, CONFLICT);
+    assert_eq!(a.command(&release, 0, &[]).status, 0);
+    assert_eq!(a.reserve_out(0, 0, 0, 0xa, 0).status, 0);
+    assert_eq!(b.command(&reserve, 0, &[]).status, CONFLICT);
+    assert_eq!(a.reserve_out(1, 3, 0xa, 0, 0).status, 0);
+    // The holder's are good and change nothing.
+    assert_eq!((a.command(&reserve, 0, &[]).status, a.command(&release, 0, &[]).status), (0, 0));
+    assert_eq!(a.reservation(), Some((0xa, 3)));
+    service.stop();
+}
+
+#[test]
+fn a_disk_says_who_it_is_and_by_which_port() {
+    let (service, address, _reports) = target(0);
+    let mut designators = Vec::new();
+    for disk in ["thin", "removable"] {
+        let mut a = Initiator::open(address, disk, "a", 1);
+        let page = a.command(&[0x12, 1, 0x83, 0x10, 0, 0], 4096, &[]).data;
+        let mut rest = &page[4..];
+        let mut found = Vec::new();
+        while let [_, kind, _, len, ..] = *rest {
+            found.push((kind & 0x3f, rest[4..4 + usize::from(len)].to_vec()));
+            rest = &rest[4 + usize::from(len)..];
+        }
+        let kinds: Vec<u8> = found.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [0x03, 0x01, 0x14, 0x15, 0x18, 0x28]);
+        assert_eq!((&found[2].1, &found[3].1), (&vec![0, 0, 0, 1], &vec![0, 0, 0, 1]));
+        assert_eq!(found[0].1[0] >> 4, 3, "assigned here");
+        assert!(found[5].1.starts_with(format!("iqn.2026-11.org.example:{disk}\0").as_bytes()));
+        // The port group that INQUIRY promises.
+        assert_eq!(a.command(&[0x12, 0, 0, 0, 96, 0], 96, &[]).data[5] & 0x30, 0x10);
+        let groups = a.command(&[0xa3, 0x0a, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], 256, &[]).data;
+        assert_eq!(groups, [0, 0, 0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
+        let extended = a.command(&[0xa3, 0x2a, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], 256, &[]).data;
+        assert_eq!((extended.len(), &extended[..8]), (20, &[0, 0, 0, 16, 0x10, 0, 0, 0][..]));
+        // As much as there is room for; the lengths in it stay.
+        let short = a.command(&[0xa3, 0x0a, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0], 256, &[]).data;
+        assert_eq!(short, [0, 0, 0, 12]);
+        designators.push((found[0].1.clone(), found[1].1.clone()));
+        let mut again = Initiator::open(address, disk, "other", 9);
+        assert_eq!(again.command(&[0x12, 1, 0x83, 0x10, 0, 0], 4096, &[]).data, page, "every path tells the same");
+    }
+    assert!(designators[0].0 != designators[1].0 && designators[0].1 != designators[1].1, "never two that look alike");
+    service.stop();
+}
+
+#[test]
+fn what_is_reported_as_supported_is_there() {
+    let (service, address, _reports) = target(0);
+    let mut a = Initiator::open(address, "thin", "a", 1);
+    let one = |a: &mut Initiator, option: u8, opcode: u8, action: u8| {
+        a.command(&[0xa3, 0x0c, option, opcode, 0, action, 0, 0, 1, 0, 0, 0], 256, &[])
+    };
+    let all = a.command(&[0xa3, 0x0c, 0x80, 0, 0, 0, 0, 0, 0x40, 0, 0, 0], 16384, &[]).data;
+    assert_eq!(all[..4], (all.len() as u32 - 4).to_be_bytes());
+    for entry in all[4..].chunks_exact(20) {
+        let (opcode, action, has_action) = (entry[0], entry[3], entry[5] & 1 != 0);
+        assert_eq!((entry[5] & 2, &entry[8..10]), (2, &[0, 0x0a][..]), "each with its timeouts");
+        let answer = one(&mut a, if has_action { 0x82 } else { 0x81 }, opcode, action);
+        let size = usize::from(entry[7]);
+        assert_eq!((answer.data[1], answer.data.len()), (0x83, 4 + size + 12), "{opcode:x} {action:x}");
+        assert_eq!(answer.data[4], opcode);
+        assert!(!has_action || answer.data[5] & 0x1f == action, "{opcode:x} {action:x}");
+        // The wrong way to ask for it.
+        let wrong = one(&mut a, if has_action { 0x01 } else { 0x02 }, opcode, action);
+        assert_eq!(wrong.sense, Some((5, 0x2400)), "{opcode:x}");
+    }
+    assert_eq!(one(&mut a, 1, 0xff, 0).data, [0, 1, 0, 0]);
+    assert_eq!(one(&mut a, 2, 0x9e, 0x1f).data, [0, 1, 0, 0]);
+    assert_eq!(one(&mut a, 5, 0, 0).sense, Some((5, 0x2400)));
+    let functions = a.command(&[0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0], 16, &[]).data;
+    assert_eq!(functions, [0xfa, 0, 0, 0]);
+    service.stop();
+}
+
+#[test]
+fn allocation_is_told_however_little_room_there_is() {
+    let (service, address, _reports) = target(0);
+    let mut a = Initiator::open(address, "thin", "a", 1);
+    assert_eq!(a.command(&WRITE, 0, &[1; 512]).status, 0);
+    let status = |a: &mut Initiator, lba: u32, room: u8| {
+        let lba = lba.to_be_bytes();
+        a.command(&[0x9e, 0x12, 0, 0, 0, 0, lba[0], lba[1], lba[2], lba[3], 0, 0, 0, room, 0, 0], 255, &[])
+    };
+    let whole = status(&mut a, 0, 40).data;
+    assert_eq!(whole.len(), 40);
+    assert_eq!((&whole[16..20], whole[20], whole[36]), (&[0, 0, 0, 8][..], 0, 1), "one cluster, then nothing");
+    for room in [0, 4, 8, 16, 23] {
+        let cut = status(&mut a, 0, room);
+        assert_eq!((cut.status, cut.data.len()), (0, usize::from(room)));
+        assert!(room < 4 || cut.data[3] == 20, "a length is of what would be there");
+    }
+    assert_eq!(status(&mut a, 131_071, 24).status, 0);
+    assert_eq!(status(&mut a, 131_072, 24).sense, Some((5, 0x2100)));
+    service.stop();
+}
+
+#[test]
+fn a_readonly_disk_refuses_every_kind_of_write() {
+    let (service, address, _reports) = target(0);
+    let mut a = Initiator::open(address, "readonly", "a", 1);
+    let unmap = [&[0, 22, 0, 16, 0, 0, 0, 0][..], &[0; 8], &[0, 0, 0, 1, 0, 0, 0, 0]].concat();
+    let mut same = [0; 16];
+    (same[0], same[13]) = (0x93, 1);
+    let unmapping = |flag: u8| {
+        let mut cdb = same;
+        cdb[1] = flag;
+        cdb
+    };
+    let refused = Some((7, 0x2700));
+    assert_eq!(a.command(&WRITE, 0, &[1; 512]).sense, refused);
+    assert_eq!(a.command(&[0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0], 0, &unmap).sense, refused);
+    for flag in [0x00, 0x08] {
+        assert_eq!(a.command(&unmapping(flag), 0, &[0; 512]).sense, refused);
+        assert_eq!(a.command(&unmapping(flag | 1), 0, &[]).sense, refused, "without data");
+    }
+    assert_eq!(a.command(&[0x1a, 0, 0x3f, 0, 255, 0], 255, &[]).data[2] & 0x80, 0x80, "and MODE SENSE says so");
+    service.stop();
+}

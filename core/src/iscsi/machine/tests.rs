@@ -412,6 +412,24 @@ fn base64_of(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn a_write_that_comes_after_its_abort_does_not_reach_the_disk() {
+    use crate::iscsi::scsi::Job;
+    let mut b = bench();
+    let (one, other) = (b.unit.attach("one".into()), b.unit.attach("other".into()));
+    let write = |nexus: &crate::iscsi::scsi::Nexus| {
+        nexus.task(Job::Write { offset: 0, durable: false, verify: false }, nexus.epoch())
+    };
+    // Both are on their way to the disk when one of them resets the unit; only what follows is written.
+    let (before, theirs) = (write(&one), write(&other));
+    other.reset(crate::iscsi::scsi::Sense::RESET);
+    for task in [&before, &theirs] {
+        assert_eq!(execute(task, &[1; 512], &b.unit, &b.disk, &mut b.buffers), Done::Aborted);
+    }
+    assert!(b.disk.data.lock().unwrap()[..512].iter().all(|&byte| byte == 0));
+    assert_eq!(execute(&write(&one), &[2; 512], &b.unit, &b.disk, &mut b.buffers), Done::Good);
+}
+
+#[test]
 fn part_of_a_block_is_refused_not_torn_or_lost() {
     let mut b = bench();
     b.session("");

@@ -113,6 +113,10 @@ impl Persistent {
 pub(super) fn reserve_in(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     let allocation = u32::from(be16(cdb, 7));
     let state = nexus.unit.state();
+    // SPC-2 5.5.1: the two kinds of reservation exclude each other, even for one who holds both.
+    if state.reserved_by.is_some() {
+        return Action::Status(Status::ReservationConflict);
+    }
     let pr = &state.kept.persistent;
     let mut body = Vec::new();
     match cdb[1] & 0x1f {
@@ -170,7 +174,7 @@ fn initiator_port(id: &[u8]) -> Option<String> {
 /// PERSISTENT RESERVE OUT.
 pub(super) fn reserve_out(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     let (action, len) = (cdb[1] & 0x1f, be32(cdb, 5));
-    // SPC-2 5.5.1: the two kinds of reservation exclude each other.
+    // As in `reserve_in`.
     if nexus.unit.state().reserved_by.is_some() {
         return Action::Status(Status::ReservationConflict);
     }
