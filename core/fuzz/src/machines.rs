@@ -94,6 +94,7 @@ impl Target {
                     Input::Opened(ticket, Ok(Opened { tsih: 9, nexus }))
                 }
                 Output::Persist(ticket, Request::Targets { .. }) => Input::Targets(ticket, vec!["iqn.t".into(); 20]),
+                Output::Persist(_, Request::EndOthers) => continue,
                 Output::Persist(ticket, Request::Run { job, data }) => {
                     Input::Done(ticket, execute(&job, &data, &self.unit, &self.disk, &mut self.buffers))
                 }

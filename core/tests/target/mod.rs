@@ -1,9 +1,13 @@
 //! A target on loopback with disks in memory, for tests with other people's initiators.
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "code of tests")]
+#![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "code of tests")]
+
+pub mod initiator;
+pub mod stored;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use bootyard_core::api::{Reports, Who, reports};
@@ -17,19 +21,23 @@ const CLUSTER: u64 = 4096;
 /// A disk in memory that knows what was written.
 #[derive(Debug)]
 pub struct Memory {
-    size: u64,
+    size: AtomicU64,
     readonly: bool,
     clusters: RwLock<BTreeMap<u64, Vec<u8>>>,
 }
 
 impl Memory {
     pub fn new(size: u64, readonly: bool) -> Arc<Self> {
-        Arc::new(Self { size, readonly, clusters: RwLock::default() })
+        Arc::new(Self { size: AtomicU64::new(size), readonly, clusters: RwLock::default() })
+    }
+
+    pub fn grow(&self, size: u64) {
+        self.size.store(size, Ordering::SeqCst);
     }
 
     fn check(&self, offset: u64, len: u64) -> io::Result<()> {
         match offset.checked_add(len) {
-            Some(end) if end <= self.size && offset.is_multiple_of(512) && len.is_multiple_of(512) => Ok(()),
+            Some(end) if end <= self.size() && offset.is_multiple_of(512) && len.is_multiple_of(512) => Ok(()),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
@@ -50,7 +58,7 @@ impl Memory {
 
 impl BlockDevice for Memory {
     fn size(&self) -> u64 {
-        self.size
+        self.size.load(Ordering::SeqCst)
     }
 
     fn readonly(&self) -> bool {
@@ -107,10 +115,10 @@ impl BlockDevice for Memory {
         let mapped = |at: u64| clusters.contains_key(&(at / CLUSTER));
         let kind = mapped(offset);
         let mut end = (offset / CLUSTER + 1) * CLUSTER;
-        while end < self.size && mapped(end) == kind {
+        while end < self.size() && mapped(end) == kind {
             end += CLUSTER;
         }
-        Ok((if kind { Allocation::Mapped } else { Allocation::Deallocated }, end.min(self.size) - offset))
+        Ok((if kind { Allocation::Mapped } else { Allocation::Deallocated }, end.min(self.size()) - offset))
     }
 }
 
@@ -129,7 +137,7 @@ impl Gate for Open {
             return Err(Refusal::new(0x0203, format!("there is no target {}", login.target)));
         }
         let chap = Chap {
-            user: "user".into(),
+            user: disk.strip_prefix("chap-").unwrap_or("user").into(),
             secret: Secret::new("topsecret123".into()),
             mutual: Some(("target".into(), Secret::new("othersecret1".into()))),
         };
@@ -183,14 +191,19 @@ impl PortSet for Loopback {
 /// A target with the disks `thin`, `removable`, `readonly` and `chap`, on `port` of loopback (0: any free one).
 pub fn target(port: u16) -> (Service, SocketAddr, Reports) {
     let gate = Open::default();
-    for disk in ["thin", "removable", "readonly", "chap"] {
+    for disk in ["thin", "removable", "readonly", "chap", "chap-u", "chap-0xu", "chap-0bu"] {
         gate.disks.lock().unwrap().insert(disk.into(), Memory::new(64 << 20, disk == "readonly"));
     }
+    serve(Arc::new(gate), port)
+}
+
+/// A target that lets in whom this gate does.
+pub fn serve<G: Gate>(gate: Arc<G>, port: u16) -> (Service, SocketAddr, Reports) {
     let (reporter, reports) = reports();
     let config = Config {
         binds: vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), None)],
         ports: Arc::new(Loopback),
-        gate: Arc::new(gate),
+        gate,
         reporter,
     };
     let service = start(config).expect("the target starts");

@@ -252,7 +252,8 @@ impl Session {
                         return;
                     }
                 }
-                let ticket = core.request(Request::Run { job, data });
+                let Some(nexus) = &self.nexus else { return };
+                let ticket = core.request(Request::Run { job: nexus.task(job, running.epoch), data });
                 self.running.insert(ticket, running);
             }
         }
@@ -285,6 +286,8 @@ impl Session {
                 }
                 self.status(core, running, Status::CheckCondition, Some(sense), 0);
             }
+            Done::Conflict => self.status(core, running, Status::ReservationConflict, None, 0),
+            Done::Aborted => {}
         }
     }
 
@@ -327,7 +330,8 @@ impl Session {
 
     fn status(&mut self, core: &mut Core, running: &Running, status: Status, sense: Option<Sense>, moved: u64) {
         let command = &running.command;
-        let residual = if status == Status::Good && running.intended > 0 {
+        let told = status == Status::Good || sense == Some(Sense::INFORMATION_UNIT);
+        let residual = if told && running.intended > 0 {
             residual(if command.read || command.write { command.expected } else { 0 }, running.intended)
         } else {
             residual(command.expected, moved.min(u64::from(command.expected)))

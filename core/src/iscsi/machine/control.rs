@@ -4,10 +4,13 @@
 use super::super::wire::request::{self, NopOut, TaskManagement};
 use super::super::wire::response::Response;
 use super::super::wire::{NO_TAG, Payload, Raw, be24, be32, be64, text};
+use super::Request;
 use super::command::{Lun, lun};
 use super::core::Core;
 use super::keys::{Place, Reply, place};
 use super::session::{INVALID_FIELD, PROTOCOL_ERROR, Session};
+use crate::api::EventKind;
+use crate::iscsi::scsi::{Done, Job, Sense};
 use crate::machine::Ticket;
 
 /// Most text of one negotiation step.
@@ -54,53 +57,96 @@ impl Session {
         const COMPLETE: u8 = 0;
         const NO_TASK: u8 = 1;
         const NO_LUN: u8 = 2;
-        const NOT_SUPPORTED: u8 = 5;
+        const NO_REASSIGNMENT: u8 = 4;
         const REJECTED: u8 = 255;
-        let needs_lun = matches!(request.function, 1..=5);
+        let lun = lun(request.lun);
+        // The well-known unit has no task that lasts.
+        let own = lun == Lun::Zero;
         let response = match request.function {
-            _ if needs_lun && lun(request.lun) == Lun::Other => NO_LUN,
+            1..=5 if lun == Lun::Other => NO_LUN,
             1 => {
                 let known = self.taking.contains_key(&request.referenced)
                     || self.running.values().any(|r| r.command.itt == request.referenced);
-                self.forget(|itt| itt == request.referenced);
+                self.forget(|itt, _| itt == request.referenced);
                 // Not come yet though sent before this: it counts as come and aborted (RFC 7143 11.6.1).
                 let sent = (request.ref_cmd_sn.wrapping_sub(request.cmd_sn) as i32) < 0;
                 let coming = sent && (request.ref_cmd_sn.wrapping_sub(core.exp_cmd_sn) as i32) >= 0;
                 if known || coming { COMPLETE } else { NO_TASK }
             }
             2 => {
-                self.forget(|_| true);
+                self.forget(|_, of| of == lun);
                 COMPLETE
             }
             // CLEAR ACA: there never is one.
             3 => COMPLETE,
-            4 => {
-                self.forget(|_| true);
+            4 | 5 if !own => COMPLETE,
+            4..=7 => {
+                self.forget(|_, _| true);
                 if let Some(nexus) = &self.nexus {
-                    nexus.clear_tasks();
+                    match request.function {
+                        4 => nexus.clear_tasks(),
+                        5 => nexus.reset(Sense::RESET),
+                        _ => nexus.reset(Sense::HARD_RESET),
+                    }
+                    // The answer says that no task is at work any more, so it waits for those of other sessions.
+                    let job = nexus.task(Job::Settle { power_on: request.function == 7 }, nexus.epoch());
+                    let ticket = core.request(Request::Run { job, data: Default::default() });
+                    self.managing.push((ticket, request.clone()));
                 }
-                COMPLETE
+                return;
             }
-            5..=7 => {
-                self.forget(|_| true);
-                if let Some(nexus) = &self.nexus {
-                    nexus.reset();
-                }
-                COMPLETE
-            }
-            8 => NOT_SUPPORTED,
+            // TASK REASSIGN is for an ErrorRecoveryLevel of 2.
+            8 => NO_REASSIGNMENT,
             _ => REJECTED,
         };
+        self.managed(core, request.itt, response);
+    }
+
+    fn managed(&mut self, core: &mut Core, itt: u32, response: u8) {
         let at = core.advance();
-        core.send(&Response::TaskManagement { response, itt: request.itt, at }, Payload::None);
+        core.send(&Response::TaskManagement { response, itt, at }, Payload::None);
         self.grant(core);
     }
 
+    /// Whether a job was a function's that waited for tasks to end: it has an answer now.
+    pub(super) fn settled(&mut self, core: &mut Core, ticket: Ticket, done: &Done) -> bool {
+        let Some(at) = self.managing.iter().position(|(waiting, _)| *waiting == ticket) else { return false };
+        let (_, request) = self.managing.swap_remove(at);
+        if let Done::Failed { error: Some(message), .. } = done {
+            let (target, message) = (self.login.target.clone(), message.clone());
+            core.event(self.who.as_ref(), EventKind::IscsiError { target, lba: 0, message });
+        }
+        self.managed(core, request.itt, 0);
+        // TARGET COLD RESET is a power-on: it ends all sessions, this one included (RFC 7143 11.5.1).
+        if request.function == 7 {
+            core.request(Request::EndOthers);
+            self.end(core, "it reset the target");
+            core.closing = true;
+        }
+        true
+    }
+
     /// Aborts tasks: no status is sent for them.
-    fn forget(&mut self, which: impl Fn(u32) -> bool) {
-        self.taking.retain(|itt, _| !which(*itt));
-        self.running.retain(|_, running| !which(running.command.itt));
+    fn forget(&mut self, which: impl Fn(u32, Lun) -> bool) {
+        self.taking.retain(|itt, taking| !which(*itt, lun(taking.running.command.lun)));
+        self.running.retain(|_, running| !which(running.command.itt, lun(running.command.lun)));
         self.granted = self.taking.values().map(super::command::Taking::granted).sum();
+    }
+
+    /// Forgets the tasks that other sessions have aborted, those that wait for data included.
+    pub(super) fn sweep(&mut self, core: &mut Core) {
+        let Some(nexus) = &self.nexus else { return };
+        let epoch = nexus.epoch();
+        if epoch == self.epoch {
+            return;
+        }
+        self.epoch = epoch;
+        let before = self.open();
+        self.taking.retain(|_, taking| taking.running.epoch == epoch);
+        self.running.retain(|_, running| running.epoch == epoch);
+        self.granted = self.taking.values().map(super::command::Taking::granted).sum();
+        nexus.swept(self.open() < before);
+        self.grant(core);
     }
 
     pub(super) fn text(&mut self, core: &mut Core, request: &request::Text, raw: Raw<'_>) {

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use self::keys::Params;
 pub use self::landing::Landing;
 use self::{core::Core, login::Login, session::Session};
-use super::scsi::{Data, Done, Job, Nexus};
+use super::scsi::{Data, Done, Nexus, Task};
 use super::wire::{Frame, FrameError, Framing, Raw};
 use super::{Grant, LoginRequest, Refusal};
 use crate::machine::{self, Now, Ticket};
@@ -95,10 +95,12 @@ pub enum Request {
         /// `InitiatorName`.
         initiator: String,
     },
+    /// The unit was reset cold: end the other sessions that have it open. Wants no answer; what is to be sent before goes first.
+    EndOthers,
     /// Carry out a job with this data.
     Run {
-        /// What.
-        job: Job,
+        /// What, for which command.
+        job: Task,
         /// The initiator's data for it; [`Connection::recycle`] takes them back.
         data: Data,
     },

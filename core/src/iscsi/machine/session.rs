@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::super::wire::request::Request as Pdu;
+use super::super::wire::request::{Request as Pdu, TaskManagement};
 use super::super::wire::{NO_TAG, Raw};
 use super::command::{Running, Taking};
 use super::control::TextState;
@@ -73,6 +73,10 @@ pub(super) struct Session {
     pub(super) running: Tasks,
     /// Buffers for the data of writes.
     pub(super) pool: Buffers,
+    /// [`Nexus::epoch`] when it was looked at last.
+    pub(super) epoch: u64,
+    /// Functions whose answer waits until the tasks have ended that they abort.
+    pub(super) managing: Vec<(Ticket, TaskManagement)>,
     pub(super) text: TextState,
     pub(super) read: u64,
     pub(super) written: u64,
@@ -87,6 +91,8 @@ impl Session {
             who,
             cid,
             tsih: opened.tsih,
+            epoch: opened.nexus.as_ref().map_or(0, Nexus::epoch),
+            managing: Vec::new(),
             nexus: opened.nexus,
             taking: HashMap::new(),
             queue: VecDeque::new(),
@@ -122,6 +128,7 @@ impl Session {
             self.reject(core, TOO_MANY_IMMEDIATE, raw);
             return;
         }
+        self.sweep(core);
         let piece = landed.map_or(Piece::Passing(raw.data), Piece::Landed);
         let discovery = self.nexus.is_none();
         match pdu {
@@ -146,6 +153,8 @@ impl Session {
     pub(super) fn done(&mut self, core: &mut Core, now: Now, ticket: Ticket, done: Done) {
         if let Some(running) = self.running.remove(&ticket) {
             self.ran(core, &running, done);
+        } else {
+            self.settled(core, ticket, &done);
         }
         core.window(self.open());
         self.progress(core, now);
@@ -153,7 +162,7 @@ impl Session {
 
     /// Commands that are not answered yet.
     pub(super) fn open(&self) -> usize {
-        self.taking.len() + self.running.len()
+        self.taking.len() + self.running.len() + self.managing.len()
     }
 
     /// iPXE drops a connection on Reject: it gets the end of the connection at once, which it handles better.

@@ -89,6 +89,7 @@ struct Bench {
     got: Vec<(Response, Vec<u8>)>,
     events: Vec<EventKind>,
     closed: bool,
+    ended_others: bool,
     cmd_sn: u32,
     next_itt: u32,
     isid: [u8; 6],
@@ -115,6 +116,7 @@ fn bench() -> Bench {
         got: Vec::new(),
         events: Vec::new(),
         closed: false,
+        ended_others: false,
         cmd_sn: 7,
         next_itt: 1,
         isid: [0x80, 1, 2, 3, 0, 0],
@@ -179,6 +181,7 @@ impl Bench {
                             let targets = (0..200).map(|n| format!("iqn.2026-11.org.example:{n}")).collect();
                             self.connection.handle(now, Input::Targets(ticket, targets));
                         }
+                        Request::EndOthers => self.ended_others = true,
                         Request::Run { job, data } => {
                             let done = execute(&job, &data, &self.unit, &self.disk, &mut self.buffers);
                             self.connection.handle(now, Input::Done(ticket, done));
@@ -377,6 +380,95 @@ fn chap_both_ways_even_where_the_initiator_always_wants_to_go_on() {
     let answer = algorithm.respond(5, b"othersecret1", &[0xde, 0xad, 0xbe, 0xef]);
     assert_eq!(value(&keys, "CHAP_R"), Some(text::hex(&answer)));
     assert_eq!(b.login(1, Some(3), "MaxBurstLength=512").0, 0);
+}
+
+#[test]
+fn a_chap_name_is_text_even_if_it_looks_like_a_number() {
+    let attempt = |user: &str, given: &str, base64: bool| {
+        let mut b = bench();
+        b.chap = Some(Chap { user: user.into(), ..chap(None) });
+        b.login(0, Some(1), &format!("{NAMES} AuthMethod=CHAP"));
+        let (_, _, keys) = b.login(0, Some(1), "CHAP_A=5");
+        let challenge = text::binary(&value(&keys, "CHAP_C").unwrap()).unwrap();
+        let id = value(&keys, "CHAP_I").unwrap().parse().unwrap();
+        let response = super::chap::Algorithm::Md5.respond(id, b"topsecret123", &challenge);
+        // A response may come in either form of a number.
+        let response = if base64 { base64_of(&response) } else { text::hex(&response) };
+        b.login(0, Some(1), &format!("CHAP_N={given} CHAP_R={response}")).0
+    };
+    for user in ["u", "0xu", "0bu", "0x75", "0bdQ=="] {
+        assert_eq!(attempt(user, user, false), 0, "{user}");
+        assert_eq!(attempt(user, user, true), 0, "{user}");
+    }
+    // Numbers of the same value are other names.
+    for (user, given) in [("u", "0x75"), ("0x75", "u"), ("0x75", "0X75"), ("u", "0bdQ==")] {
+        assert_eq!(attempt(user, given, false), 0x0201, "{user} {given}");
+    }
+}
+
+fn base64_of(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = "0b".to_owned();
+    for three in bytes.chunks(3) {
+        let bits = three.iter().chain(&[0, 0]).take(3).fold(0_u32, |n, &b| n << 8 | u32::from(b));
+        for at in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * at) & 63) as usize] as char;
+            text.push(if at <= three.len() { digit } else { '=' });
+        }
+    }
+    text
+}
+
+#[test]
+fn a_write_that_comes_after_its_abort_does_not_reach_the_disk() {
+    use crate::iscsi::scsi::Job;
+    let mut b = bench();
+    let (one, other) = (b.unit.attach("one".into()), b.unit.attach("other".into()));
+    let write = |nexus: &crate::iscsi::scsi::Nexus| {
+        nexus.task(Job::Write { offset: 0, durable: false, verify: false }, nexus.epoch())
+    };
+    // Both are on their way to the disk when one of them resets the unit; only what follows is written.
+    let (before, theirs) = (write(&one), write(&other));
+    other.reset(crate::iscsi::scsi::Sense::RESET);
+    for task in [&before, &theirs] {
+        assert_eq!(execute(task, &[1; 512], &b.unit, &b.disk, &mut b.buffers), Done::Aborted);
+    }
+    assert!(b.disk.data.lock().unwrap()[..512].iter().all(|&byte| byte == 0));
+    assert_eq!(execute(&write(&one), &[2; 512], &b.unit, &b.disk, &mut b.buffers), Done::Good);
+}
+
+#[test]
+fn part_of_a_block_is_refused_not_torn_or_lost() {
+    let mut b = bench();
+    b.session("");
+    b.start(write10(0, 1), true, 200, true, &[1; 200]);
+    let Some((Response::Scsi { status, residual, .. }, sense)) = b.take().pop() else { panic!("no status") };
+    assert_eq!((status, residual), (2, Residual::Over(312)));
+    assert_eq!((sense[4], &sense[14..16]), (5, &[0x0e, 0x03][..]));
+    // Whole blocks of a longer write are written.
+    assert_eq!(b.command(write10(0, 2), true, 512, &[1; 512]).0, 0);
+    assert_eq!(b.disk.data.lock().unwrap()[..1024], [[1; 512], [0; 512]].concat());
+}
+
+#[test]
+fn a_cold_reset_is_answered_and_then_ends_the_session() {
+    let mut b = bench();
+    b.session("");
+    let request = TaskManagement {
+        immediate: true,
+        function: 7,
+        lun: [0; 8],
+        itt: 5000,
+        referenced: 0,
+        cmd_sn: b.cmd_sn,
+        exp_stat_sn: 0,
+        ref_cmd_sn: 0,
+        exp_data_sn: 0,
+    };
+    b.send(&Pdu::TaskManagement(request), &[]);
+    assert!(matches!(b.take()[..], [(Response::TaskManagement { response: 0, itt: 5000, .. }, _)]));
+    assert!(b.closed && b.ended_others);
+    assert!(matches!(b.events.last(), Some(EventKind::IscsiEnded { .. })));
 }
 
 #[test]
@@ -624,12 +716,12 @@ fn tasks_are_aborted_and_what_still_comes_for_them_is_thrown_away() {
     assert!(b.got.is_empty());
     assert_eq!(manage(&mut b, 1, itt, [0; 8]), 1);
     assert_eq!(manage(&mut b, 5, 0, [0, 1, 0, 0, 0, 0, 0, 0]), 2);
-    assert_eq!(manage(&mut b, 8, 0, [0; 8]), 5);
+    assert_eq!(manage(&mut b, 8, 0, [0; 8]), 4);
     assert_eq!(manage(&mut b, 99, 0, [0; 8]), 255);
     // Another session's reset aborts what this one has begun.
     let itt = b.start(write10(0, 1), true, 512, true, &[]);
     let Some((Response::R2t { ttt, .. }, _)) = b.take().pop() else { panic!("no R2T") };
-    b.unit.attach("other".into()).reset();
+    b.unit.attach("other".into()).reset(crate::iscsi::scsi::Sense::RESET);
     b.data_out(itt, ttt, 0, 0, true, &[1; 512]);
     assert!(b.got.is_empty());
     assert_eq!(b.command([0; 16], false, 0, &[]), (2, Some((6, 0x2903))));

@@ -75,8 +75,12 @@ pub(super) fn write(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
 }
 
 /// The data of a write are there.
-pub(super) fn written(nexus: &Nexus, cdb: &[u8; 16], _: &[u8]) -> Action {
+pub(super) fn written(nexus: &Nexus, cdb: &[u8; 16], data: &[u8]) -> Action {
     let verify = verifies(cdb);
+    // Part of a block: to write it would tear the block, not to write it and say nothing would lose it.
+    if !(data.len() as u64).is_multiple_of(BLOCK) {
+        return Sense::INFORMATION_UNIT.into();
+    }
     match transfer(nexus, cdb) {
         // WRITE AND VERIFY reads the medium, so the data must be on it.
         Ok((offset, _)) => Action::Run(Job::Write { offset, durable: verify || durable(nexus, cdb), verify }),
@@ -85,7 +89,10 @@ pub(super) fn written(nexus: &Nexus, cdb: &[u8; 16], _: &[u8]) -> Action {
 }
 
 /// The data of an ORWRITE are there.
-pub(super) fn or_written(nexus: &Nexus, cdb: &[u8; 16], _: &[u8]) -> Action {
+pub(super) fn or_written(nexus: &Nexus, cdb: &[u8; 16], data: &[u8]) -> Action {
+    if !(data.len() as u64).is_multiple_of(BLOCK) {
+        return Sense::INFORMATION_UNIT.into();
+    }
     match transfer(nexus, cdb) {
         Ok((offset, _)) => Action::Run(Job::OrWrite { offset, durable: durable(nexus, cdb) }),
         Err(sense) => sense.into(),

@@ -29,7 +29,11 @@ pub(super) fn start_stop(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
             if state.nexuses.values().any(|n| n.prevents) {
                 return Sense::PREVENTED.into();
             }
+            let loads = start && state.ejected;
             state.ejected = !start;
+            if loads {
+                state.attention_others(nexus.id, Sense::MEDIUM_CHANGED);
+            }
         }
     }
     if start || no_flush { Action::GOOD } else { Action::Run(super::Job::Flush) }
@@ -66,6 +70,42 @@ pub(super) fn luns(cdb: &[u8; 16]) -> Action {
     };
     let mut data = vec![0, 0, 0, (luns.len() * 8) as u8, 0, 0, 0, 0];
     data.extend(luns.iter().flatten());
+    allocated(data, allocation)
+}
+
+/// The only target port group, and the only port in it (relative target port identifier).
+pub(super) const PORT_GROUP: u16 = 1;
+pub(super) const PORT: u16 = 1;
+
+/// REPORT TARGET PORT GROUPS (SPC-4 6.37): all paths to a unit are equally good, for ever.
+pub(super) fn port_groups(_: &Nexus, cdb: &[u8; 16]) -> Action {
+    let mut groups = match cdb[1] >> 5 {
+        0 => Vec::new(),
+        // The extended header: implicit transitions take no time.
+        1 => vec![0x10, 0, 0, 0],
+        _ => return Sense::field(1).into(),
+    };
+    let (group, port) = (PORT_GROUP.to_be_bytes(), PORT.to_be_bytes());
+    // Active/optimized, and no other state is supported; one port.
+    groups.extend_from_slice(&[0x00, 0x01, group[0], group[1], 0, 0, 0, 1]);
+    groups.extend_from_slice(&[0, 0, port[0], port[1]]);
+    let mut data = (groups.len() as u32).to_be_bytes().to_vec();
+    data.extend_from_slice(&groups);
+    allocated(data, be32(cdb, 6))
+}
+
+/// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 6.36).
+pub(super) fn task_functions(_: &Nexus, cdb: &[u8; 16]) -> Action {
+    let allocation = be32(cdb, 6);
+    if allocation < 4 {
+        return Sense::field(6).into();
+    }
+    // ABORT TASK, ABORT TASK SET, CLEAR ACA, CLEAR TASK SET, LOGICAL UNIT RESET, TARGET RESET.
+    let mut data = vec![0xfa, 0, 0, 0];
+    if cdb[2] & 0x80 != 0 {
+        data[3] = 12;
+        data.resize(16, 0);
+    }
     allocated(data, allocation)
 }
 

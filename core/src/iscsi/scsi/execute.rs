@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use super::{BLOCK, Buffers, Job, MAX_TRANSFER, Sense, Unit};
+use super::{BLOCK, Buffers, Job, MAX_TRANSFER, Sense, Task, Unit, persist};
 use crate::disks::{Allocation, BlockDevice};
 
 /// What a job came to.
@@ -20,11 +20,24 @@ pub enum Done {
         /// For people, where the storage failed.
         error: Option<String>,
     },
+    /// Not done: another nexus holds a reservation.
+    Conflict,
+    /// Not done, and not answered: it was aborted before it began.
+    Aborted,
 }
 
-/// Runs `job`, which has been checked against the unit's size. `data` is what the initiator gave for it.
-pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buffers: &mut Buffers) -> Done {
-    let result = match job {
+/// Runs a task's job, which has been checked against the unit's size. `data` is what the initiator gave for it.
+pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buffers: &mut Buffers) -> Done {
+    // Who preempts or resets waits for writers (`Job::Settle`): what comes later than that must not write.
+    let share = || {
+        let shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
+        (!task.is_aborted(unit)).then_some(shared)
+    };
+    let alone = || {
+        let alone = unit.writers.write().unwrap_or_else(PoisonError::into_inner);
+        (!task.is_aborted(unit)).then_some(alone)
+    };
+    let result = match &task.job {
         Job::Read { offset, len } => {
             let len = *len as usize;
             let mut buffer = buffers.take(len);
@@ -42,8 +55,16 @@ pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buff
             }
             Err(error) => Err(storage(&error, Sense::READ_ERROR)),
         },
+        Job::Remember { nexus, cdb } => return persist::carry_out(unit, *nexus, cdb, data),
+        Job::Settle { power_on } => {
+            unit.settle();
+            if *power_on {
+                return persist::power_on(unit);
+            }
+            Ok(())
+        }
         Job::Write { offset, durable, verify: back } => {
-            let shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(shared) = share() else { return Done::Aborted };
             let written = write(disk, data, *offset).and_then(|()| flush(disk, *durable));
             drop(shared);
             written.and_then(|()| {
@@ -52,7 +73,7 @@ pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buff
             })
         }
         Job::Zero { ranges, unmap, durable } => {
-            let _shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(_shared) = share() else { return Done::Aborted };
             ranges
                 .iter()
                 .try_for_each(|&(offset, len)| {
@@ -61,11 +82,11 @@ pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buff
                 .and_then(|()| flush(disk, *durable))
         }
         Job::WriteSame { offset, len, durable } => {
-            let _shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(_shared) = share() else { return Done::Aborted };
             write_same(disk, *offset, *len, data).and_then(|()| flush(disk, *durable))
         }
         Job::Copy { moves, keep, durable } => {
-            let _shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(_shared) = share() else { return Done::Aborted };
             moves
                 .iter()
                 .try_for_each(|&(from, to, len)| copy(disk, from, to, len, buffers))
@@ -79,14 +100,14 @@ pub fn execute(job: &Job, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buff
                 .map_err(|(sense, error)| (Sense { key: 0xa, ..sense }, error))
         }
         Job::CompareAndWrite { offset, durable } => {
-            let _alone = unit.writers.write().unwrap_or_else(PoisonError::into_inner);
+            let Some(_alone) = alone() else { return Done::Aborted };
             let (expected, new) = data.split_at(data.len() / 2);
             verify(disk, *offset, expected.len() as u64, expected, false, buffers)
                 .and_then(|()| write(disk, new, *offset))
                 .and_then(|()| flush(disk, *durable))
         }
         Job::OrWrite { offset, durable } => {
-            let _alone = unit.writers.write().unwrap_or_else(PoisonError::into_inner);
+            let Some(_alone) = alone() else { return Done::Aborted };
             or_write(disk, *offset, data).and_then(|()| flush(disk, *durable))
         }
     };
@@ -190,10 +211,10 @@ fn or_write(disk: &dyn BlockDevice, offset: u64, data: &[u8]) -> Result<(), Fail
     write(disk, &there, offset)
 }
 
-/// LBA status descriptors (SBC-3 5.4.2): runs until the end of the disk or of the room.
+/// LBA status descriptors (SBC-3 5.4.2): runs until the end of the disk or of the room, one at least, cut to the room.
 fn allocation(disk: &dyn BlockDevice, offset: u64, room: u32) -> io::Result<Vec<u8>> {
     let (mut at, size) = (offset, disk.size());
-    let descriptors = ((room.min(MAX_TRANSFER) - 8) / 16).min(1024);
+    let descriptors = ((room.clamp(24, MAX_TRANSFER) - 8) / 16).min(1024);
     let mut data = vec![0; 8];
     for _ in 0..descriptors {
         if at >= size {
@@ -208,5 +229,6 @@ fn allocation(disk: &dyn BlockDevice, offset: u64, room: u32) -> io::Result<Vec<
     }
     let len = (data.len() - 4) as u32;
     data[..4].copy_from_slice(&len.to_be_bytes());
+    data.truncate(room as usize);
     Ok(data)
 }

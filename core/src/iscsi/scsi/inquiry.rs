@@ -1,7 +1,7 @@
 //! INQUIRY (SPC-4 6.6) and its vital product data (SPC-4 7.8, SBC-3 6.6).
 
 use super::super::wire::{be16, put};
-use super::{Action, BLOCK, MAX_TRANSFER, Nexus, Sense, allocated, block, thin};
+use super::{Action, BLOCK, MAX_TRANSFER, Nexus, Sense, allocated, block, control, thin};
 
 const VENDOR: &[u8; 8] = b"BOOTYARD";
 const PRODUCT: &[u8; 16] = b"Virtual disk    ";
@@ -80,13 +80,19 @@ fn designators(nexus: &Nexus) -> Vec<u8> {
     for (set, kind, value) in unit_designators(nexus) {
         designator(set, kind, &value);
     }
-    // The port: its number, its group, and its name.
-    designator(1, 0x14, &[0, 0, 0, 1]);
-    designator(1, 0x15, &[0, 0, 0, 1]);
-    let mut name = format!("{},t,0x0001", identity.target.chars().take(230).collect::<String>()).into_bytes();
-    name.push(0);
-    name.resize(name.len().next_multiple_of(4), 0);
-    designator(3, 0x18, &name);
+    // The port: its number, its group and its name; and the target's name.
+    let (group, port) = (control::PORT_GROUP.to_be_bytes(), control::PORT.to_be_bytes());
+    designator(1, 0x14, &[0, 0, port[0], port[1]]);
+    designator(1, 0x15, &[0, 0, group[0], group[1]]);
+    let padded = |name: String| {
+        let mut name = name.into_bytes();
+        name.push(0);
+        name.resize(name.len().next_multiple_of(4), 0);
+        name
+    };
+    let target: String = identity.target.chars().take(223).collect();
+    designator(3, 0x18, &padded(format!("{target},t,0x0001")));
+    designator(3, 0x28, &padded(target));
     page
 }
 
@@ -96,22 +102,6 @@ pub(super) fn unit_designators(nexus: &Nexus) -> [(u8, u8, Vec<u8>); 2] {
     let mut t10 = VENDOR.to_vec();
     t10.extend_from_slice(&identity.serial());
     [(1, 0x03, identity.naa().to_vec()), (2, 0x01, t10)]
-}
-
-/// REPORT TARGET PORT GROUPS (SPC-4 6.37): one group of one port, always active.
-pub(super) fn target_port_groups(_: &Nexus, cdb: &[u8; 16]) -> Action {
-    // Active/optimized, and no other state is supported; group 1; no status; port 1.
-    let group = [0x00, 0x01, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1];
-    let mut data = match cdb[1] >> 5 {
-        0 => vec![0; 4],
-        // The extended header has the time of an implicit transition, which there never is.
-        1 => vec![0, 0, 0, 0, 0x10, 0, 0, 0],
-        _ => return Sense::CDB_FIELD.into(),
-    };
-    data.extend_from_slice(&group);
-    let len = (data.len() - 4) as u32;
-    put(&mut data, 0, &len.to_be_bytes());
-    allocated(data, super::super::wire::be32(cdb, 6))
 }
 
 /// SPC-4 7.8.7.

@@ -12,6 +12,7 @@ mod copy;
 mod execute;
 mod identity;
 mod inquiry;
+mod memory;
 mod mode;
 mod opcodes;
 mod persist;
@@ -20,9 +21,13 @@ mod sense;
 mod thin;
 mod unit;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 pub use buffers::{Buffers, Data};
 pub use execute::{Done, execute};
 pub use identity::Identity;
+pub use memory::{Held, Memory, MemoryError, Registration, Remembered, Reservations, Sanitize};
 pub use sense::Sense;
 pub use unit::{Nexus, Unit, elsewhere};
 
@@ -96,6 +101,25 @@ pub enum Job {
     Copy { moves: Vec<(u64, u64, u64)>, keep: Option<(u64, u8)>, durable: bool },
     /// GET LBA STATUS: describe allocation from here, in at most `room` bytes.
     Allocation { offset: u64, room: u32 },
+    /// PERSISTENT RESERVE OUT by this nexus, with the command's data as its list: the unit's memory has it before the status.
+    Remember { nexus: u64, cdb: [u8; 16] },
+    /// Tasks were aborted: wait until none of them writes any more. `power_on`: forget as after a loss of power.
+    Settle { power_on: bool },
+}
+
+/// A job with the moment at which its command began: one that was aborted since changes nothing.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// What is to be done.
+    pub job: Job,
+    aborts: Arc<AtomicU64>,
+    epoch: u64,
+}
+
+impl Task {
+    fn is_aborted(&self, unit: &Unit) -> bool {
+        unit.epoch(&self.aborts) != self.epoch
+    }
 }
 
 impl Job {
@@ -112,7 +136,7 @@ impl Job {
             | Self::Allocation { offset, .. } => offset / BLOCK,
             Self::Zero { ranges, .. } => ranges.first().map_or(0, |r| r.0 / BLOCK),
             Self::Copy { moves, .. } => moves.first().map_or(0, |m| m.0 / BLOCK),
-            Self::Flush => 0,
+            Self::Flush | Self::Remember { .. } | Self::Settle { .. } => 0,
         }
     }
 }

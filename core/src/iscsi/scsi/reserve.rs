@@ -1,4 +1,5 @@
-//! RESERVE(6) and RELEASE(6) (SPC-2 7.21, 7.17): one session keeps the unit to itself. Ends with the session.
+//! RESERVE(6) and RELEASE(6) (SPC-2 7.21, 7.17): one session keeps the unit to itself. Ends with the session. Beside registrations for
+//! persistent reservations they are as SPC-4 5.13.3 says.
 
 use super::{Action, Nexus, Sense};
 
@@ -8,7 +9,11 @@ pub(super) fn reserve(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     if cdb[1] & 0x11 != 0 {
         return Sense::CDB_FIELD.into();
     }
-    nexus.unit.state().reserved_by = Some(nexus.id);
+    let mut state = nexus.unit.state();
+    if let Some(action) = state.kept.persistent.old_reservation(&nexus.name) {
+        return action;
+    }
+    state.reserved_by = Some(nexus.id);
     Action::GOOD
 }
 
@@ -18,6 +23,9 @@ pub(super) fn release(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
         return Sense::CDB_FIELD.into();
     }
     let mut state = nexus.unit.state();
+    if let Some(action) = state.kept.persistent.old_reservation(&nexus.name) {
+        return action;
+    }
     if state.reserved_by == Some(nexus.id) {
         state.reserved_by = None;
     }

@@ -28,10 +28,14 @@ impl Sense {
     pub const WRITE_ERROR: Self = Self::new(0x3, 0x0c00);
     /// Reading failed.
     pub const READ_ERROR: Self = Self::new(0x3, 0x1100);
+    /// INTERNAL TARGET FAILURE.
+    pub const INTERNAL: Self = Self::new(0x4, 0x4400);
     /// PARAMETER LIST LENGTH ERROR.
     pub const LIST_LENGTH: Self = Self::new(0x5, 0x1a00);
     /// INVALID COMMAND OPERATION CODE.
     pub const OPCODE: Self = Self::new(0x5, 0x2000);
+    /// INVALID FIELD IN COMMAND INFORMATION UNIT: the transport was told of less data than the command moves.
+    pub const INFORMATION_UNIT: Self = Self::new(0x5, 0x0e03);
     /// LOGICAL BLOCK ADDRESS OUT OF RANGE.
     pub const RANGE: Self = Self::new(0x5, 0x2100);
     /// INVALID FIELD IN CDB.
@@ -44,10 +48,16 @@ impl Sense {
     pub const RELEASE: Self = Self::new(0x5, 0x2604);
     /// SAVING PARAMETERS NOT SUPPORTED.
     pub const SAVING: Self = Self::new(0x5, 0x3900);
+    /// INSUFFICIENT REGISTRATION RESOURCES.
+    pub const REGISTRATIONS: Self = Self::new(0x5, 0x5504);
     /// MEDIUM REMOVAL PREVENTED.
     pub const PREVENTED: Self = Self::new(0x5, 0x5302);
+    /// NOT READY TO READY CHANGE, MEDIUM MAY HAVE CHANGED.
+    pub const MEDIUM_CHANGED: Self = Self::new(0x6, 0x2800);
     /// POWER ON, RESET, OR BUS DEVICE RESET OCCURRED.
     pub const POWER_ON: Self = Self::new(0x6, 0x2900);
+    /// SCSI BUS RESET OCCURRED: a hard reset (SAM-5 6.3.2).
+    pub const HARD_RESET: Self = Self::new(0x6, 0x2902);
     /// BUS DEVICE RESET FUNCTION OCCURRED.
     pub const RESET: Self = Self::new(0x6, 0x2903);
     /// MODE PARAMETERS CHANGED.
@@ -60,6 +70,8 @@ impl Sense {
     pub const RELEASED_RESERVATIONS: Self = Self::new(0x6, 0x2a04);
     /// REGISTRATIONS PREEMPTED.
     pub const PREEMPTED_REGISTRATIONS: Self = Self::new(0x6, 0x2a05);
+    /// COMMANDS CLEARED BY ANOTHER INITIATOR.
+    pub const CLEARED: Self = Self::new(0x6, 0x2f00);
     /// WRITE PROTECTED.
     pub const READ_ONLY: Self = Self::new(0x7, 0x2700);
     /// LOGICAL UNIT SOFTWARE WRITE PROTECTED.

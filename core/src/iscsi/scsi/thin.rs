@@ -112,10 +112,5 @@ pub(super) fn get_lba_status(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     if lba >= nexus.unit.blocks() {
         return Sense::RANGE.into();
     }
-    if allocation < 24 {
-        let mut data = vec![0; 8];
-        data[3] = 4;
-        return super::allocated(data, allocation);
-    }
     Action::Run(Job::Allocation { offset: lba * BLOCK, room: allocation })
 }

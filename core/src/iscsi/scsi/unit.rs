@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::{Action, BLOCK, Identity, Sense, Status, opcodes};
+use super::memory::{Memory, MemoryError, Remembered, Sanitize};
+use super::persist::Persistent;
+use super::{Action, BLOCK, Identity, Job, Sense, Status, Task, opcodes};
 
 /// Unit attentions kept for a nexus; the oldest is dropped beyond that.
 const MAX_ATTENTIONS: usize = 8;
@@ -15,6 +17,10 @@ pub(super) struct NexusState {
     pub(super) name: String,
     pub(super) attentions: VecDeque<Sense>,
     pub(super) prevents: bool,
+    /// Another session has cleared the task set, and this one has not looked yet which tasks it has lost.
+    cleared: bool,
+    /// Counts what aborted this session's tasks alone.
+    aborts: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -22,9 +28,29 @@ pub(super) struct State {
     pub(super) nexuses: BTreeMap<u64, NexusState>,
     pub(super) mode: super::mode::Mode,
     pub(super) reserved_by: Option<u64>,
-    pub(super) persistent: super::persist::Persistent,
+    pub(super) kept: Kept,
     pub(super) ejected: bool,
     pub(super) copies: super::copy::Copies,
+}
+
+/// What outlives the sessions. Only [`Unit::remember`] changes it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    pub(super) persistent: Persistent,
+    pub(super) sanitize: Option<Sanitize>,
+}
+
+impl Kept {
+    fn remembered(&self) -> Remembered {
+        Remembered { reservations: self.persistent.remembered(), sanitize: self.sanitize.clone() }
+    }
+}
+
+impl From<Remembered> for Kept {
+    fn from(remembered: Remembered) -> Self {
+        let persistent = remembered.reservations.map(Persistent::from).unwrap_or_default();
+        Self { persistent, sanitize: remembered.sanitize }
+    }
 }
 
 impl NexusState {
@@ -45,6 +71,23 @@ impl State {
             nexus.attention(sense);
         }
     }
+
+    /// What a reset takes back (SAM-5 6.3.3).
+    fn reset(&mut self) {
+        self.reserved_by = None;
+        self.mode = super::mode::Mode::default();
+        for nexus in self.nexuses.values_mut() {
+            nexus.prevents = false;
+        }
+    }
+
+    /// Aborts the tasks of the sessions with this name.
+    pub(super) fn abort_named(&mut self, name: &str) {
+        for nexus in self.nexuses.values_mut().filter(|n| n.name == name) {
+            nexus.aborts.fetch_add(1, Ordering::AcqRel);
+            nexus.prevents = false;
+        }
+    }
 }
 
 /// A logical unit.
@@ -53,6 +96,9 @@ pub struct Unit {
     pub(super) identity: Identity,
     size: AtomicU64,
     state: Mutex<State>,
+    /// Held while what outlives the sessions changes; taken before `state`, never after it.
+    memory: Mutex<Memory>,
+    lasts: bool,
     next_nexus: AtomicU64,
     /// Counts resets: tasks begun before the last one are aborted.
     epoch: AtomicU64,
@@ -61,41 +107,122 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// A unit of `size` bytes.
+    /// A unit of `size` bytes that forgets everything with its last `Arc`.
     #[must_use]
     pub fn new(identity: Identity, size: u64) -> Arc<Self> {
+        Self::with_memory(identity, size, Memory::volatile())
+    }
+
+    /// A unit of `size` bytes that has been here before.
+    #[must_use]
+    pub fn with_memory(identity: Identity, size: u64, memory: Memory) -> Arc<Self> {
+        let state = State { kept: memory.remembered().into(), ..State::default() };
+        Self::of(identity, size, state, memory)
+    }
+
+    fn of(identity: Identity, size: u64, state: State, memory: Memory) -> Arc<Self> {
         Arc::new(Self {
             identity,
             size: AtomicU64::new(size),
-            state: Mutex::default(),
+            state: Mutex::new(state),
+            lasts: memory.lasts(),
+            memory: Mutex::new(memory),
             next_nexus: AtomicU64::new(1),
             epoch: AtomicU64::new(0),
             writers: RwLock::new(()),
         })
     }
 
+    /// The same unit under another identity, with what it keeps. For one that no session has open.
+    #[must_use]
+    pub fn renewed(&self, identity: Identity, size: u64) -> Arc<Self> {
+        let memory = std::mem::replace(&mut *self.memory(), Memory::volatile());
+        let state = State { kept: self.state().kept.clone(), ..State::default() };
+        Self::of(identity, size, state, memory)
+    }
+
+    /// Identity.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// No session has it open.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.state().nexuses.is_empty()
+    }
+
+    /// It knows what would be lost with it.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        let state = self.state();
+        !state.kept.persistent.is_empty() || state.kept.sanitize.is_some()
+    }
+
+    /// What it keeps outlives a restart.
+    pub(super) fn lasts(&self) -> bool {
+        self.lasts
+    }
+
     /// Begins a session's view; `name` is the initiator's with its ISID. Its first command learns of the power-on.
     #[must_use]
     pub fn attach(self: &Arc<Self>, name: String) -> Nexus {
         let id = self.next_nexus.fetch_add(1, Ordering::Relaxed);
-        let nexus = NexusState { name: name.clone(), attentions: VecDeque::from([Sense::POWER_ON]), prevents: false };
-        let mut state = self.state();
-        // The first session powers it on: a boot never finds the drive empty because the one before has ejected it.
-        if state.nexuses.is_empty() {
-            state.ejected = false;
-        }
-        state.nexuses.insert(id, nexus);
-        drop(state);
-        Nexus { unit: self.clone(), id, name }
+        let aborts = Arc::new(AtomicU64::new(0));
+        let nexus = NexusState {
+            name: name.clone(),
+            attentions: VecDeque::from([Sense::POWER_ON]),
+            prevents: false,
+            cleared: false,
+            aborts: aborts.clone(),
+        };
+        self.state().nexuses.insert(id, nexus);
+        Nexus { unit: self.clone(), id, name, aborts }
     }
 
-    /// The disk has this size now. If it is another one, every session's next command learns of it.
+    /// The disk has this size now. Every session learns once of each growth; nothing shrinks while it is open.
     pub fn resized(&self, size: u64) {
-        if self.size.load(Ordering::Relaxed) != size && self.size.swap(size, Ordering::AcqRel) != size {
+        if self.size.load(Ordering::Relaxed) < size && self.size.fetch_max(size, Ordering::AcqRel) < size {
             for nexus in self.state().nexuses.values_mut() {
                 nexus.attention(Sense::CAPACITY_CHANGED);
             }
         }
+    }
+
+    /// The first session comes; the disk has this size.
+    pub fn power_on(&self, size: u64) {
+        self.size.store(size, Ordering::Release);
+    }
+
+    /// Changes what outlives the sessions. The change is in the file before anybody sees it, and one is made after the other, so that
+    /// none is lost. Where `change` fails, nothing has changed. Gives the state, still locked, for what else belongs to the change.
+    pub(super) fn remember<T, E: From<MemoryError>>(
+        &self,
+        change: impl FnOnce(&mut Kept) -> Result<T, E>,
+    ) -> Result<(MutexGuard<'_, State>, T), E> {
+        let mut memory = self.memory();
+        let mut kept = self.state().kept.clone();
+        let result = change(&mut kept)?;
+        memory.save(&kept.remembered())?;
+        let mut state = self.state();
+        state.kept = kept;
+        Ok((state, result))
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // A panic while it is held leaves the file as it was or as it was to be, and the memory knows that it does not know.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until every write under way has ended. What began before the last abort writes no more after this.
+    pub(super) fn settle(&self) {
+        drop(self.writers.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// [`Nexus::epoch`] for a task.
+    pub(super) fn epoch(&self, aborts: &AtomicU64) -> u64 {
+        self.epoch.load(Ordering::Acquire).wrapping_add(aborts.load(Ordering::Acquire))
     }
 
     /// Size in blocks.
@@ -125,6 +252,7 @@ pub struct Nexus {
     pub(super) unit: Arc<Unit>,
     pub(super) id: u64,
     pub(super) name: String,
+    aborts: Arc<AtomicU64>,
 }
 
 impl Drop for Nexus {
@@ -133,6 +261,11 @@ impl Drop for Nexus {
         state.nexuses.remove(&self.id);
         if state.reserved_by == Some(self.id) {
             state.reserved_by = None;
+        }
+        // The last one turns the power off: the next boot finds the medium in the drive. Only reservations stay (SPC-4 5.13.1).
+        if state.nexuses.is_empty() {
+            state.reset();
+            state.ejected = false;
         }
     }
 }
@@ -150,10 +283,16 @@ impl Nexus {
         self.unit.state().mode.descriptor_sense
     }
 
-    /// Counts resets of the unit, by whichever session.
+    /// Counts what aborts this session's tasks: resets of the unit, by whichever session, and its being preempted.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.unit.epoch.load(Ordering::Acquire)
+        self.unit.epoch(&self.aborts)
+    }
+
+    /// A job for a command that began at this epoch.
+    #[must_use]
+    pub fn task(&self, job: Job, epoch: u64) -> Task {
+        Task { job, aborts: self.aborts.clone(), epoch }
     }
 
     /// Begins a command to this unit.
@@ -170,7 +309,7 @@ impl Nexus {
             if state.reserved_by.is_some_and(|holder| holder != self.id) && !opcodes::despite_reservation(cdb) {
                 return Action::Status(Status::ReservationConflict);
             }
-            if state.persistent.conflicts(&self.name, cdb, entry.writes) {
+            if state.kept.persistent.conflicts(&self.name, cdb, entry.writes) {
                 return Action::Status(Status::ReservationConflict);
             }
             if entry.medium && state.ejected {
@@ -194,26 +333,35 @@ impl Nexus {
         }
     }
 
-    /// A reset of the unit (LUN RESET, TARGET WARM RESET, TARGET COLD RESET): aborts every session's tasks and takes back what
-    /// they had set.
-    pub fn reset(&self) {
+    /// A reset of the unit (LUN RESET, TARGET WARM RESET, TARGET COLD RESET): aborts every session's tasks, takes back what they had
+    /// set, and tells them with `sense`. [`super::Job::Settle`] waits until the tasks are at work no more.
+    pub fn reset(&self, sense: Sense) {
         self.unit.epoch.fetch_add(1, Ordering::AcqRel);
         let mut state = self.unit.state();
-        state.reserved_by = None;
-        state.mode = super::mode::Mode::default();
-        for nexus in state.nexuses.values_mut() {
-            nexus.prevents = false;
-        }
-        state.attention_others(self.id, Sense::RESET);
+        state.reset();
+        state.attention_others(self.id, sense);
         if let Some(own) = state.nexuses.get_mut(&self.id) {
             own.attentions.clear();
-            own.attentions.push_back(Sense::RESET);
+            own.attentions.push_back(sense);
         }
     }
 
-    /// Aborts every session's tasks: CLEAR TASK SET.
+    /// Aborts every session's tasks: CLEAR TASK SET. Others that lose one are told.
     pub fn clear_tasks(&self) {
         self.unit.epoch.fetch_add(1, Ordering::AcqRel);
+        for (_, nexus) in self.unit.state().nexuses.iter_mut().filter(|(id, _)| **id != self.id) {
+            nexus.cleared = true;
+        }
+    }
+
+    /// This session has dropped its aborted tasks; whether there were any.
+    pub fn swept(&self, lost: bool) {
+        if let Some(own) = self.unit.state().nexuses.get_mut(&self.id)
+            && std::mem::take(&mut own.cleared)
+            && lost
+        {
+            own.attention(Sense::CLEARED);
+        }
     }
 
     /// The attention that this command must report, once. INQUIRY, REPORT LUNS and REQUEST SENSE report none (SPC-4 5.14).

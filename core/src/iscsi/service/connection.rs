@@ -14,7 +14,7 @@ use super::{SessionInfo, Shared};
 use crate::api::{EventKind, Observation, Who};
 use crate::disks::BlockDevice;
 use crate::iscsi::machine::{Connection, Ends, Input, Landing, Opened, Outgoing, Output, Request};
-use crate::iscsi::scsi::{Buffers, Done, Identity, Job, Unit, execute};
+use crate::iscsi::scsi::{Buffers, Done, Identity, Job, Task, Unit, execute};
 use crate::iscsi::wire::{Parsed, Raw};
 use crate::iscsi::{Gate, Grant, LoginRequest, Refusal};
 use crate::machine::{Machine, Now, Ticket};
@@ -317,6 +317,13 @@ impl<'a, G: Gate> Worker<'a, G> {
                 let targets = self.shared.gate.targets(&initiator, self.peer.ip());
                 self.handle(Input::Targets(ticket, targets));
             }
+            Request::EndOthers => {
+                // A connection that is lost with this answer is closing anyway.
+                let _ = self.flush();
+                if let Some(held) = &self.session {
+                    self.shared.registry.end_others(held.seat.tsih);
+                }
+            }
             Request::Run { job, data } => {
                 let done = self.execute(&job, &data);
                 if let Some(connection) = &mut self.connection {
@@ -327,15 +334,19 @@ impl<'a, G: Gate> Worker<'a, G> {
         }
     }
 
-    fn execute(&mut self, job: &Job, data: &[u8]) -> Done {
+    fn execute(&mut self, task: &Task, data: &[u8]) -> Done {
         let Some(held) = &mut self.session else { return Done::Good };
         let (Some(disk), Some(unit)) = (&held.disk, &held.unit) else { return Done::Good };
-        match job {
-            Job::Read { .. } | Job::Verify { .. } | Job::Allocation { .. } => {}
+        match &task.job {
+            Job::Read { .. }
+            | Job::Verify { .. }
+            | Job::Allocation { .. }
+            | Job::Remember { .. }
+            | Job::Settle { .. } => {}
             Job::Flush => held.dirty = false,
             _ => held.dirty = true,
         }
-        execute(job, data, unit, disk.as_ref(), &mut self.buffers)
+        execute(task, data, unit, disk.as_ref(), &mut self.buffers)
     }
 
     /// Makes room for a session and opens its disk.
@@ -363,8 +374,9 @@ impl<'a, G: Gate> Worker<'a, G> {
             removable: grant.removable,
             readonly: disk.readonly(),
         };
-        let unit = registry.unit(identity, disk.size());
-        let name = format!("{},i,0x{}", login.initiator, isid.iter().map(|b| format!("{b:02x}")).collect::<String>());
+        let unit = registry.unit(seat.tsih, identity, disk.size(), grant.memory.as_deref())?;
+        let isid: String = isid.iter().map(|b| format!("{b:02x}")).collect();
+        let name = format!("{},i,0x{isid}", login.initiator.to_ascii_lowercase());
         let nexus = unit.attach(name);
         let tsih = seat.tsih;
         self.now = Now::read();

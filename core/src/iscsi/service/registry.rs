@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{Shutdown, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::SessionInfo;
 use crate::iscsi::Refusal;
-use crate::iscsi::scsi::{Identity, Unit};
+use crate::iscsi::scsi::{Identity, Memory, Unit};
 
 /// Sessions at one time.
 const MAX_SESSIONS: usize = 512;
@@ -15,6 +16,8 @@ const MAX_SESSIONS: usize = 512;
 const MAX_DISCOVERY: usize = 64;
 /// Connections at one time, those included that have not logged in.
 const MAX_CONNECTIONS: usize = 1024;
+/// Units that are kept for their registrations while no session has them open.
+const MAX_UNITS: usize = 1024;
 /// How long a new login waits for the older session that it replaces.
 const LET_GO: Duration = Duration::from_secs(10);
 
@@ -70,6 +73,7 @@ impl Key {
 struct Entry {
     key: Option<Key>,
     connection: u64,
+    unit: Weak<Unit>,
     /// Set when the disk is open.
     info: Option<SessionInfo>,
 }
@@ -87,11 +91,46 @@ struct Inner {
     last_tsih: u16,
     connections: HashMap<u64, Link>,
     last_connection: u64,
-    units: HashMap<(String, String), Weak<Unit>>,
+    /// By target name and serial number.
+    units: HashMap<(String, String), Arc<Unit>>,
     stopping: bool,
 }
 
 impl Inner {
+    /// The unit that is there already, for one more session.
+    fn known(&mut self, tsih: u16, identity: &Identity, size: u64) -> Option<Arc<Unit>> {
+        let key = (identity.target.clone(), identity.serial.clone());
+        let unit = self.units.get_mut(&key)?;
+        if !unit.is_idle() {
+            unit.resized(size);
+        } else if unit.identity() == identity {
+            unit.power_on(size);
+        } else {
+            // What lab.toml says of the disk has changed since.
+            *unit = unit.renewed(identity.clone(), size);
+        }
+        let unit = unit.clone();
+        self.uses(tsih, &unit);
+        Some(unit)
+    }
+
+    fn uses(&mut self, tsih: u16, unit: &Arc<Unit>) {
+        if let Some(entry) = self.sessions.get_mut(&tsih) {
+            entry.unit = Arc::downgrade(unit);
+        }
+    }
+
+    /// Lets go of units that nobody has open and that have nothing to keep.
+    fn clear_out(&mut self) {
+        self.units.retain(|_, unit| Arc::strong_count(unit) > 1 || unit.keeps());
+        // Registrations of machines that do not come back must not fill the memory. Those with APTPL are in a file anyway.
+        while self.units.len() > MAX_SESSIONS + MAX_UNITS {
+            let idle = self.units.iter().find(|(_, unit)| Arc::strong_count(unit) == 1).map(|(key, _)| key.clone());
+            let Some(key) = idle else { return };
+            self.units.remove(&key);
+        }
+    }
+
     fn close(&mut self, connection: u64, reason: &'static str) {
         if let Some(link) = self.connections.get_mut(&connection) {
             link.reason.get_or_insert(reason);
@@ -190,7 +229,7 @@ impl Registry {
             }
         }
         inner.last_tsih = tsih;
-        inner.sessions.insert(tsih, Entry { key, connection, info: None });
+        inner.sessions.insert(tsih, Entry { key, connection, unit: Weak::new(), info: None });
         Ok(Seat { registry: self.clone(), tsih })
     }
 
@@ -201,18 +240,33 @@ impl Registry {
         }
     }
 
-    /// The unit of a disk: the same one for all sessions that have it open.
-    pub(super) fn unit(&self, identity: Identity, size: u64) -> Arc<Unit> {
-        let mut inner = self.inner();
-        let key = (identity.target.clone(), identity.serial.clone());
-        if let Some(unit) = inner.units.get(&key).and_then(Weak::upgrade) {
-            unit.resized(size);
-            return unit;
+    /// The unit of a disk: the same one for all sessions that have it open, and for those that come later if it has something to keep.
+    /// It remembers what its file says.
+    pub(super) fn unit(
+        &self,
+        tsih: u16,
+        identity: Identity,
+        size: u64,
+        memory: Option<&Path>,
+    ) -> Result<Arc<Unit>, Refusal> {
+        if let Some(unit) = self.inner().known(tsih, &identity, size) {
+            return Ok(unit);
         }
-        inner.units.retain(|_, unit| unit.strong_count() > 0);
-        let unit = Unit::new(identity, size);
-        inner.units.insert(key, Arc::downgrade(&unit));
-        unit
+        // Not under the lock: nobody has to wait for this file but who wants it.
+        let memory = match memory {
+            Some(path) => Memory::open(path).map_err(|e| Refusal::new(0x0301, e.to_string()))?,
+            None => Memory::volatile(),
+        };
+        let mut inner = self.inner();
+        if let Some(unit) = inner.known(tsih, &identity, size) {
+            return Ok(unit);
+        }
+        let key = (identity.target.clone(), identity.serial.clone());
+        let unit = Unit::with_memory(identity, size, memory);
+        inner.uses(tsih, &unit);
+        inner.units.insert(key, unit.clone());
+        inner.clear_out();
+        Ok(unit)
     }
 
     pub(super) fn sessions(&self) -> Vec<SessionInfo> {
@@ -224,6 +278,17 @@ impl Registry {
         let Some(connection) = inner.sessions.get(&tsih).map(|entry| entry.connection) else { return false };
         inner.close(connection, "ended by a command");
         true
+    }
+
+    /// A session has reset its unit cold: all others that have it open end.
+    pub(super) fn end_others(&self, tsih: u16) {
+        let mut inner = self.inner();
+        let Some(unit) = inner.sessions.get(&tsih).map(|entry| entry.unit.clone()) else { return };
+        let others = inner.sessions.iter().filter(|(other, e)| **other != tsih && Weak::ptr_eq(&e.unit, &unit));
+        let others: Vec<u64> = others.map(|(_, entry)| entry.connection).collect();
+        for connection in others {
+            inner.close(connection, "another initiator reset the target");
+        }
     }
 
     /// No more connections; those that are there end.
