@@ -231,9 +231,24 @@ impl Shared {
         Some(decision)
     }
 
+    /// With the disk's own `writes` where the host has none.
+    fn with_writes(&self, mut boot: Boot) -> Boot {
+        let iscsi = match &mut boot {
+            Boot::Iscsi(iscsi)
+            | Boot::Install(crate::lab::Install { then: crate::lab::InstallThen::Iscsi(iscsi), .. }) => iscsi,
+            _ => return boot,
+        };
+        if iscsi.writes.is_none() {
+            iscsi.writes = self.state().lab.disk(&iscsi.disk).map(|disk| disk.writes);
+        }
+        boot
+    }
+
     /// Begins a boot epoch: this machine is given `boot` now. Ready when that is on disk.
     pub(super) async fn begin(&self, id: HostId, boot: &Boot) -> Result<Epoch, String> {
-        let epoch = self.state().boots.begin(id, boot);
+        // What lab.toml says of the disk now holds until the next boot, whatever is edited meanwhile.
+        let boot = self.with_writes(boot.clone());
+        let epoch = self.state().boots.begin(id, &boot);
         self.keep_epoch(id, &epoch).await?;
         Ok(epoch)
     }

@@ -89,9 +89,9 @@ impl Unit {
         Nexus { unit: self.clone(), id, name }
     }
 
-    /// The disk has this size now. If it is another one, every session's next command learns of it.
+    /// The disk has this size now. If it has grown, every session's next command learns of it; it never shrinks.
     pub fn resized(&self, size: u64) {
-        if self.size.load(Ordering::Relaxed) != size && self.size.swap(size, Ordering::AcqRel) != size {
+        if self.size.load(Ordering::Relaxed) < size && self.size.fetch_max(size, Ordering::AcqRel) < size {
             for nexus in self.state().nexuses.values_mut() {
                 nexus.attention(Sense::CAPACITY_CHANGED);
             }
