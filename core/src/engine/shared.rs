@@ -11,7 +11,9 @@ use super::state::State;
 use crate::api::{Allowance, EventKind, HostId, Observation, Rate, Reporter, Who};
 use crate::boot::{Decision, Plan, PlanNetwork, assignment};
 use crate::disks::Store;
-use crate::lab::{Boot, Db, Document, EpochRecord, Folder, InstallRecord, Lab, LabError, Mode, Network, Stamp};
+use crate::lab::{
+    Boot, Db, Document, EpochRecord, Folder, Install, InstallRecord, InstallThen, Lab, LabError, Mode, Network, Stamp,
+};
 use crate::machine::Now;
 use crate::net::{self, MacAddr};
 
@@ -233,10 +235,8 @@ impl Shared {
 
     /// With the disk's own `writes` where the host has none.
     fn with_writes(&self, mut boot: Boot) -> Boot {
-        let iscsi = match &mut boot {
-            Boot::Iscsi(iscsi)
-            | Boot::Install(crate::lab::Install { then: crate::lab::InstallThen::Iscsi(iscsi), .. }) => iscsi,
-            _ => return boot,
+        let (Boot::Iscsi(iscsi) | Boot::Install(Install { then: InstallThen::Iscsi(iscsi), .. })) = &mut boot else {
+            return boot;
         };
         if iscsi.writes.is_none() {
             iscsi.writes = self.state().lab.disk(&iscsi.disk).map(|disk| disk.writes);
