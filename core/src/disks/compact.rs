@@ -57,7 +57,8 @@ impl Store {
         let before = identity::known(self.dir(), &path)?;
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(DiskError::io("open", &path))?;
         let io = |what: &'static str| DiskError::io(what, &path);
-        let blocks = file.metadata().map_err(io("read"))?.blocks();
+        let meta = file.metadata().map_err(io("read"))?;
+        let (blocks, modified) = (meta.blocks(), meta.modified().map_err(io("read"))?);
         let mut buffer = vec![0; 1 << 20];
         let mut at = 0;
         while at < image.size() {
@@ -77,6 +78,8 @@ impl Store {
                         (false, Some(from)) => {
                             let (from, to) = ((from * BLOCK) as u64, (n * BLOCK) as u64);
                             punch(&file, at + from, to - from).map_err(io("free space in"))?;
+                            // Its content is what it was, and nobody needs to read it again before a login.
+                            file.set_modified(modified).map_err(io("write"))?;
                             start = None;
                         }
                         _ => {}

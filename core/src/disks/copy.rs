@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::generations::{Held, Part};
 use super::identity::{self, Parent, Stamp};
 use super::pour::{Under, pour};
-use super::store::{OverlayKey, Store};
+use super::store::{Store, Whose};
 use super::{Allocation, BlockDevice, DiskError, Image, Segment, import};
 use crate::lab::{Disk, Name};
 
@@ -75,10 +75,10 @@ impl BlockDevice for View {
 }
 
 impl Store {
-    fn view(&self, disk: &Disk, key: Option<&OverlayKey>, by: &'static str) -> Result<View, DiskError> {
+    fn view(&self, disk: &Disk, whose: Option<&Whose>, by: &'static str) -> Result<View, DiskError> {
         let path = self.image_path(disk);
-        match key {
-            Some(key) => Ok(View::Overlay(Box::new(self.held(disk, key, by)?))),
+        match whose {
+            Some(whose) => Ok(View::Overlay(Box::new(self.held(disk, whose, by)?))),
             None => {
                 import::refuse_foreign(&path)?;
                 Ok(View::Image(self.golden(&path)?))
@@ -86,13 +86,13 @@ impl Store {
         }
     }
 
-    /// What a disk reads as: its image, or with `key` what that overlay makes of it. It stays so while this lives: a login to that
+    /// What a disk reads as: its image, or with `whose` what that overlay makes of it. It stays so while this lives: a login to that
     /// overlay is refused meanwhile, and nobody may write the image.
     ///
     /// # Errors
     /// There is no such overlay, a session has it open, the image is missing or being written.
-    pub fn reader(&self, disk: &Disk, key: Option<&OverlayKey>) -> Result<Arc<dyn BlockDevice>, DiskError> {
-        Ok(Arc::new(self.view(disk, key, "an export")?))
+    pub fn reader(&self, disk: &Disk, whose: Option<&Whose>) -> Result<Arc<dyn BlockDevice>, DiskError> {
+        Ok(Arc::new(self.view(disk, whose, "an export")?))
     }
 
     /// The file that a copy of this name fills; for a job's journal.
@@ -101,7 +101,7 @@ impl Store {
         import::part_path(self.dir(), name)
     }
 
-    /// Makes the image `NAME.raw` of what a disk reads as, or with `key` of what that overlay makes of it, and gives its path. `progress`
+    /// Makes the image `NAME.raw` of what a disk reads as, or with `whose` of what that overlay makes of it, and gives its path. `progress`
     /// is given bytes done and in all. One that fails or is cancelled leaves nothing behind.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ impl Store {
     pub fn copy(
         &self,
         disk: &Disk,
-        key: Option<&OverlayKey>,
+        whose: Option<&Whose>,
         name: &str,
         kind: CopyKind,
         progress: &dyn Fn(u64, u64),
@@ -120,7 +120,7 @@ impl Store {
         if path.symlink_metadata().is_ok() {
             return Err(DiskError::Exists { path });
         }
-        let view = self.view(disk, key, "a snapshot")?;
+        let view = self.view(disk, whose, "a snapshot")?;
         let parent = match (kind, &view) {
             (CopyKind::Clone, _) => None,
             (CopyKind::Snapshot, View::Overlay(held)) => {
@@ -132,7 +132,6 @@ impl Store {
             }
         };
         let part = self.copy_part(name.as_str());
-        let removed_if_left = Part(&part);
         let whole = |at| (false, view.size().saturating_sub(at));
         let own = |at| match &view {
             View::Image(_) => whole(at),
@@ -143,6 +142,7 @@ impl Store {
             View::Overlay(held) => Some((held.base.file(), &own)),
         };
         let (file, hash) = pour(&view, under, &part, progress, cancel)?;
+        let removed_if_left = Part(&part);
         move_anew(&part, &path)?;
         std::mem::forget(removed_if_left);
         identity::forget(self.dir(), &path);

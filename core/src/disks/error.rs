@@ -117,6 +117,22 @@ pub enum DiskError {
         /// Whose.
         label: String,
     },
+    /// Two overlays are meant.
+    #[error(
+        "{label} has a kept and a fresh overlay on the disk {disk}; name one of them by its id, as `bootyard disks list` shows it"
+    )]
+    TwoOverlays {
+        /// The disk.
+        disk: String,
+        /// Whose.
+        label: String,
+    },
+    /// Not the lab's own.
+    #[error("{path} lies outside the lab's folder of disks, and other labs may stand on it; import it first")]
+    Outside {
+        /// The image.
+        path: PathBuf,
+    },
     /// Its image has moved on.
     #[error(
         "the overlay {overlay} stands on generation {on}, and {path} is at {at} by now: committing it would undo what others committed; reset it, or save it with a snapshot"

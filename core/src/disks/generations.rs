@@ -9,13 +9,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError};
 
 use super::folders::{belongs, folders, remove};
 use super::identity::{self, ImageIdentity, Stamp};
 use super::pour::pour;
-use super::store::{Hold, OverlayKey, Store};
+use super::store::{Hold, Store, Whose};
 use super::{DiskError, Image, Overlay};
 use crate::lab::Disk;
 
@@ -77,25 +77,35 @@ impl Store {
         if now.blake3 == header.blake3 { Ok(base) } else { Err(changed()) }
     }
 
-    /// The folder of a key's overlay: the kept one, else the newest fresh one.
-    pub(super) fn folder_of(&self, disk: &Disk, key: &OverlayKey) -> Result<PathBuf, DiskError> {
-        let stem = key.stem();
-        let mine: Vec<_> =
-            folders(&self.overlays_dir(disk)).into_iter().filter(|(path, _)| belongs(path, &stem)).collect();
+    /// The folder of an overlay.
+    pub(super) fn folder_of(&self, disk: &Disk, whose: &Whose) -> Result<PathBuf, DiskError> {
+        let stem = whose.key.stem();
+        let mine: Vec<_> = folders(&self.overlays_dir(disk))
+            .into_iter()
+            .filter(|(path, fresh)| belongs(path, &stem) && whose.means(fresh.is_some()))
+            .collect();
+        let (disk, label) = (disk.name.to_string(), whose.key.to_string());
         let kept = mine.iter().find(|(_, fresh)| fresh.is_none());
-        let found = kept.or_else(|| mine.iter().max_by_key(|(_, fresh)| *fresh));
-        found
-            .map(|(path, _)| path.clone())
-            .ok_or_else(|| DiskError::NoOverlay { disk: disk.name.to_string(), label: key.to_string() })
+        let newest = mine.iter().filter(|(_, fresh)| fresh.is_some()).max_by_key(|(_, fresh)| *fresh);
+        match (kept, newest) {
+            (Some((path, _)), None) | (None, Some((path, _))) => Ok(path.clone()),
+            (None, None) => Err(DiskError::NoOverlay { disk, label }),
+            (Some(_), Some(_)) => Err(DiskError::TwoOverlays { disk, label }),
+        }
     }
 
-    /// Opens a key's overlay for work on it.
-    pub(super) fn held(&self, disk: &Disk, key: &OverlayKey, by: &'static str) -> Result<Held, DiskError> {
+    /// Opens an overlay for work on it.
+    pub(super) fn held(&self, disk: &Disk, whose: &Whose, by: &'static str) -> Result<Held, DiskError> {
         let path = self.image_path(disk);
-        let folder = self.folder_of(disk, key)?;
-        let hold = self.hold(&folder, by)?;
-        let present = self.golden(&path)?;
-        let identity = self.identify_once(&path, &|_, _| {}, &AtomicBool::new(false))?;
+        let (folder, hold) = {
+            // A login that has begun to open it is waited for.
+            let _turn = self.lock_key(disk, &whose.key);
+            let folder = self.folder_of(disk, whose)?;
+            let hold = self.hold(&folder, by)?;
+            (folder, hold)
+        };
+        let identify = || self.identify_once(&path, &|_, _| {}, &AtomicBool::new(false));
+        let (present, identity) = self.golden_with(&path, &identify)?;
         let header = Overlay::header(&folder)?;
         let base = self.base_of(&path, &identity, &folder, present)?;
         let overlay = Overlay::open(&folder, base.clone(), 0)?;
@@ -120,13 +130,16 @@ impl Store {
     pub fn commit(
         &self,
         disk: &Disk,
-        key: &OverlayKey,
+        whose: &Whose,
         progress: &dyn Fn(u64, u64),
         cancel: &AtomicBool,
     ) -> Result<ImageIdentity, DiskError> {
         let path = self.image_path(disk);
+        if !path.starts_with(self.dir()) {
+            return Err(DiskError::Outside { path });
+        }
         let _image = self.hold(&path, "a commit or other work on this image")?;
-        let held = self.held(disk, key, "a commit")?;
+        let held = self.held(disk, whose, "a commit")?;
         if !held.current {
             return Err(DiskError::Behind {
                 path,
@@ -136,70 +149,110 @@ impl Store {
             });
         }
         let part = self.commit_part(disk);
+        // Nobody else builds one while this image is held.
         let _ = fs::remove_file(&part);
-        let removed_if_left = Part(&part);
         let (file, hash) =
             pour(&held.overlay, Some((held.base.file(), &|at| held.overlay.own(at))), &part, progress, cancel)?;
-        let former = former_path(&path, held.identity.generation);
-        self.swap(&path, &former, &part, &held.identity)?;
-        // Moved: the name is free again.
-        std::mem::forget(removed_if_left);
-        let stamp = Stamp::of(&file.metadata().map_err(DiskError::io("read", &path))?);
-        let identity = identity::remember(self.dir(), &path, &hash, stamp)?;
-        let Held { folder, overlay, _hold, .. } = held;
+        let removed_if_left = Part(&part);
+        let identity = if hash.to_hex().as_str() == held.identity.blake3 {
+            // What it changed is what was there.
+            drop(removed_if_left);
+            held.identity.clone()
+        } else {
+            let stamp = Stamp::of(&file.metadata().map_err(DiskError::io("read", &part))?);
+            // No login begins to hash the new one before its identity is written down.
+            let turn = self.hashing_turn(&path);
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let former = self.swap(&path, &part, &held.identity)?;
+            // Moved: the name is free again.
+            std::mem::forget(removed_if_left);
+            // Who has just opened it by its first name stands on it, though its overlay may not be there yet.
+            self.open_now().golden.insert(former, Arc::downgrade(&held.base));
+            identity::remember(self.dir(), &path, &hash, stamp)?
+        };
+        let Held { folder, overlay, base, _hold, .. } = held;
         drop(overlay);
-        remove(&self.overlays_dir(disk), &key.stem(), &folder).map_err(DiskError::io("remove", &folder))?;
-        drop(_hold);
+        {
+            let _turn = self.lock_key(disk, &whose.key);
+            match remove(&self.overlays_dir(disk), &whose.key.stem(), &folder) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(DiskError::io("remove", &folder)(e)),
+                _ => drop(_hold),
+            }
+        }
+        drop(base);
         self.drop_unused(&path);
         Ok(identity)
     }
 
-    /// Gives the present image its second name and moves the new one over the first.
-    fn swap(&self, path: &Path, former: &Path, part: &Path, identity: &ImageIdentity) -> Result<(), DiskError> {
+    /// Gives the present image its second name, moves the new one over the first, and says what the second name is.
+    fn swap(&self, path: &Path, part: &Path, identity: &ImageIdentity) -> Result<PathBuf, DiskError> {
+        // Another file may have been put there while the new one was built.
+        if identity::known(self.dir(), path)?.as_ref() != Some(identity) {
+            return Err(DiskError::ChangedMeanwhile { path: path.to_owned() });
+        }
         let dir = path.parent().unwrap_or(Path::new("."));
         let sync = || File::open(dir).and_then(|d| d.sync_all()).map_err(DiskError::io("write", dir));
-        // The same number is left only by a commit that was cut short, as another name of the present image.
         let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
         let present = fs::metadata(path).map_err(DiskError::io("read", path))?;
-        match fs::metadata(former) {
-            Ok(there) if same(&there, &present) => fs::remove_file(former).map_err(DiskError::io("remove", former))?,
-            Ok(_) => return Err(DiskError::Exists { path: former.to_owned() }),
-            Err(_) => {}
-        }
-        let linked = fs::hard_link(path, former);
+        let mut number = identity.generation;
+        let former = loop {
+            let former = former_path(path, number);
+            match fs::metadata(&former) {
+                // Left by a commit that was cut short, as another name of the present image.
+                Ok(there) if same(&there, &present) => {
+                    fs::remove_file(&former).map_err(DiskError::io("remove", &former))?;
+                    break former;
+                }
+                Ok(_) => number += 1,
+                Err(_) => break former,
+            }
+        };
+        let linked = fs::hard_link(path, &former);
         if let Err(error) = &linked {
             // A file system without links: two moves, and `recover` undoes the first if it was the last.
             let known = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported);
             if !known && error.raw_os_error() != Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()) {
-                return linked.map_err(DiskError::io("link", former));
+                return linked.map(|()| former.clone()).map_err(DiskError::io("link", &former));
             }
-            fs::rename(path, former).map_err(DiskError::io("move", path))?;
+            fs::rename(path, &former).map_err(DiskError::io("move", path))?;
         }
-        identity::transfer(self.dir(), former, identity, Stamp::of(&present))?;
+        let moved = identity::transfer(self.dir(), &former, identity, Stamp::of(&present))
+            .and_then(|()| sync())
+            .and_then(|()| fs::rename(part, path).map_err(DiskError::io("move", part)));
+        if moved.is_err() && linked.is_err() {
+            let _the_next_start_does_it_else = fs::rename(&former, path);
+        }
+        moved?;
         sync()?;
-        fs::rename(part, path).map_err(DiskError::io("move", part))?;
-        sync()
+        Ok(former)
     }
 
     /// Deletes the former generations of an image on which nothing stands any more.
     pub(super) fn drop_unused(&self, path: &Path) {
+        // Of one outside the lab other labs may have overlays.
+        if !path.starts_with(self.dir()) {
+            return;
+        }
+        // Who is open is asked first: an overlay that comes to be meanwhile is seen among the folders.
+        let open: Vec<bool> = {
+            let former = former(path);
+            let open = self.open_now();
+            former.iter().map(|(_, f)| open.golden.get(f).is_some_and(|image| image.strong_count() > 0)).collect()
+        };
         let former = former(path);
-        if former.is_empty() {
+        if former.is_empty() || former.len() != open.len() {
             return;
         }
         let Some(stood_on) = self.stood_on() else { return };
+        let own = identity::last(self.dir(), path).map(|identity| identity.uuid);
         let inode = |path: &Path| fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
-        for (_, file) in former {
+        for ((_, file), open) in former.into_iter().zip(open) {
             // A commit that was cut short before its last step: the present image by another name.
-            if inode(&file) == inode(path) {
-                let _ = fs::remove_file(&file);
-                identity::forget(self.dir(), &file);
-                continue;
-            }
-            let open = self.open_now().golden.get(&file).is_some_and(|image| image.strong_count() > 0);
-            // One whose content is not known may be anybody's.
-            let Some(identity) = identity::last(self.dir(), &file) else { continue };
-            if !open && !stood_on.contains(&identity.blake3) && fs::remove_file(&file).is_ok() {
+            let another_name = inode(&file) == inode(path);
+            // A file that only happens to be called so is somebody's.
+            let identity = identity::last(self.dir(), &file).filter(|i| Some(i.uuid) == own);
+            let unused = identity.is_some_and(|i| !open && !stood_on.contains(&i.blake3));
+            if (another_name || unused) && fs::remove_file(&file).is_ok() {
                 identity::forget(self.dir(), &file);
                 self.open_now().golden.remove(&file);
             }
@@ -209,11 +262,17 @@ impl Store {
     /// The content hashes on which overlays stand, of whatever disk; `None` if one of them cannot be read.
     fn stood_on(&self) -> Option<Vec<String>> {
         let mut hashes = Vec::new();
-        for (name, dir) in entries(self.dir()) {
-            if name.ends_with(".overlays") {
-                for (folder, _) in folders(&dir) {
-                    hashes.push(Overlay::header(&folder).ok()?.blake3);
-                }
+        // A folder that cannot be read is not an empty one.
+        for dir in fs::read_dir(self.dir()).ok()? {
+            let dir = dir.ok()?.path();
+            if dir.extension().is_none_or(|e| e != "overlays") {
+                continue;
+            }
+            for overlay in fs::read_dir(&dir).ok()? {
+                overlay.ok()?;
+            }
+            for (folder, _) in folders(&dir) {
+                hashes.push(Overlay::header(&folder).ok()?.blake3);
             }
         }
         Some(hashes)
@@ -234,8 +293,12 @@ impl Store {
         images.sort();
         images.dedup();
         for image in images {
+            // Its identity stayed under its name when a commit moved it.
+            let own = identity::last(self.dir(), &image).map(|identity| identity.uuid);
             if !image.exists()
                 && let Some((_, newest)) = former(&image).pop()
+                && own.is_some()
+                && identity::last(self.dir(), &newest).is_none_or(|i| Some(i.uuid) == own)
             {
                 let _ = fs::rename(&newest, &image);
             }

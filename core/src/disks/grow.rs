@@ -54,7 +54,10 @@ impl Store {
         let written: Option<Arc<Image>> = self.open_now().written.get(&path).map(|w| &w.image).and_then(Weak::upgrade);
         let image = match written {
             Some(image) => image,
-            None => Arc::new(Image::open_exclusive(&path)?),
+            None => {
+                self.refuse_under_overlays(&path, disk)?;
+                Arc::new(Image::open_exclusive(&path)?)
+            }
         };
         image.grow(size).map_err(DiskError::io("enlarge", &path))
     }

@@ -45,8 +45,8 @@ fn lab(disks: &[&Disk]) -> Lab {
     Lab { disks: disks.iter().map(|d| (*d).clone()).collect(), ..Lab::default() }
 }
 
-fn key(id: u64) -> OverlayKey {
-    OverlayKey::Host(HostId(id))
+fn key(id: u64) -> Whose {
+    OverlayKey::Host(HostId(id)).into()
 }
 
 fn byte(device: &dyn BlockDevice, offset: u64) -> u8 {
@@ -64,7 +64,7 @@ impl Bench {
     }
 
     fn login(&self, disk: &Disk, id: u64, fresh_epoch: Option<(u64, bool)>) -> Result<Arc<dyn BlockDevice>, DiskError> {
-        self.store.open(&OpenRequest { disk, key: key(id), label: format!("pc-{id}"), fresh_epoch })
+        self.store.open(&OpenRequest { disk, key: key(id).key, label: format!("pc-{id}"), fresh_epoch })
     }
 
     fn keep(&self, id: u64) -> Arc<dyn BlockDevice> {
@@ -390,6 +390,71 @@ fn an_overlay_is_named_by_its_id() {
     let lab = lab(&[&disk]);
     let id = bench.store.views(&lab)[0].overlays[0].id.clone();
     assert_eq!(id, "host-4.keep");
-    assert_eq!(bench.store.key_of(&lab, &disk, &id), Some(key(4)));
+    assert_eq!(bench.store.key_of(&lab, &disk, &id), Some(Whose { kind: Some(Writes::Keep), ..key(4) }));
     assert_eq!(bench.store.key_of(&lab, &disk, "host-5.keep"), None);
+}
+
+#[test]
+fn of_two_overlays_of_a_host_the_one_is_meant_that_is_named() {
+    let bench = bench();
+    bench.keep(1).write_at(&[1; 512], 0).unwrap();
+    let fresh = disk(Writes::Fresh);
+    bench.login(&fresh, 1, Some((1, true))).unwrap().write_at(&[2; 512], 0).unwrap();
+    let either = bench.store.copy(&fresh, Some(&key(1)), "b", CopyKind::Clone, &|_, _| {}, &GO).unwrap_err();
+    assert!(matches!(either, DiskError::TwoOverlays { .. }), "{either}");
+    for (kind, name, content) in [(Writes::Keep, "k", 1), (Writes::Fresh, "f", 2)] {
+        let whose = Whose { kind: Some(kind), ..key(1) };
+        let path = bench.store.copy(&fresh, Some(&whose), name, CopyKind::Clone, &|_, _| {}, &GO).unwrap();
+        assert_eq!(fs::read(path).unwrap()[0], content);
+    }
+    bench.store.reset(&fresh, &Whose { kind: Some(Writes::Fresh), ..key(1) }).unwrap();
+    assert_eq!(byte(&*bench.keep(1), 0), 1, "the other one stays");
+    bench.store.reset(&fresh, &key(1)).unwrap();
+    assert_eq!(byte(&*bench.keep(1), 0), 0xaa);
+}
+
+#[test]
+fn a_commit_of_nothing_new_is_none_and_the_next_goes_through() {
+    let bench = bench();
+    bench.keep(1).write_at(&[0xaa; 512], 0).unwrap();
+    bench.keep(2).write_at(&[2; 512], 0).unwrap();
+    assert_eq!(bench.commit(1).unwrap().generation, 1);
+    assert_eq!(former(&bench.store.dir().join("a.raw")).len(), 0);
+    assert_eq!(bench.commit(2).unwrap().generation, 2);
+    assert_eq!(bench.image()[0], 2);
+}
+
+#[test]
+fn a_machine_that_boots_while_an_image_is_committed_stands_on_one_of_the_two() {
+    let mut bench = bench();
+    bench.keep(1).write_at(&[1; 512], 0).unwrap();
+    // Opened by its first name before the swap, with an overlay that comes to be after it.
+    let old = bench.store.golden(&bench.store.dir().join("a.raw")).unwrap();
+    bench.commit(1).unwrap();
+    assert_eq!(former(&bench.store.dir().join("a.raw")).len(), 1, "somebody has it open");
+    let new = bench.keep(2);
+    assert_eq!(byte(&*new, 0), 1);
+    new.write_at(&[2; 512], 512).unwrap();
+    drop((old, new));
+    bench.again();
+    let two = bench.keep(2);
+    assert_eq!((byte(&*two, 0), byte(&*two, 512)), (1, 2));
+    assert_eq!(former(&bench.store.dir().join("a.raw")).len(), 0, "nothing stands on it");
+}
+
+#[test]
+fn files_that_are_only_called_like_a_former_generation_stay() {
+    let mut bench = bench();
+    for name in ["a.raw.g7", "win.g2"] {
+        fs::write(bench.store.dir().join(name), "somebody's").unwrap();
+    }
+    bench.keep(1).write_at(&[1; 512], 0).unwrap();
+    bench.commit(1).unwrap();
+    bench.again();
+    assert!(bench.files().contains(&"a.raw.g7".into()) && bench.files().contains(&"win.g2".into()));
+    let outside = Disk { image: bench.dir.path().join("outside.raw"), ..disk(Writes::Keep) };
+    fs::write(&outside.image, vec![0xaa; SIZE as usize]).unwrap();
+    bench.login(&outside, 3, None).unwrap().write_at(&[1; 512], 0).unwrap();
+    let refused = bench.store.commit(&outside, &key(3), &|_, _| {}, &GO).unwrap_err();
+    assert!(matches!(refused, DiskError::Outside { .. }), "{refused}");
 }

@@ -37,7 +37,7 @@ pub use identity::ImageIdentity;
 pub use image::Image;
 pub use overlay::Overlay;
 pub use remove::{Deletion, Dependents};
-pub use store::{OpenRequest, Opened, OverlayKey, Store};
+pub use store::{OpenRequest, Opened, OverlayKey, Store, Whose};
 pub use views::{DiskFacts, OverlayFacts};
 
 use std::fs::File;

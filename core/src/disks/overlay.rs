@@ -188,6 +188,9 @@ impl Overlay {
             file.set_len(len)?;
             file.sync()?;
         }
+        // A full file system stops a write of data and never the note of one.
+        self.map_file.reserve(map_len)?;
+        self.live.reserve(live_len)?;
         if let Some(folder) = &self.folder {
             size::write(folder, size)?;
         }

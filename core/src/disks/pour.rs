@@ -40,7 +40,8 @@ pub(super) fn room_for(
     if free < needed { Err(DiskError::NoSpace { path: dir.to_owned(), needed, free }) } else { Ok(()) }
 }
 
-/// Makes the file `part` of what `device` reads as. It is durable when this returns; whoever called removes it after an error.
+/// Makes the new file `part` of what `device` reads as. It is durable when this returns; an error leaves nothing behind, and never touches
+/// a file that was there.
 pub(super) fn pour(
     device: &dyn BlockDevice,
     under: Option<Under<'_>>,
@@ -56,7 +57,21 @@ pub(super) fn pour(
         }
         _ => DiskError::io("create", part)(e),
     })?;
-    let under = under.filter(|(base, _)| rustix::fs::ioctl_ficlone(&file, base).is_ok());
+    fill(&file, device, under, part, progress, cancel)
+        .map(|hash| (file, hash))
+        .inspect_err(|_| drop(fs::remove_file(part)))
+}
+
+fn fill(
+    file: &File,
+    device: &dyn BlockDevice,
+    under: Option<Under<'_>>,
+    part: &Path,
+    progress: &dyn Fn(u64, u64),
+    cancel: &AtomicBool,
+) -> Result<blake3::Hash, DiskError> {
+    let dir = part.parent().unwrap_or(Path::new("."));
+    let under = under.filter(|(base, _)| rustix::fs::ioctl_ficlone(file, base).is_ok());
     room_for(device, under.map(|(_, differs)| differs), dir)?;
     let size = device.size();
     file.set_len(size).map_err(DiskError::io("write", part))?;
@@ -80,7 +95,7 @@ pub(super) fn pour(
         let zero = piece.iter().all(|byte| *byte == 0);
         let written = match (differs, zero, under.is_some()) {
             (false, ..) | (true, true, false) => Ok(()),
-            (true, true, true) => match punch(&file, at, len) {
+            (true, true, true) => match punch(file, at, len) {
                 Ok(true) => Ok(()),
                 Ok(false) => file.write_all_at(piece, at),
                 Err(error) => Err(error),
@@ -92,5 +107,5 @@ pub(super) fn pour(
         progress(at, size);
     }
     file.sync_all().map_err(DiskError::io("write", part))?;
-    Ok((file, hasher.finalize()))
+    Ok(hasher.finalize())
 }

@@ -156,6 +156,9 @@ fn gather(from: Option<impl Read>, each: &mut dyn FnMut(&[u8])) -> Vec<u8> {
     all
 }
 
+/// Longest description of a VMDK, in bytes.
+const MAX_TEXT: u64 = 1 << 20;
+
 /// The part of a VMDK that is text, where there is one: the file itself, or what the sparse header points to (Virtual Disk Format 5.0).
 fn vmdk_text(path: &Path) -> io::Result<String> {
     let file = File::open(path)?;
@@ -163,8 +166,9 @@ fn vmdk_text(path: &Path) -> io::Result<String> {
     file.read_exact_at(&mut head, 0)
         .or_else(|e| if e.kind() == io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(e) })?;
     let word = |at: usize| head.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
-    let (from, len) = if head.starts_with(b"KDMV") { (word(28) * 512, word(36) * 512) } else { (0, 64 << 10) };
-    let mut text = vec![0; usize::try_from(len.min(64 << 10)).unwrap_or_default()];
+    let (from, len) = if head.starts_with(b"KDMV") { (word(28) * 512, word(36) * 512) } else { (0, u64::MAX) };
+    // As much as QEMU reads of it, and a byte more.
+    let mut text = vec![0; usize::try_from(len.min(MAX_TEXT + 1)).unwrap_or_default()];
     let mut filled = 0;
     while filled < text.len() {
         match file.read_at(text.get_mut(filled..).unwrap_or_default(), from + filled as u64)? {
@@ -179,6 +183,9 @@ fn vmdk_text(path: &Path) -> io::Result<String> {
 /// That a VMDK names nothing but plain files beside it.
 fn plain_extents(path: &Path) -> Result<(), String> {
     let text = vmdk_text(path).map_err(|e| e.to_string())?;
+    if text.len() as u64 > MAX_TEXT {
+        return Err("its description is longer than a mebibyte".into());
+    }
     let extents = text.lines().filter(|line| {
         let first = line.split_whitespace().next().unwrap_or_default();
         ["RW", "RDONLY", "NOACCESS"].iter().any(|access| first.eq_ignore_ascii_case(access))

@@ -6,8 +6,8 @@ use std::sync::Weak;
 
 use super::folders::{belongs, clear_rests, folders, remove};
 use super::generations::former;
-use super::store::{Hold, OverlayKey, Store};
-use super::{DiskError, OverlayFacts, identity};
+use super::store::{Hold, Store, Whose};
+use super::{DiskError, Overlay, OverlayFacts, identity};
 use crate::lab::{Disk, Lab};
 
 /// What depends on a disk.
@@ -70,9 +70,9 @@ fn remove_whatever(path: &Path) -> std::io::Result<()> {
 impl Store {
     /// The key of an overlay that [`OverlayFacts::id`] names.
     #[must_use]
-    pub fn key_of(&self, lab: &Lab, disk: &Disk, id: &str) -> Option<OverlayKey> {
+    pub fn key_of(&self, lab: &Lab, disk: &Disk, id: &str) -> Option<Whose> {
         let facts = self.views(lab).into_iter().find(|facts| facts.name == disk.name)?;
-        facts.overlays.into_iter().find(|overlay| overlay.id == id).map(|overlay| overlay.key)
+        facts.overlays.into_iter().find(|overlay| overlay.id == id).map(|o| Whose { key: o.key, kind: Some(o.writes) })
     }
 
     /// What depends on a disk.
@@ -90,18 +90,19 @@ impl Store {
         }
     }
 
-    /// Deletes the overlays that a disk has for `key`; its next login starts from the image. Nothing happens where there is none.
+    /// Deletes the overlays that `whose` means; its next login starts from the image. Nothing happens where there is none.
     ///
     /// # Errors
     /// A session has one open, or it cannot be removed.
-    pub fn reset(&self, disk: &Disk, key: &OverlayKey) -> Result<(), DiskError> {
+    pub fn reset(&self, disk: &Disk, whose: &Whose) -> Result<(), DiskError> {
         let dir = self.overlays_dir(disk);
-        let stem = key.stem();
+        let stem = whose.key.stem();
         {
-            let _turn = self.lock_key(disk, key);
+            let _turn = self.lock_key(disk, &whose.key);
             clear_rests(&dir, &stem);
-            let mine: Vec<_> =
-                folders(&dir).into_iter().map(|(path, _)| path).filter(|path| belongs(path, &stem)).collect();
+            let meant = |path: &Path, fresh: bool| belongs(path, &stem) && whose.means(fresh);
+            let mine = folders(&dir).into_iter().filter(|(path, fresh)| meant(path, fresh.is_some()));
+            let mine: Vec<_> = mine.map(|(path, _)| path).collect();
             // All of them first: it goes as a whole or not at all.
             let holds = mine.iter().map(|path| self.hold(path, "a reset")).collect::<Result<Vec<_>, _>>()?;
             for path in &mine {
@@ -126,7 +127,9 @@ impl Store {
             holds.push(self.hold(&folder, "its deletion")?);
         }
         // One outside the lab was not made by it.
-        let stays = !path.starts_with(self.dir()) || !self.sharers(disk, lab).is_empty();
+        let stays = !path.starts_with(self.dir())
+            || !self.sharers(disk, lab).is_empty()
+            || self.others_stand_on(&path, &self.overlays_dir(disk));
         Ok(Deletion { store: self.clone(), disk: disk.clone(), image_stays: stays, _holds: holds })
     }
 
@@ -149,6 +152,15 @@ impl Store {
         others.map(|other| other.name.to_string()).collect()
     }
 
+    /// Whether overlays in other folders than `own` stand on this image or a former one of it: of a disk that lab.toml no longer names.
+    fn others_stand_on(&self, path: &Path, own: &Path) -> bool {
+        let Some(identity) = identity::last(self.dir(), path) else { return false };
+        let dirs = fs::read_dir(self.dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+        dirs.filter(|dir| dir != own && dir.extension().is_some_and(|e| e == "overlays"))
+            .flat_map(|dir| folders(&dir))
+            .any(|(folder, _)| Overlay::header(&folder).is_ok_and(|header| header.image == identity.uuid))
+    }
+
     /// Removes what a deletion that a crash cut short had put aside.
     pub(super) fn recover_deletions(&self) {
         for entry in fs::read_dir(self.dir()).into_iter().flatten().flatten() {
@@ -158,14 +170,15 @@ impl Store {
         }
     }
 
-    /// Refuses while a session has an overlay of `key` open, or something long works on it.
+    /// Refuses while a session has an overlay open that `whose` means, or something long works on it.
     ///
     /// # Errors
     /// [`DiskError::InUse`].
-    pub fn refuse_if_held(&self, disk: &Disk, key: &OverlayKey) -> Result<(), DiskError> {
-        let stem = key.stem();
-        let mine = folders(&self.overlays_dir(disk)).into_iter().map(|(path, _)| path);
-        mine.filter(|path| belongs(path, &stem)).try_for_each(|path| self.hold(&path, "a check").map(drop))
+    pub fn refuse_if_held(&self, disk: &Disk, whose: &Whose) -> Result<(), DiskError> {
+        let stem = whose.key.stem();
+        let mine = folders(&self.overlays_dir(disk)).into_iter();
+        mine.filter(|(path, fresh)| belongs(path, &stem) && whose.means(fresh.is_some()))
+            .try_for_each(|(path, _)| self.hold(&path, "a check").map(drop))
     }
 
     /// Refuses while a session has the image or an overlay of a disk open.

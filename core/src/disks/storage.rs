@@ -21,6 +21,10 @@ pub(super) trait Storage: Send + Sync + Debug {
     fn discard(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Makes it so long; what is added reads as zeroes.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Reserves the space of so many bytes, where the file system can.
+    fn reserve(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Makes what was written durable.
     fn sync(&self) -> io::Result<()>;
     /// The file for the kernel to send from.
@@ -42,6 +46,13 @@ impl Storage for Arc<File> {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         File::set_len(self, len)
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        match fallocate(&**self, FallocateFlags::empty(), 0, len) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -41,6 +41,28 @@ impl std::fmt::Display for OverlayKey {
     }
 }
 
+/// An overlay that somebody means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whose {
+    /// Whose.
+    pub key: OverlayKey,
+    /// `keep` or `fresh`, where there may be both.
+    pub kind: Option<Writes>,
+}
+
+impl From<OverlayKey> for Whose {
+    fn from(key: OverlayKey) -> Self {
+        Self { key, kind: None }
+    }
+}
+
+impl Whose {
+    /// Whether an overlay of this kind, fresh or kept, is meant.
+    pub(super) fn means(&self, fresh: bool) -> bool {
+        self.kind.is_none_or(|kind| (kind == Writes::Fresh) == fresh)
+    }
+}
+
 impl OverlayKey {
     /// Names this key's overlay of a kind in commands.
     #[must_use]
@@ -241,6 +263,24 @@ impl Store {
         Ok(image)
     }
 
+    /// The golden image with the identity that `identify` gives, of one and the same file: a commit may put another one in its place
+    /// between the two.
+    pub(super) fn golden_with(
+        &self,
+        path: &Path,
+        identify: &dyn Fn() -> Result<ImageIdentity, DiskError>,
+    ) -> Result<(Arc<Image>, ImageIdentity), DiskError> {
+        use std::os::unix::fs::MetadataExt;
+        loop {
+            let base = self.golden(path)?;
+            let identity = identify()?;
+            let now = fs::metadata(path).map_err(DiskError::io("open", path))?;
+            if base.inode() == (now.dev(), now.ino()) {
+                return Ok((base, identity));
+            }
+        }
+    }
+
     /// The image itself, for one host at a time.
     fn exclusive(&self, path: &Path, req: &OpenRequest<'_>) -> Result<Arc<Image>, DiskError> {
         let mut open = self.open_now();
@@ -261,7 +301,7 @@ impl Store {
     }
 
     /// An image is read-only while overlays stand on it, whichever disk they are of.
-    fn refuse_under_overlays(&self, path: &Path, disk: &Disk) -> Result<(), DiskError> {
+    pub(super) fn refuse_under_overlays(&self, path: &Path, disk: &Disk) -> Result<(), DiskError> {
         let last = identity::last(&self.0.dir, path);
         let own = self.overlays_dir(disk);
         let mut standing: Vec<PathBuf> = Vec::new();
@@ -298,6 +338,13 @@ impl Store {
         self.identify_once(path, &|_, _| {}, &AtomicBool::new(false))
     }
 
+    /// The turn to find out and write down what an image is.
+    pub(super) fn hashing_turn(&self, path: &Path) -> Arc<Mutex<()>> {
+        let mut hashing = self.0.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+        hashing.retain(|_, turn| Arc::strong_count(turn) > 1);
+        hashing.entry(path.to_owned()).or_default().clone()
+    }
+
     /// Hashes an image unless somebody has just done it: thirty hosts may be the first at once, and it gets one UUID.
     pub(super) fn identify_once(
         &self,
@@ -305,11 +352,7 @@ impl Store {
         progress: &dyn Fn(u64, u64),
         cancel: &AtomicBool,
     ) -> Result<ImageIdentity, DiskError> {
-        let turn = {
-            let mut hashing = self.0.hashing.lock().unwrap_or_else(PoisonError::into_inner);
-            hashing.retain(|_, turn| Arc::strong_count(turn) > 1);
-            hashing.entry(path.to_owned()).or_default().clone()
-        };
+        let turn = self.hashing_turn(path);
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         match identity::known(&self.0.dir, path)? {
             Some(identity) => Ok(identity),
@@ -348,8 +391,7 @@ impl Store {
 
     fn overlay(&self, path: &Path, req: &OpenRequest<'_>) -> Result<Opened, DiskError> {
         // Open before its identity is asked for: nobody can write the image from here on.
-        let base = self.golden(path)?;
-        let identity = self.identity_now(path)?;
+        let (base, identity) = self.golden_with(path, &|| self.identity_now(path))?;
         let size = base.size().max(req.disk.size.unwrap_or(0));
         let dir = self.overlays_dir(req.disk);
         let stem = req.key.stem();
@@ -377,6 +419,7 @@ impl Store {
         };
         if let Some((folder, _)) = found {
             let base = self.base_of(path, &identity, folder, base)?;
+            let size = base.size().max(req.disk.size.unwrap_or(0));
             return Ok(Opened { device: self.open_folder(folder, base, size)?, created: false });
         }
 
@@ -384,7 +427,8 @@ impl Store {
         if let Err(full) = self.refuse_without_room(&dir) {
             // What this boot drops anyway may be what fills the disk.
             let dropped = fresh && matches!(req.fresh_epoch, Some((_, true)));
-            let obsolete = mine.iter().filter(|(old, f)| dropped && f.is_some() && !self.is_open(old));
+            let obsolete =
+                mine.iter().filter(|(old, f)| dropped && f.is_some() && !self.is_open(old) && !self.is_held(old));
             let mut freed = false;
             for (old, _) in obsolete {
                 remove(&dir, &stem, old).map_err(DiskError::io("remove", old))?;
@@ -415,7 +459,7 @@ impl Store {
         let device = self.open_folder(&folder, base, size)?;
         if fresh {
             // The new one is durable; the former ones go.
-            for (old, _) in mine.iter().filter(|(old, f)| f.is_some() && old.exists()) {
+            for (old, _) in mine.iter().filter(|(old, f)| f.is_some() && old.exists() && !self.is_held(old)) {
                 remove(&dir, &stem, old).map_err(DiskError::io("remove", old))?;
             }
             self.drop_unused(path);
@@ -436,6 +480,10 @@ impl Store {
         }
         let overlay = Arc::new(Overlay::open(folder, base, size)?);
         let mut open = self.open_now();
+        // Work on it may have begun meanwhile.
+        if let Some(by) = open.held.get(folder) {
+            return Err(DiskError::InUse { path: folder.to_owned(), by: (*by).to_owned() });
+        }
         open.overlays.retain(|_, overlay| overlay.strong_count() > 0);
         open.overlays.insert(folder.to_owned(), Arc::downgrade(&overlay));
         Ok(overlay)
@@ -448,6 +496,11 @@ impl Store {
             return Err(DiskError::NoSpace { path: dir.to_owned(), needed, free });
         }
         Ok(())
+    }
+
+    /// Whether something long works on this.
+    fn is_held(&self, path: &Path) -> bool {
+        self.open_now().held.contains_key(path)
     }
 
     /// Whether a session has the overlay of this folder open.

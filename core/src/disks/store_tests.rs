@@ -182,7 +182,7 @@ fn an_image_is_written_by_one_host_and_never_under_overlays() {
     let other = Disk { name: "b".parse().unwrap(), ..image.clone() };
     assert!(matches!(bench.store.open(&host(&other, 1, None)), Err(DiskError::HasOverlays { .. })));
     drop(overlay);
-    bench.store.reset(&keep, &OverlayKey::Host(HostId(2))).unwrap();
+    bench.store.reset(&keep, &OverlayKey::Host(HostId(2)).into()).unwrap();
     bench.open(&host(&other, 1, None));
 }
 
@@ -193,10 +193,10 @@ fn an_open_overlay_is_not_reset() {
     let key = OverlayKey::Host(HostId(1));
     let open = bench.open(&host(&disk, 1, None));
     open.write_at(&[1; 512], 0).unwrap();
-    assert!(matches!(bench.store.reset(&disk, &key), Err(DiskError::InUse { .. })));
+    assert!(matches!(bench.store.reset(&disk, &key.clone().into()), Err(DiskError::InUse { .. })));
     drop(open);
-    bench.store.reset(&disk, &key).unwrap();
-    bench.store.reset(&disk, &key).unwrap();
+    bench.store.reset(&disk, &key.clone().into()).unwrap();
+    bench.store.reset(&disk, &key.clone().into()).unwrap();
     assert_eq!(byte(&bench.open(&host(&disk, 1, None)), 0), 0xaa);
 }
 

@@ -6,7 +6,7 @@ use super::commands::wrong;
 use super::run::Run;
 use super::serving::blocking;
 use crate::api::{CommandError, DiskAct, EventKind, ExportFormat, JobKind, Reply};
-use crate::disks::{self, CopyKind, Dependents, OverlayKey};
+use crate::disks::{self, CopyKind, Dependents, OverlayKey, Whose};
 use crate::lab::{Boot, Disk, Lab, Name, Writes, derived_iqn};
 
 type Outcome = Result<Reply, CommandError>;
@@ -43,26 +43,26 @@ impl Run {
     }
 
     /// Whose overlay a word means: a MAC, a name, or an overlay's id.
-    fn overlay_of(&self, lab: &Lab, disk: &Disk, word: Option<&str>) -> Result<Option<OverlayKey>, CommandError> {
+    fn overlay_of(&self, lab: &Lab, disk: &Disk, word: Option<&str>) -> Result<Option<Whose>, CommandError> {
         let Some(word) = word else { return Ok(None) };
         if let Some(key) = self.shared.store.key_of(lab, disk, word) {
             return Ok(Some(key));
         }
         match self.named(&[word.to_owned()])?[..] {
-            [id] => Ok(Some(OverlayKey::Host(id))),
+            [id] => Ok(Some(OverlayKey::Host(id).into())),
             ref several => Err(wrong(format!("`{word}` means {} machines; name one", several.len()))),
         }
     }
 
     /// The name shown for an overlay.
-    fn label(&self, key: &OverlayKey) -> String {
-        match key {
+    fn label(&self, key: &Whose) -> String {
+        match &key.key {
             OverlayKey::Host(id) => self.shared.state().shown_name(*id),
             OverlayKey::Initiator(name) => name.clone(),
         }
     }
 
-    fn copy_disk(&mut self, disk: Disk, key: Option<OverlayKey>, name: &str, kind: CopyKind) -> Outcome {
+    fn copy_disk(&mut self, disk: Disk, key: Option<Whose>, name: &str, kind: CopyKind) -> Outcome {
         let name: Name = name.parse().map_err(wrong)?;
         if self.shared.state().lab.disk(&name).is_some() {
             return Err(wrong(format!("there is a disk `{name}` already; choose another name")));
@@ -94,7 +94,7 @@ impl Run {
         Ok(Reply::Job { id })
     }
 
-    fn commit_disk(&mut self, disk: Disk, key: OverlayKey) -> Outcome {
+    fn commit_disk(&mut self, disk: Disk, key: Whose) -> Outcome {
         self.shared.store.refuse_if_held(&disk, &key).map_err(wrong)?;
         let label = self.label(&key);
         let (store, shared) = (self.shared.store.clone(), self.shared.clone());
@@ -111,11 +111,11 @@ impl Run {
 
     async fn reset_disk(&mut self, lab: &Lab, disk: Disk, words: Vec<String>) -> Outcome {
         let store = self.shared.store.clone();
-        let keys: Vec<OverlayKey> = if words.is_empty() {
+        let keys: Vec<Whose> = if words.is_empty() {
             let mut keys: Vec<_> = store.dependents(&disk, lab).overlays.into_iter().map(|o| o.key).collect();
             keys.sort();
             keys.dedup();
-            keys
+            keys.into_iter().map(Whose::from).collect()
         } else {
             let keys = words.iter().map(|word| self.overlay_of(lab, &disk, Some(word)));
             keys.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
@@ -165,7 +165,7 @@ impl Run {
         Reply::Job { id }
     }
 
-    fn export_disk(&mut self, disk: Disk, key: Option<OverlayKey>, to: PathBuf, format: ExportFormat) -> Outcome {
+    fn export_disk(&mut self, disk: Disk, key: Option<Whose>, to: PathBuf, format: ExportFormat) -> Outcome {
         if !to.is_absolute() {
             return Err(wrong(format!("{} is no absolute path", to.display())));
         }

@@ -140,9 +140,11 @@ impl Gate for DiskGate {
                 (Who::ip(login.peer), format!("initiator:{name}"), OverlayKey::Initiator(name.clone()))
             }
         };
+        // Whoever is known by the name alone that it gives must not end sessions of the machine whose name that is.
+        let known = self.0.client(login.peer);
         let boot = match &client {
-            Client::Host(id) => self.0.state().boots.get(*id).map(|epoch| epoch.id),
-            Client::Stranger(_) => None,
+            Client::Host(id) if known == Some(*id) => self.0.state().boots.get(*id).map(|epoch| epoch.id),
+            Client::Host(_) | Client::Stranger(_) => None,
         };
         let serial = serial(&disk.iqn, &scope);
         Ok(Grant {

@@ -11,7 +11,9 @@ use super::state::State;
 use crate::api::{Allowance, EventKind, HostId, Observation, Rate, Reporter, Who};
 use crate::boot::{Decision, Plan, PlanNetwork, assignment};
 use crate::disks::Store;
-use crate::lab::{Boot, Db, Document, EpochRecord, Folder, InstallRecord, Lab, LabError, Mode, Network, Stamp};
+use crate::lab::{
+    Boot, Db, Document, EpochRecord, Folder, Install, InstallRecord, InstallThen, Lab, LabError, Mode, Network, Stamp,
+};
 use crate::machine::Now;
 use crate::net::{self, MacAddr};
 
@@ -231,9 +233,22 @@ impl Shared {
         Some(decision)
     }
 
+    /// With the disk's own `writes` where the host has none.
+    fn with_writes(&self, mut boot: Boot) -> Boot {
+        let (Boot::Iscsi(iscsi) | Boot::Install(Install { then: InstallThen::Iscsi(iscsi), .. })) = &mut boot else {
+            return boot;
+        };
+        if iscsi.writes.is_none() {
+            iscsi.writes = self.state().lab.disk(&iscsi.disk).map(|disk| disk.writes);
+        }
+        boot
+    }
+
     /// Begins a boot epoch: this machine is given `boot` now. Ready when that is on disk.
     pub(super) async fn begin(&self, id: HostId, boot: &Boot) -> Result<Epoch, String> {
-        let epoch = self.state().boots.begin(id, boot);
+        // What lab.toml says of the disk now holds until the next boot, whatever is edited meanwhile.
+        let boot = self.with_writes(boot.clone());
+        let epoch = self.state().boots.begin(id, &boot);
         self.keep_epoch(id, &epoch).await?;
         Ok(epoch)
     }

@@ -63,6 +63,8 @@ struct Job {
     /// Bytes done at some instants of the last second or so.
     samples: VecDeque<(Duration, u64)>,
     cancel: Arc<AtomicBool>,
+    /// What it leaves half done for now.
+    temporary: Vec<PathBuf>,
 }
 
 #[derive(Default)]
@@ -158,6 +160,7 @@ impl Jobs {
                 total: 0,
                 samples: VecDeque::new(),
                 cancel: cancel.clone(),
+                temporary: Vec::new(),
             });
         }
         inner
@@ -348,6 +351,9 @@ impl JobHandle {
     pub fn temporary(&self, path: &Path) {
         let mut entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
         entry.temporary.push(path.to_owned());
+        if let Some(job) = self.jobs.0.state().jobs.iter_mut().find(|job| job.id == self.id) {
+            job.temporary.push(path.to_owned());
+        }
         if let Ok(json) = serde_json::to_string(&*entry) {
             self.jobs.0.journal.put(self.id, &json);
         }
@@ -361,7 +367,14 @@ impl JobHandle {
             Err(error) => JobState::Failed { error },
         };
         if state != JobState::Done {
-            remove(&entry.temporary);
+            // What another job names is that one's: this one failed because of it.
+            let others = self.jobs.0.state();
+            let busy = |path: &PathBuf| {
+                others.jobs.iter().any(|job| job.id != self.id && job.ended.is_none() && job.temporary.contains(path))
+            };
+            let own: Vec<PathBuf> = entry.temporary.iter().filter(|path| !busy(path)).cloned().collect();
+            drop(others);
+            remove(&own);
         }
         if !entry.temporary.is_empty() {
             self.jobs.0.journal.delete(self.id);

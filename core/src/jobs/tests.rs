@@ -159,6 +159,7 @@ fn the_rate_is_over_the_last_second() {
         total: 0,
         samples: [(10 * second, 1000), (11 * second, 3000)].into(),
         cancel: Arc::default(),
+        temporary: Vec::new(),
     };
     assert_eq!(job.view(11 * second).progress.rate, 2000);
     assert_eq!(job.view(20 * second).progress.rate, 0, "it stalls");

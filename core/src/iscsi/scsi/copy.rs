@@ -20,8 +20,10 @@ const MAX_TARGETS: usize = 2;
 const MAX_SEGMENTS: usize = 64;
 /// Bytes of both lists together.
 const MAX_LIST: usize = 2048;
-/// Bytes that one segment copies: what its 16 bits can say.
-const MAX_SEGMENT: u64 = 0xffff * BLOCK;
+/// Bytes that one segment copies.
+const MAX_SEGMENT: u64 = 16 << 20;
+/// Bytes that a list copies: an initiator that waits for its status still wants an answer to its pings.
+const MAX_COPY: u64 = 64 << 20;
 /// Lists whose end is remembered for a unit.
 const KEPT: usize = 16;
 
@@ -137,6 +139,10 @@ fn parse(nexus: &Nexus, data: &[u8]) -> Result<(u8, bool, Moves), Sense> {
         moves.push((from, to, bytes));
         rest = rest.get(SEGMENT_LEN..).unwrap_or_default();
     }
+    let whole: u64 = moves.iter().map(|(_, _, len)| len).sum();
+    if whole > MAX_COPY || moves.iter().any(|(_, _, len)| *len > MAX_SEGMENT) {
+        return Err(Sense::COPY_ABORTED);
+    }
     Ok((list, usage == 0, moves))
 }
 
@@ -145,7 +151,7 @@ fn names(nexus: &Nexus, target: &[u8]) -> bool {
     let designator = target.get(4..28).unwrap_or_default();
     let [set, kind, _, len, value @ ..] = designator else { return false };
     let Some(value) = value.get(..usize::from(*len)) else { return false };
-    let disk = target[1] & 0x1f == 0 && be32(target, 28) & 0xff_ffff == BLOCK as u32;
+    let disk = target[1] & 0x3f == 0 && be32(target, 28) & 0xff_ffff == BLOCK as u32;
     disk && super::inquiry::unit_designators(nexus).iter().any(|(s, k, v)| {
         // A descriptor has room for 20 bytes; of a longer designator it has those.
         (*s, *k) == (set & 0x0f, kind & 0x3f) && (v == value || v.len() > 20 && v.get(..20) == Some(value))

@@ -65,31 +65,32 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
         }
         Job::Write { offset, durable, verify: back } => {
             let Some(shared) = share() else { return Done::Aborted };
-            let written = write(disk, data, *offset).and_then(|()| flush(disk, *durable));
+            let written = write(disk, data, *offset);
+            // Nobody who compares and writes waits for the disk's cache.
             drop(shared);
-            written.and_then(|()| {
+            written.and_then(|()| flush(disk, *durable)).and_then(|()| {
                 let whole = data.len() as u64 / BLOCK * BLOCK;
                 if *back { verify(disk, *offset, whole, data, false, buffers) } else { Ok(()) }
             })
         }
         Job::Zero { ranges, unmap, durable } => {
-            let Some(_shared) = share() else { return Done::Aborted };
-            ranges
-                .iter()
-                .try_for_each(|&(offset, len)| {
-                    disk.zero(offset, len, *unmap).map_err(|error| storage(&error, Sense::WRITE_ERROR))
-                })
-                .and_then(|()| flush(disk, *durable))
+            let Some(shared) = share() else { return Done::Aborted };
+            let zeroed = ranges.iter().try_for_each(|&(offset, len)| {
+                disk.zero(offset, len, *unmap).map_err(|error| storage(&error, Sense::WRITE_ERROR))
+            });
+            drop(shared);
+            zeroed.and_then(|()| flush(disk, *durable))
         }
         Job::WriteSame { offset, len, durable } => {
-            let Some(_shared) = share() else { return Done::Aborted };
-            write_same(disk, *offset, *len, data).and_then(|()| flush(disk, *durable))
+            let Some(shared) = share() else { return Done::Aborted };
+            let written = write_same(disk, *offset, *len, data);
+            drop(shared);
+            written.and_then(|()| flush(disk, *durable))
         }
         Job::Copy { moves, keep, durable } => {
-            let Some(_shared) = share() else { return Done::Aborted };
             moves
                 .iter()
-                .try_for_each(|&(from, to, len)| copy(disk, from, to, len, buffers))
+                .try_for_each(|&(from, to, len)| copy(&share, disk, (from, to, len), buffers))
                 .and_then(|()| flush(disk, *durable))
                 .map(|()| {
                     if let Some(keep) = keep {
@@ -182,7 +183,12 @@ fn write_same(disk: &dyn BlockDevice, offset: u64, len: u64, block: &[u8]) -> Re
 
 /// Copies a range as if it were read whole before it is written: the pieces of an overlapping one go in the order that allows that. What
 /// takes no space takes none in the copy.
-fn copy(disk: &dyn BlockDevice, from: u64, to: u64, len: u64, buffers: &mut Buffers) -> Result<(), Failure> {
+fn copy<G>(
+    share: &impl Fn() -> Option<G>,
+    disk: &dyn BlockDevice,
+    (from, to, len): (u64, u64, u64),
+    buffers: &mut Buffers,
+) -> Result<(), Failure> {
     const PIECE: u64 = 1 << 20;
     let mut buffer = buffers.take(PIECE.min(len) as usize);
     let backwards = from < to && to < from + len;
@@ -192,6 +198,8 @@ fn copy(disk: &dyn BlockDevice, from: u64, to: u64, len: u64, buffers: &mut Buff
         let piece = PIECE.min(len - done);
         let at = if backwards { len - done - piece } else { done };
         let buffer = buffer.get_mut(..piece as usize).unwrap_or_default();
+        // A piece at a time: others write in between, or end it.
+        let Some(_shared) = share() else { break };
         result = disk.read_at(buffer, from + at).map_err(|error| storage(&error, Sense::READ_ERROR)).and_then(|()| {
             if buffer.iter().all(|byte| *byte == 0) {
                 return disk.zero(to + at, piece, true).map_err(|error| storage(&error, Sense::WRITE_ERROR));

@@ -181,7 +181,7 @@ impl Unit {
         Nexus { unit: self.clone(), id, name, aborts }
     }
 
-    /// The disk has this size now. Every session learns once of each growth; nothing shrinks while it is open.
+    /// The disk has this size now. If it has grown, every session's next command learns of it; it never shrinks.
     pub fn resized(&self, size: u64) {
         if self.size.load(Ordering::Relaxed) < size && self.size.fetch_max(size, Ordering::AcqRel) < size {
             for nexus in self.state().nexuses.values_mut() {

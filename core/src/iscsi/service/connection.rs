@@ -282,7 +282,20 @@ impl<'a, G: Gate> Worker<'a, G> {
                     self.flush()?;
                     return Ok(true);
                 }
-                Output::Persist(ticket, request) => self.answer(ticket, request),
+                Output::Persist(ticket, request) => {
+                    // What is done already is told before anything that may take long.
+                    let quick = matches!(
+                        &request,
+                        Request::Run {
+                            job: Task { job: Job::Read { .. } | Job::Write { durable: false, .. }, .. },
+                            ..
+                        }
+                    );
+                    if !quick {
+                        self.flush()?;
+                    }
+                    self.answer(ticket, request);
+                }
                 Output::Event(observation) => {
                     if matches!(observation.kind, EventKind::IscsiEnded { .. }) {
                         self.ended.push(observation);

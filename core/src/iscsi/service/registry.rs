@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::SessionInfo;
 use crate::iscsi::Refusal;
@@ -18,8 +18,8 @@ const MAX_DISCOVERY: usize = 64;
 const MAX_CONNECTIONS: usize = 1024;
 /// Units that are kept for their registrations while no session has them open.
 const MAX_UNITS: usize = 1024;
-/// How long a new login waits for the older session that it replaces.
-const LET_GO: Duration = Duration::from_secs(10);
+/// How long a new login waits for the older session that it replaces: a slow disk flushes what that one had written.
+const LET_GO: Duration = Duration::from_secs(30);
 
 /// The name of a session (RFC 7143 4.4.3), within its scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,12 +57,13 @@ impl Key {
             return Some("the same initiator logged in again");
         }
         let (Some(epoch), Some(before)) = (self.boot.epoch, other.boot.epoch) else { return None };
-        if !self.same_disk(other) {
+        // Two that log in at the same time may come here in the other order.
+        if !self.same_disk(other) || epoch < before {
             return None;
         }
         match (self.boot.firmware, other.boot.firmware) {
             (true, false) => Some("its machine booted again"),
-            (true, true) if epoch != before => Some("its machine booted again"),
+            (true, true) if epoch > before => Some("its machine booted again"),
             (false, true) => Some("the operating system took over"),
             _ => None,
         }
@@ -194,23 +195,26 @@ impl Registry {
     pub(super) fn seat(self: &Arc<Self>, connection: u64, key: Option<Key>) -> Result<Seat, Refusal> {
         let mut inner = self.inner();
         if let Some(key) = &key {
-            let older: Vec<(u16, u64, &'static str)> = inner
-                .sessions
-                .iter()
-                .filter_map(|(tsih, e)| Some((*tsih, e.connection, key.outlives(e.key.as_ref()?)?)))
-                .collect();
-            for (_, connection, reason) in &older {
-                inner.close(*connection, reason);
-            }
-            let there = |inner: &mut Inner| older.iter().any(|(tsih, ..)| inner.sessions.contains_key(tsih));
-            let (after, waited) =
-                self.left.wait_timeout_while(inner, LET_GO, there).unwrap_or_else(PoisonError::into_inner);
-            inner = after;
-            if waited.timed_out() {
-                return Err(Refusal::new(
-                    0x0302,
-                    format!("the older session of {} still writes to its disk; try again", key.initiator),
-                ));
+            let until = Instant::now() + LET_GO;
+            loop {
+                // Anew each time: another login of the same name may have come in between.
+                let older: Vec<(u64, &'static str)> = inner
+                    .sessions
+                    .values()
+                    .filter_map(|e| Some((e.connection, key.outlives(e.key.as_ref()?)?)))
+                    .collect();
+                if older.is_empty() {
+                    break;
+                }
+                for (connection, reason) in &older {
+                    inner.close(*connection, reason);
+                }
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    let reason = format!("the older session of {} still writes to its disk; try again", key.initiator);
+                    return Err(Refusal::new(0x0302, reason));
+                }
+                inner = self.left.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
         let listing = inner.sessions.values().filter(|e| e.key.is_none()).count();
@@ -327,6 +331,7 @@ mod tests {
         assert!(key(3, true, Some(4)).outlives(&firmware).is_none());
         assert!(key(3, false, Some(4)).outlives(&system).is_none());
         assert!(key(3, false, Some(5)).outlives(&system).is_none(), "a system never ends its own other path");
+        assert!(key(3, true, Some(3)).outlives(&firmware).is_none(), "one that began before it");
         // Another disk, another machine, machines that nobody can tell apart.
         let other = Key { target: "iqn.2001-04.com.example:other".into(), ..key(3, true, Some(5)) };
         assert!(other.outlives(&system).is_none());

@@ -18,6 +18,12 @@ pub(super) fn disk(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Disk>
     reader.required(fields, "[[disk]]", "name", "\"server01\"");
     reader.required(fields, "[[disk]]", "image", "\"server01.raw\"");
     let image = reader.string(fields, "image").and_then(|text| match text::path(text, "disks") {
+        Ok(path) if former_generation(&path) => {
+            let line = fields.line(reader, "image");
+            let text = format!("`image`: {text} is a former generation, which goes when nothing stands on it");
+            reader.problem(Problem::error(line, text).suggest("copy it to a name of its own"));
+            None
+        }
         Ok(path) => Some(path),
         Err(error) => {
             let line = fields.line(reader, "image");
@@ -54,6 +60,12 @@ pub(super) fn disk(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Disk>
         removable,
         redirect,
     })
+}
+
+/// Whether a file is called as a commit calls the image that it replaces: `server01.raw.g3`.
+fn former_generation(path: &std::path::Path) -> bool {
+    let suffix = path.extension().and_then(|e| e.to_str()).and_then(|e| e.strip_prefix('g'));
+    suffix.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// iPXE knows IPv4 addresses only here, and no names.
