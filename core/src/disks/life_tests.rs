@@ -458,3 +458,40 @@ fn files_that_are_only_called_like_a_former_generation_stay() {
     let refused = bench.store.commit(&outside, &key(3), &|_, _| {}, &GO).unwrap_err();
     assert!(matches!(refused, DiskError::Outside { .. }), "{refused}");
 }
+
+#[test]
+fn a_folder_that_cannot_be_read_is_no_reason_to_delete_what_it_stands_on() {
+    let bench = bench();
+    bench.keep(1).write_at(&[1; 512], 0).unwrap();
+    bench.keep(2).write_at(&[2; 512], 0).unwrap();
+    bench.commit(1).unwrap();
+    let dir = bench.store.overlays_dir(&disk(Writes::Keep));
+    let aside = bench.dir.path().join("aside");
+    fs::rename(&dir, &aside).unwrap();
+    fs::write(&dir, "not a folder").unwrap();
+    bench.store.drop_unused(&bench.store.dir().join("a.raw"));
+    fs::remove_file(&dir).unwrap();
+    fs::rename(&aside, &dir).unwrap();
+    assert_eq!(byte(&*bench.keep(2), 0), 2);
+}
+
+#[test]
+fn a_classroom_that_starts_during_a_commit_gets_in() {
+    for _ in 0..10 {
+        let bench = bench();
+        bench.keep(1).write_at(&[1; 512], 0).unwrap();
+        let errors: Vec<String> = std::thread::scope(|scope| {
+            let login = |id: u64| {
+                let bench = &bench;
+                move || {
+                    std::thread::sleep(std::time::Duration::from_micros(400 * (id - 10)));
+                    bench.login(&disk(Writes::Keep), id, None).err().map(|e| e.to_string())
+                }
+            };
+            let hosts: Vec<_> = (10..34).map(|id| scope.spawn(login(id))).collect();
+            let commit = bench.commit(1).err().map(|e| format!("commit: {e}"));
+            hosts.into_iter().filter_map(|h| h.join().unwrap()).chain(commit).collect()
+        });
+        assert_eq!(errors, Vec::<String>::new());
+    }
+}
