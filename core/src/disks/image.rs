@@ -67,7 +67,16 @@ impl Image {
     fn locked(file: File, path: &Path, readonly: bool) -> Result<Self, DiskError> {
         let operation =
             if readonly { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
-        match flock(&file, operation) {
+        let mut locked = flock(&file, operation);
+        // A program that is just being started has copies of all descriptors until it runs: a lock let go a moment ago may seem held.
+        for _ in 0..5 {
+            if locked != Err(Errno::WOULDBLOCK) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            locked = flock(&file, operation);
+        }
+        match locked {
             // A file system without locks cannot say that anybody else is there.
             Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP) => {}
             Err(Errno::WOULDBLOCK) => {

@@ -129,18 +129,7 @@ fn foreign_formats_are_imported_as_their_disks() {
 }
 
 fn store_disk(name: &str) -> crate::lab::Disk {
-    crate::lab::Disk {
-        name: name.parse().unwrap(),
-        image: format!("{name}.raw").into(),
-        iqn: "iqn.x".into(),
-        size: None,
-        writes: crate::lab::Writes::Keep,
-        chap: None,
-        allow: Vec::new(),
-        readonly: false,
-        removable: false,
-        redirect: None,
-    }
+    crate::lab::Disk::new(name.parse().unwrap(), format!("{name}.raw").into(), crate::lab::Writes::Keep)
 }
 
 #[test]

@@ -22,18 +22,7 @@ fn bench() -> Bench {
 }
 
 fn disk(writes: Writes) -> Disk {
-    Disk {
-        name: "a".parse().unwrap(),
-        image: "a.raw".into(),
-        iqn: "iqn.2001-04.com.example:a".into(),
-        size: None,
-        writes,
-        chap: None,
-        allow: Vec::new(),
-        readonly: false,
-        removable: false,
-        redirect: None,
-    }
+    Disk::new("a".parse().unwrap(), "a.raw".into(), writes)
 }
 
 fn host(disk: &Disk, id: u64, fresh_epoch: Option<(u64, bool)>) -> OpenRequest<'_> {

@@ -8,7 +8,7 @@ use super::run::Run;
 use super::serving::blocking;
 use super::shared::Request;
 use crate::api::{Command, CommandError, EventKind, HostId, JobKind, NewDisk, NewProfile, Reply, Who};
-use crate::lab::{Boot, Disk, Document, HostRef, LabError, Mode, Name, Profile, derived_iqn, this_machine};
+use crate::lab::{Boot, Disk, Document, HostRef, LabError, Mode, Name, Profile, this_machine};
 use crate::net::{Ipv4Cidr, MacAddr};
 
 type Outcome = Result<Reply, CommandError>;
@@ -291,18 +291,7 @@ impl Run {
         let id = self.jobs.start(kind, what, move |job| {
             let path = work(job)?;
             let image = path.file_name().map(PathBuf::from).unwrap_or(path);
-            let disk = Disk {
-                iqn: derived_iqn(&name),
-                name,
-                image,
-                size: None,
-                writes,
-                chap: None,
-                allow: Vec::new(),
-                readonly: false,
-                removable: false,
-                redirect: None,
-            };
+            let disk = Disk::new(name, image, writes);
             let made = store.image_path(&disk);
             // Without its entry the image is nobody's, and in the way of the next try.
             finish(Box::new(move |document| document.add_disk(&disk))).inspect_err(|_| {

@@ -63,7 +63,7 @@ struct Job {
     /// Bytes done at some instants of the last second or so.
     samples: VecDeque<(Duration, u64)>,
     cancel: Arc<AtomicBool>,
-    /// What it leaves half done for now.
+    /// What is in the way if it does not end well.
     temporary: Vec<PathBuf>,
 }
 

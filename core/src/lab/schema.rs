@@ -369,6 +369,25 @@ pub struct Disk {
     pub redirect: Option<SocketAddrV4>,
 }
 
+impl Disk {
+    /// A disk of this image with the name's own target, and all else as it is where lab.toml says nothing.
+    #[must_use]
+    pub fn new(name: Name, image: PathBuf, writes: Writes) -> Self {
+        Self {
+            iqn: super::derived_iqn(&name),
+            name,
+            image,
+            size: None,
+            writes,
+            chap: None,
+            allow: Vec::new(),
+            readonly: false,
+            removable: false,
+            redirect: None,
+        }
+    }
+}
+
 /// `[[host]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {

@@ -342,7 +342,7 @@ fn hundreds_of_disks_and_overlays_draw() {
 
 /// Writes pictures of what changed into the folder that BOOTYARD_PICTURES names.
 #[test]
-#[ignore = "for people to look at"]
+#[ignore = "for people to look at: BOOTYARD_PICTURES=DIR cargo test -p bootyard --lib disks::pictures -- --ignored"]
 fn pictures() {
     let folder = std::env::var("BOOTYARD_PICTURES").expect("BOOTYARD_PICTURES names a folder");
     let textures = picture::Textures::default();

@@ -2,7 +2,7 @@
 //! they never cross the network.
 //!
 //! A session sees one unit, so every descriptor must name this one. A list is carried out whole before its status is sent; nothing is
-//! held back for later, and what is told of a former list is how far it came.
+//! held back for later, and only of a list that was done is told what was copied.
 
 use std::collections::VecDeque;
 
