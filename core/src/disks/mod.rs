@@ -2,10 +2,11 @@
 //!
 //! [`BlockDevice`] is all that the iSCSI target knows of a disk. An image ([`Image`]) is a file; an overlay ([`Overlay`]) is a
 //! private layer over one that stays untouched; [`Store`] finds, opens, locks and lists them. `identity` is how an image is
-//! known again, `map` is an overlay's memory of what is its own, `usage` asks who else has an image, `import` brings
-//! files in and `format` tells what they are. The life of an image: `generations` (commit), `copy` (snapshot, clone), `grow`,
-//! `compact`, `remove` (reset, delete).
+//! known again, `map` is an overlay's memory of what is its own and `atomic` its journal, `usage` asks who else has an image,
+//! `import` brings files in and `format` tells what they are. The life of an image: `generations` (commit), `copy` (snapshot,
+//! clone), `grow`, `compact`, `remove` (reset, delete).
 
+mod atomic;
 mod compact;
 mod copy;
 mod error;
@@ -93,6 +94,20 @@ pub trait BlockDevice: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The storage's.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Most bytes of a [`BlockDevice::write_atomic`]; 0 where there is none.
+    fn atomic(&self) -> u32 {
+        0
+    }
+
+    /// Writes `buf` at `offset`, as a whole or not at all, whatever happens meanwhile: an error, the end of the process, a cut of power.
+    /// Durable when this returns. Whoever reads at the same time may see a part of it.
+    ///
+    /// # Errors
+    /// The storage's; it is as before then.
+    fn write_atomic(&self, _buf: &[u8], _offset: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Makes every write that returned before this call durable.
     ///

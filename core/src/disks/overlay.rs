@@ -1,7 +1,8 @@
 //! A private layer over an image that many share: what its host wrote is its own, all else is the image's.
 //!
-//! An overlay is a folder with three files: `data`, as long as the disk and sparse, in which a block is at the place that it has on
-//! the disk; `map` and `live`, which say which blocks are the overlay's own ([`super::map`]). A block becomes its own when it is
+//! An overlay is a folder with four files: `data`, as long as the disk and sparse, in which a block is at the place that it has on
+//! the disk; `map` and `live`, which say which blocks are the overlay's own ([`super::map`]); and `atomic`, the journal of writes that
+//! must not be torn ([`super::atomic`]). A block becomes its own when it is
 //! first written: all of it goes to `data`, what the host did not write copied from the image, and only then the map says so. So an
 //! interrupted or failed write leaves the block as it was.
 //!
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, flock};
 use rustix::io::Errno;
 
+use super::atomic::{self, Journal};
 use super::extended::Extended;
 use super::map::{BLOCK, Header, Map, MapError, State, file_sizes};
 use super::size;
@@ -37,6 +39,7 @@ pub struct Overlay {
     data: Box<dyn Storage>,
     map_file: Box<dyn Storage>,
     live: Box<dyn Storage>,
+    journal: Journal,
     size: AtomicU64,
     attachment: String,
     map: RwLock<Map>,
@@ -75,6 +78,7 @@ impl Overlay {
             let data = make("data", header.size)?;
             let map = make("map", map_len)?;
             let live = make("live", live_len)?;
+            make("atomic", 0)?;
             for (file, len) in [(&map, map_len), (&live, live_len)] {
                 // Reserved, so that a full file system stops a write of data and never the note of one.
                 match fallocate(&**file, FallocateFlags::empty(), 0, len) {
@@ -109,6 +113,7 @@ impl Overlay {
         let files = Files { data: open("data")?, map: open("map")?, live: open("live")? };
         let map_path = folder.join("map");
         lock(&files.map, &map_path)?;
+        let journal = open_journal(folder).map_err(DiskError::io("read", &folder.join("atomic")))?;
         let made = read_header(&files.map, &map_path)?;
         let header = Header { size: size::read(folder)?.max(made.size), ..made.clone() };
         let len =
@@ -132,11 +137,12 @@ impl Overlay {
         let _ = fadvise(&*files.data, 0, None, Advice::Random);
         let attachment = attachment(&files.data);
         let (data, map, live) = (Box::new(files.data), Box::new(files.map), Box::new(files.live));
-        let mut overlay = Self::over(base, data, map, live, &header, attachment).map_err(|e| match e {
+        let mut overlay = Self::over(base, data, map, live, journal, &header, attachment).map_err(|e| match e {
             MapError::Io(source) => DiskError::Io { what: "read", path: map_path.clone(), source },
             MapError::Damaged(why) => DiskError::Damaged { path: map_path.clone(), why },
         })?;
         overlay.folder = Some(folder.to_owned());
+        overlay.finish_atomic().map_err(DiskError::io("finish the atomic write that was under way in", folder))?;
         if wanted > overlay.len() {
             overlay.grow(wanted).map_err(DiskError::io("enlarge", folder))?;
         }
@@ -148,6 +154,7 @@ impl Overlay {
         data: Box<dyn Storage>,
         map_file: Box<dyn Storage>,
         live: Box<dyn Storage>,
+        journal: Journal,
         header: &Header,
         attachment: String,
     ) -> Result<Self, MapError> {
@@ -157,6 +164,7 @@ impl Overlay {
             data,
             map_file,
             live,
+            journal,
             size: AtomicU64::new(header.size),
             attachment,
             map: RwLock::new(map),
@@ -165,6 +173,43 @@ impl Overlay {
             written: AtomicBool::new(true),
             folder: None,
         })
+    }
+
+    /// Does once more what the journal says was being done. Before anything else is read or written.
+    fn finish_atomic(&self) -> io::Result<()> {
+        let Some((offset, data)) = self.journal.entry()? else { return Ok(()) };
+        self.write_at(&data, offset)?;
+        self.flush()?;
+        self.journal.make_void()?;
+        self.journal.settle()
+    }
+
+    /// The second half of an atomic write: to its place, or, where that fails, back to what was there.
+    fn write_or_restore(&self, buf: &[u8], offset: u64, blocks: &Range<u64>) -> io::Result<()> {
+        let end = offset + buf.len() as u64;
+        // Only what is the overlay's own is overwritten; a block that becomes its own has its former content until the map says so.
+        let mut former = Vec::new();
+        let mut at = offset;
+        while at < end {
+            let (state, stop) = self.run(at, end);
+            if state == State::Own {
+                let mut bytes = vec![0; usize::try_from(stop - at).unwrap_or(usize::MAX)];
+                self.data.read_at(&mut bytes, at)?;
+                former.push((at, bytes));
+            }
+            at = stop;
+        }
+        self.journal.enter(offset, buf)?;
+        let done = self.write_locked(buf, offset, blocks);
+        self.written.store(true, Ordering::Release);
+        if done.is_err() && former.iter().any(|(at, bytes)| self.data.write_at(bytes, *at).is_err()) {
+            // The journal has it whole: it is finished when the overlay is opened again.
+            self.journal.give_up();
+            return done;
+        }
+        self.flush()?;
+        self.journal.make_void()?;
+        done
     }
 
     /// Bytes that its host sees.
@@ -387,12 +432,33 @@ impl BlockDevice for Overlay {
         done
     }
 
+    fn atomic(&self) -> u32 {
+        atomic::MOST
+    }
+
+    fn write_atomic(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        check_range(self.len(), offset, buf.len() as u64)?;
+        if buf.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.journal.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocks = offset / BLOCK..(offset + buf.len() as u64).div_ceil(BLOCK);
+        // Until the entry is void: who writes there next flushes its being void, too.
+        let _stripes = self.lock_stripes(&blocks);
+        self.write_or_restore(buf, offset, &blocks)
+    }
+
     fn flush(&self) -> io::Result<()> {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         if *lost {
             return Err(io::Error::other(
                 "an earlier flush of this overlay failed; what was written since may be lost",
             ));
+        }
+        let settled = self.journal.settle();
+        if settled.is_err() {
+            *lost = true;
+            return settled;
         }
         if !self.written.swap(false, Ordering::AcqRel) {
             return Ok(());
@@ -458,6 +524,22 @@ impl Drop for Overlay {
             let _ = Map::close(&*self.live, &self.attachment);
         }
     }
+}
+
+/// The journal in an overlay's folder; one that is not there yet is made.
+fn open_journal(folder: &Path) -> io::Result<Journal> {
+    let path = folder.join("atomic");
+    let open = |create| OpenOptions::new().read(true).write(true).create_new(create).open(&path);
+    let file = match open(false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = open(true)?;
+            File::open(folder)?.sync_all()?;
+            file
+        }
+        opened => opened?,
+    };
+    let len = file.metadata()?.len();
+    Ok(Journal::new(Box::new(Arc::new(file)), len))
 }
 
 fn damaged_if_missing(path: &Path) -> impl FnOnce(io::Error) -> DiskError {

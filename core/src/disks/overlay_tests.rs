@@ -1,5 +1,6 @@
 //! An overlay against a plain vector of bytes, through kills and cuts of power, on simulated and on real files.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
@@ -27,12 +28,22 @@ struct SimFile {
     /// Sectors as written since the last sync, in order; the kernel may have put any of them on the disk at any time.
     pending: Vec<(usize, [u8; SECTOR])>,
     full: bool,
+    /// Only what was written before has room.
+    tight: bool,
+    written: BTreeSet<usize>,
 }
 
 impl Sim {
     fn new(len: u64) -> Self {
         let bytes = vec![0; usize::try_from(len.next_multiple_of(512)).unwrap()];
-        let file = SimFile { cached: bytes.clone(), durable: bytes, pending: Vec::new(), full: false };
+        let file = SimFile {
+            cached: bytes.clone(),
+            durable: bytes,
+            pending: Vec::new(),
+            full: false,
+            tight: false,
+            written: BTreeSet::new(),
+        };
         Self(Arc::new(Mutex::new(file)), Arc::new(INTACT.into()))
     }
 
@@ -71,6 +82,11 @@ impl Storage for Sim {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let at = usize::try_from(offset).unwrap();
+        let sectors = at / SECTOR..(at + buf.len()).div_ceil(SECTOR);
+        if file.tight && !sectors.clone().all(|sector| file.written.contains(&sector)) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        file.written.extend(sectors);
         file.cached[at..at + buf.len()].copy_from_slice(buf);
         for sector in at / SECTOR..(at + buf.len()).div_ceil(SECTOR) {
             let content = file.cached[sector * SECTOR..][..SECTOR].try_into().unwrap();
@@ -161,11 +177,14 @@ struct Bench {
     data: Sim,
     map: Sim,
     live: Sim,
+    journal: Sim,
     fuse: Fuse,
     boot: u32,
     /// Bytes that its host sees; grows.
     size: u64,
     overlay: Option<Overlay>,
+    /// An interrupted atomic write: from which sector on, what these could read as before, and with what they were written.
+    whole: Option<(usize, Vec<Vec<[u8; SECTOR]>>, u8)>,
     /// What each sector may read as: its flushed content and all that came since; the last is what it reads as without a cut.
     model: Vec<Vec<[u8; SECTOR]>>,
 }
@@ -180,10 +199,12 @@ impl Bench {
             data: Sim::new(size).with_fuse(&fuse),
             map: Sim::new(map).with_fuse(&fuse),
             live: Sim::new(live).with_fuse(&fuse),
+            journal: Sim::new(0).with_fuse(&fuse),
             fuse,
             boot: 0,
             size,
             overlay: None,
+            whole: None,
             model: base.0.chunks(SECTOR).map(|s| vec![s.try_into().unwrap()]).collect(),
             base,
         };
@@ -199,7 +220,11 @@ impl Bench {
         let size = self.size;
         let (data, map, live) = (Box::new(self.data.clone()), Box::new(self.map.clone()), Box::new(self.live.clone()));
         let boot = format!("boot {}", self.boot);
-        self.overlay = Some(Overlay::over(self.base.clone(), data, map, live, &header(size), boot).unwrap());
+        let len = self.journal.0.lock().unwrap().cached.len() as u64;
+        let journal = Journal::new(Box::new(self.journal.clone()), len);
+        let overlay = Overlay::over(self.base.clone(), data, map, live, journal, &header(size), boot).unwrap();
+        overlay.finish_atomic().unwrap();
+        self.overlay = Some(overlay);
     }
 
     fn overlay(&self) -> &Overlay {
@@ -216,6 +241,16 @@ impl Bench {
             }
             Step::Zero(at, len) => {
                 (at..at + len, 0, self.overlay().zero((at * SECTOR) as u64, (len * SECTOR) as u64, true))
+            }
+            Step::Atomic(at, len, byte) => {
+                let former = self.model[at..at + len].to_vec();
+                let done = self.overlay().write_atomic(&vec![byte; len * SECTOR], (at * SECTOR) as u64);
+                if done.is_ok() {
+                    self.model.iter_mut().for_each(|m| *m = vec![*m.last().unwrap()]);
+                } else {
+                    self.whole = Some((at, former, byte));
+                }
+                (at..at + len, byte, done)
             }
             Step::Grow(by) => {
                 let size = self.size + (by * SECTOR) as u64;
@@ -257,15 +292,27 @@ impl Bench {
         // The page cache stays, and nothing of the process runs any more.
         std::mem::forget(self.overlay.take());
         self.open();
+        self.check_whole();
+    }
+
+    /// All of an interrupted atomic write is there, or nothing of it.
+    fn check_whole(&mut self) {
+        let Some((at, former, byte)) = self.whole.take() else { return };
+        let is = self.read_all();
+        let mut is = is.chunks(SECTOR).skip(at).take(former.len()).zip(&former);
+        let (new, old) =
+            (is.clone().all(|(is, _)| is == [byte; SECTOR]), is.all(|(is, may)| may.iter().any(|m| m == is)));
+        assert!(new || old, "an atomic write of {} sectors at {at} is torn", former.len());
     }
 
     fn cut_power(&mut self, mut luck: impl FnMut() -> u64) {
         std::mem::forget(self.overlay.take());
-        for file in [&self.data, &self.map, &self.live] {
+        for file in [&self.data, &self.map, &self.live, &self.journal] {
             file.cut_power(&mut luck);
         }
         self.boot += 1;
         self.open();
+        self.check_whole();
         let all = self.read_all();
         for (n, (is, may)) in all.chunks(SECTOR).zip(&mut self.model).enumerate() {
             assert!(
@@ -312,6 +359,7 @@ impl Bench {
 enum Step {
     Write(usize, usize, u8),
     Zero(usize, usize),
+    Atomic(usize, usize, u8),
     Flush,
     /// Write what the image has there.
     Restore(usize, usize),
@@ -334,6 +382,7 @@ fn step() -> impl Strategy<Value = Step> {
     let interruptible = prop_oneof![
         (range(), 1..=127u8).prop_map(|((at, len), byte)| Step::Write(at, len, byte)),
         range().prop_map(|(at, len)| Step::Zero(at, len)),
+        (range(), 1..=127u8).prop_map(|((at, len), byte)| Step::Atomic(at, len, byte)),
         Just(Step::Flush),
         (1..60usize).prop_map(Step::Grow),
         Just(Step::Compact),
@@ -341,6 +390,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (range(), 1..=127u8).prop_map(|((at, len), byte)| Step::Write(at, len, byte)),
         4 => range().prop_map(|(at, len)| Step::Zero(at, len)),
+        3 => (range(), 1..=127u8).prop_map(|((at, len), byte)| Step::Atomic(at, len, byte)),
         2 => Just(Step::Flush),
         1 => (1..60usize).prop_map(Step::Grow),
         1 => Just(Step::Compact),
@@ -350,7 +400,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Kill),
         2 => any::<u64>().prop_map(Step::CutPower),
         1 => range().prop_map(|(at, len)| Step::Full(at, len)),
-        4 => (0..8i64, interruptible, prop::option::of(any::<u64>()))
+        6 => (0..14i64, interruptible, prop::option::of(any::<u64>()))
             .prop_map(|(after, step, power)| Step::Interrupted(after, Box::new(step), power)),
     ]
 }
@@ -365,6 +415,11 @@ proptest! {
             match step {
                 Step::Write(at, len, byte) => bench.write(at, len, byte),
                 Step::Zero(at, len) => bench.zero(at, len),
+                Step::Atomic(at, len, byte) => {
+                    bench.overlay().write_atomic(&vec![byte; len * SECTOR], (at * SECTOR) as u64).unwrap();
+                    bench.model[at..at + len].iter_mut().for_each(|m| m.push([byte; SECTOR]));
+                    bench.model.iter_mut().for_each(|m| *m = vec![*m.last().unwrap()]);
+                }
                 Step::Flush => bench.flush(),
                 Step::Grow(by) => {
                     let size = bench.size + (by * SECTOR) as u64;
@@ -515,11 +570,50 @@ fn a_failed_flush_is_never_forgotten() {
     let (map, live) = (Sim::new(map_len), Sim::new(live_len));
     Map::create(&map, &live, &header(size), "").unwrap();
     let data = Broken(Sim::new(size), AtomicBool::new(true));
-    let overlay =
-        Overlay::over(base, Box::new(data), Box::new(map), Box::new(live), &header(size), "boot".into()).unwrap();
+    let journal = Journal::new(Box::new(Sim::new(0)), 0);
+    let (map, live) = (Box::new(map), Box::new(live));
+    let overlay = Overlay::over(base, Box::new(data), map, live, journal, &header(size), "boot".into()).unwrap();
     overlay.write_at(&[1; 512], 0).unwrap();
     assert!(overlay.flush().is_err());
     assert!(overlay.flush().is_err());
+}
+
+#[test]
+fn an_atomic_write_that_finds_no_room_changes_nothing() {
+    let mut bench = Bench::new(SECTORS);
+    bench.write(0, 16, 1);
+    bench.flush();
+    bench.data.0.lock().unwrap().tight = true;
+    let full = bench.overlay().write_atomic(&[2; 24 * SECTOR], 4 * SECTOR as u64).unwrap_err();
+    assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+    bench.check();
+    // It is not in the way of what comes then.
+    bench.write(4, 4, 3);
+    bench.kill();
+    bench.check();
+    bench.flush();
+    bench.cut_power(|| 1);
+    bench.check();
+    bench.data.0.lock().unwrap().tight = false;
+    bench.overlay().write_atomic(&[2; 24 * SECTOR], 4 * SECTOR as u64).unwrap();
+    bench.model[4..28].iter_mut().for_each(|m| *m = vec![[2; SECTOR]]);
+    bench.cut_power(|| 1);
+    bench.check();
+}
+
+#[test]
+fn an_overlay_of_before_there_were_atomic_writes_gets_a_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, base) = real(dir.path(), 800);
+    fs::remove_file(folder.join("atomic")).unwrap();
+    let overlay = Overlay::open(&folder, base.clone(), 0).unwrap();
+    overlay.write_atomic(&[9; 8192], 512).unwrap();
+    let too_long = vec![0; overlay.atomic() as usize + SECTOR];
+    assert_eq!(overlay.write_atomic(&too_long, 0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    drop(overlay);
+    let mut buf = [0; 8192];
+    Overlay::open(&folder, base, 0).unwrap().read_at(&mut buf, 512).unwrap();
+    assert_eq!(buf, [9; 8192]);
 }
 
 fn real(dir: &Path, sectors: usize) -> (PathBuf, Arc<Golden>) {

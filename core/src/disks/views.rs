@@ -66,7 +66,7 @@ pub(super) fn facts(store: &Store, disk: &Disk, cache: &mut ViewCache) -> DiskFa
     let dir = store.overlays_dir(disk);
     let mut overlays = Vec::new();
     for (folder, header) in headers(&dir, cache) {
-        let bytes = ["data", "map", "live"]
+        let bytes = ["data", "map", "live", "atomic"]
             .iter()
             .filter_map(|name| fs::metadata(folder.join(name)).ok())
             .map(|meta| meta.blocks() * 512)
