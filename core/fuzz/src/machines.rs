@@ -95,6 +95,8 @@ impl Target {
                 }
                 Output::Persist(ticket, Request::Targets { .. }) => Input::Targets(ticket, vec!["iqn.t".into(); 20]),
                 Output::Persist(_, Request::EndOthers) => continue,
+                // Without a memory it is never offered.
+                Output::Persist(_, Request::Sanitize { .. }) => panic!("a sanitize operation without a memory"),
                 Output::Persist(ticket, Request::Run { job, data }) => {
                     Input::Done(ticket, execute(&job, &data, &self.unit, &self.disk, &mut self.buffers))
                 }
@@ -123,7 +125,8 @@ pub(crate) fn iscsi(data: &[u8]) {
     let Some((&options, mut stream)) = data.split_first() else { return };
     let any = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let ends = Ends { peer: (any, 40000).into(), local: (any, 3260).into(), entropy: [7; 33] };
-    let identity = Identity { target: "iqn.t".into(), serial: "s".into(), removable: false, readonly: false };
+    let identity =
+        Identity { target: "iqn.t".into(), serial: "s".into(), removable: false, readonly: false, atomic: 0 };
     let mut now = Duration::ZERO;
     let mut target = Target {
         connection: Connection::new(Now::at(now), ends),

@@ -7,8 +7,10 @@ pub mod stored;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::time::Duration;
 
 use bootyard_core::api::{Reports, Who, reports};
 use bootyard_core::disks::{Allocation, BlockDevice, Segment};
@@ -19,16 +21,38 @@ use bootyard_core::net::{AddressHold, Ipv4Cidr, NetError, PacketSocket, PacketUs
 const CLUSTER: u64 = 4096;
 
 /// A disk in memory that knows what was written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Memory {
     size: AtomicU64,
     readonly: bool,
     clusters: RwLock<BTreeMap<u64, Vec<u8>>>,
+    /// How long a write takes.
+    pub lag: Mutex<Duration>,
+    /// How many writes of a MiB or more may still be done, the others wait; `None`: all.
+    pub permits: Mutex<Option<u32>>,
+    permitted: Condvar,
+    /// Writes fail.
+    pub broken: AtomicBool,
 }
 
 impl Memory {
     pub fn new(size: u64, readonly: bool) -> Arc<Self> {
-        Arc::new(Self { size: AtomicU64::new(size), readonly, clusters: RwLock::default() })
+        Arc::new(Self { size: AtomicU64::new(size), readonly, ..Self::default() })
+    }
+
+    /// Lets so many more large writes through, or all.
+    pub fn permit(&self, more: Option<u32>) {
+        let mut permits = self.permits.lock().unwrap();
+        *permits = more.map(|more| permits.unwrap_or(0) + more);
+        self.permitted.notify_all();
+    }
+
+    fn wait_for_permit(&self) {
+        let mut permits = self.permits.lock().unwrap();
+        while *permits == Some(0) {
+            permits = self.permitted.wait(permits).unwrap();
+        }
+        *permits = permits.map(|left| left - 1);
     }
 
     pub fn grow(&self, size: u64) {
@@ -80,6 +104,14 @@ impl BlockDevice for Memory {
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.check(offset, buf.len() as u64)?;
+        let lag = *self.lag.lock().unwrap();
+        std::thread::sleep(lag);
+        if buf.len() >= 1 << 20 {
+            self.wait_for_permit();
+        }
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(io::Error::other("a bad sector"));
+        }
         let mut clusters = self.clusters.write().unwrap();
         for (cluster, at, range) in Self::pieces(offset, buf.len() as u64) {
             let data = clusters.entry(cluster).or_insert_with(|| vec![0; CLUSTER as usize]);
@@ -87,6 +119,18 @@ impl BlockDevice for Memory {
             data[range].copy_from_slice(&buf[at..at + len]);
         }
         Ok(())
+    }
+
+    fn atomic(&self) -> u32 {
+        256 << 10
+    }
+
+    /// In two halves, between which time passes: who reads must not see that.
+    fn write_atomic(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        let half = buf.len() / 1024 * 512;
+        self.write_at(&buf[..half], offset)?;
+        std::thread::yield_now();
+        self.write_at(&buf[half..], offset + half as u64)
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -126,6 +170,8 @@ impl BlockDevice for Memory {
 #[derive(Debug, Default)]
 pub struct Open {
     pub disks: Mutex<BTreeMap<String, Arc<Memory>>>,
+    /// Where the units' memories are.
+    pub folder: Option<PathBuf>,
 }
 
 pub const PREFIX: &str = "iqn.2026-11.org.example:";
@@ -149,7 +195,7 @@ impl Gate for Open {
             serial: format!("serial-{disk}"),
             removable: disk.starts_with("removable"),
             boot: None,
-            memory: None,
+            memory: self.folder.as_ref().map(|folder| folder.join(disk)),
         })
     }
 
@@ -188,13 +234,27 @@ impl PortSet for Loopback {
     }
 }
 
-/// A target with the disks `thin`, `removable`, `readonly` and `chap`, on `port` of loopback (0: any free one).
+/// A target with the disks `thin`, `removable`, `readonly`, `slow` and `chap`, on `port` of loopback (0: any free one).
 pub fn target(port: u16) -> (Service, SocketAddr, Reports) {
-    let gate = Open::default();
-    for disk in ["thin", "removable", "readonly", "chap", "chap-u", "chap-0xu", "chap-0bu"] {
-        gate.disks.lock().unwrap().insert(disk.into(), Memory::new(64 << 20, disk == "readonly"));
+    serve(Arc::new(Open::default().with_disks()), port)
+}
+
+/// The same with units that remember what they must, in files of this folder.
+pub fn remembering(folder: &Path) -> (Service, SocketAddr, Reports) {
+    serve(Arc::new(Open { folder: Some(folder.to_owned()), ..Open::default() }.with_disks()), 0)
+}
+
+impl Open {
+    fn with_disks(self) -> Self {
+        for disk in ["thin", "removable", "readonly", "slow", "chap", "chap-u", "chap-0xu", "chap-0bu"] {
+            let memory = Memory::new(64 << 20, disk == "readonly");
+            if disk == "slow" {
+                *memory.lag.lock().unwrap() = Duration::from_millis(150);
+            }
+            self.disks.lock().unwrap().insert(disk.into(), memory);
+        }
+        self
     }
-    serve(Arc::new(gate), port)
 }
 
 /// A target that lets in whom this gate does.

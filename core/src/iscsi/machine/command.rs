@@ -242,6 +242,11 @@ impl Session {
             Action::Take(_) | Action::TakeExactly(_) => {
                 self.status(core, &running, Status::CheckCondition, Some(Sense::SHORT_DATA), 0);
             }
+            Action::Sanitize { order, immediate } => {
+                running.intended = data.len() as u64;
+                let ticket = core.request(Request::Sanitize { order, immediate });
+                self.running.insert(ticket, running);
+            }
             Action::Run(mut job) => {
                 if let Job::Read { len, .. } = &mut job {
                     running.intended = u64::from(*len);

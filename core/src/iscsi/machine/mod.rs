@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use self::keys::Params;
 pub use self::landing::Landing;
 use self::{core::Core, login::Login, session::Session};
-use super::scsi::{Data, Done, Nexus, Task};
+use super::scsi::{Data, Done, Nexus, Sanitize, Task};
 use super::wire::{Frame, FrameError, Framing, Raw};
 use super::{Grant, LoginRequest, Refusal};
 use crate::machine::{self, Now, Ticket};
@@ -97,6 +97,14 @@ pub enum Request {
     },
     /// The unit was reset cold: end the other sessions that have it open. Wants no answer; what is to be sent before goes first.
     EndOthers,
+    /// Begin a sanitize operation ([`super::scsi::start_sanitize`]) and answer at once (`immediate`) or at its end, as of a job; other
+    /// commands go on meanwhile.
+    Sanitize {
+        /// Which.
+        order: Sanitize,
+        /// The status does not wait.
+        immediate: bool,
+    },
     /// Carry out a job with this data.
     Run {
         /// What, for which command.

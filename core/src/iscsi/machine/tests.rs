@@ -103,7 +103,8 @@ fn bench() -> Bench {
         local: "192.0.2.1:3260".parse().unwrap(),
         entropy: std::array::from_fn(|i| i as u8 + 1),
     };
-    let identity = Identity { target: "iqn.t".into(), serial: "s".into(), removable: false, readonly: false };
+    let identity =
+        Identity { target: "iqn.t".into(), serial: "s".into(), removable: false, readonly: false, atomic: 0 };
     Bench {
         connection: Connection::new(Now::at(Duration::ZERO), ends),
         unit: Unit::new(identity, SIZE as u64),
@@ -182,6 +183,7 @@ impl Bench {
                             self.connection.handle(now, Input::Targets(ticket, targets));
                         }
                         Request::EndOthers => self.ended_others = true,
+                        Request::Sanitize { .. } => self.connection.handle(now, Input::Done(ticket, Done::Good)),
                         Request::Run { job, data } => {
                             let done = execute(&job, &data, &self.unit, &self.disk, &mut self.buffers);
                             self.connection.handle(now, Input::Done(ticket, done));

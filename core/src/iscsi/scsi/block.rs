@@ -150,6 +150,40 @@ pub(super) fn compare_and_write_data(nexus: &Nexus, cdb: &[u8; 16], data: &[u8])
     }
 }
 
+/// The range of a WRITE ATOMIC 16 (SBC-4 5.48).
+fn atomic(nexus: &Nexus, cdb: &[u8; 16]) -> Result<(u64, u32), Sense> {
+    // Protection information, and an ATOMIC BOUNDARY.
+    if cdb[1] & 0xe0 != 0 {
+        return Err(Sense::field(1));
+    }
+    if be16(cdb, 10) != 0 {
+        return Err(Sense::field(10));
+    }
+    let (offset, len) = bytes(nexus, be64(cdb, 2), u64::from(be16(cdb, 12)))?;
+    match u32::try_from(len) {
+        Ok(len) if len <= nexus.unit.identity.atomic => Ok((offset, len)),
+        _ => Err(Sense::field(12)),
+    }
+}
+
+/// WRITE ATOMIC 16. Half of its data would be half of the write.
+pub(super) fn write_atomic(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
+    match atomic(nexus, cdb) {
+        Ok((_, 0)) => Action::GOOD,
+        Ok((_, len)) => Action::TakeExactly(len),
+        Err(sense) => sense.into(),
+    }
+}
+
+/// The data of a WRITE ATOMIC 16 are there.
+pub(super) fn atomic_written(nexus: &Nexus, cdb: &[u8; 16], data: &[u8]) -> Action {
+    match atomic(nexus, cdb) {
+        Ok((_, len)) if data.len() != len as usize => Sense::CDB_FIELD.into(),
+        Ok((offset, _)) => Action::Run(Job::WriteAtomic { offset, durable: durable(nexus, cdb) }),
+        Err(sense) => sense.into(),
+    }
+}
+
 /// PRE-FETCH 10 and 16: the operating system reads ahead by itself.
 pub(super) fn prefetch(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     let (lba, blocks) = range(cdb);

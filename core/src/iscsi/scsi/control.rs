@@ -12,7 +12,11 @@ pub(super) fn test_unit_ready(_: &Nexus, _: &[u8; 16]) -> Action {
 pub(super) fn request_sense(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     let attention = nexus.take_attention();
     let state = nexus.unit.state();
-    let sense = attention.unwrap_or(if state.ejected { Sense::NO_MEDIUM } else { Sense::NONE });
+    let sense = attention.unwrap_or(match &state.kept.sanitize {
+        Some(sanitize) => super::sanitize::sense(&nexus.unit, sanitize),
+        None if state.ejected => Sense::NO_MEDIUM,
+        None => Sense::NONE,
+    });
     allocated(sense.encode(cdb[1] & 1 != 0), u32::from(cdb[4]))
 }
 

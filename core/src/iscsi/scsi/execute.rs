@@ -1,9 +1,10 @@
 //! Carries a [`Job`] out on a disk.
 
 use std::io;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, PoisonError};
 
-use super::{BLOCK, Buffers, Job, MAX_TRANSFER, Sense, Task, Unit, persist};
+use super::{BLOCK, Buffers, Job, MAX_TRANSFER, Sense, Task, Unit, persist, sanitize};
 use crate::disks::{Allocation, BlockDevice};
 
 /// What a job came to.
@@ -31,17 +32,17 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
     // Who preempts or resets waits for writers (`Job::Settle`): what comes later than that must not write.
     let share = || {
         let shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
-        (!task.is_aborted(unit)).then_some(shared)
+        (!task.is_aborted(unit) && !unit.is_sanitizing()).then_some(shared)
     };
     let alone = || {
         let alone = unit.writers.write().unwrap_or_else(PoisonError::into_inner);
-        (!task.is_aborted(unit)).then_some(alone)
+        (!task.is_aborted(unit) && !unit.is_sanitizing()).then_some(alone)
     };
     let result = match &task.job {
         Job::Read { offset, len } => {
             let len = *len as usize;
             let mut buffer = buffers.take(len);
-            match disk.read_at(buffer.get_mut(..len).unwrap_or_default(), *offset) {
+            match read_whole(unit, disk, buffer.get_mut(..len).unwrap_or_default(), *offset) {
                 Ok(()) => return Done::Data(Arc::new(buffer), len),
                 Err(error) => Err(storage(&error, Sense::READ_ERROR)),
             }
@@ -63,8 +64,17 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
             }
             Ok(())
         }
+        Job::ExitFailure => return sanitize::exit_failure(unit),
+        Job::WriteAtomic { offset, durable } => {
+            let Some(alone) = alone() else { return stopped(unit) };
+            unit.atomic.fetch_add(1, Ordering::AcqRel);
+            let written = disk.write_atomic(data, *offset).map_err(|error| storage(&error, Sense::WRITE_ERROR));
+            unit.atomic.fetch_add(1, Ordering::AcqRel);
+            drop(alone);
+            written.and_then(|()| flush(disk, *durable))
+        }
         Job::Write { offset, durable, verify: back } => {
-            let Some(shared) = share() else { return Done::Aborted };
+            let Some(shared) = share() else { return stopped(unit) };
             let written = write(disk, data, *offset);
             // Nobody who compares and writes waits for the disk's cache.
             drop(shared);
@@ -74,7 +84,7 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
             })
         }
         Job::Zero { ranges, unmap, durable } => {
-            let Some(shared) = share() else { return Done::Aborted };
+            let Some(shared) = share() else { return stopped(unit) };
             let zeroed = ranges.iter().try_for_each(|&(offset, len)| {
                 disk.zero(offset, len, *unmap).map_err(|error| storage(&error, Sense::WRITE_ERROR))
             });
@@ -82,7 +92,7 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
             zeroed.and_then(|()| flush(disk, *durable))
         }
         Job::WriteSame { offset, len, durable } => {
-            let Some(shared) = share() else { return Done::Aborted };
+            let Some(shared) = share() else { return stopped(unit) };
             let written = write_same(disk, *offset, *len, data);
             drop(shared);
             written.and_then(|()| flush(disk, *durable))
@@ -90,7 +100,7 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
         Job::Copy { moves, keep, durable } => {
             moves
                 .iter()
-                .try_for_each(|&(from, to, len)| copy(&share, disk, (from, to, len), buffers))
+                .try_for_each(|&(from, to, len)| copy(&share, unit, disk, (from, to, len), buffers))
                 .and_then(|()| flush(disk, *durable))
                 .map(|()| {
                     if let Some(keep) = keep {
@@ -101,14 +111,14 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
                 .map_err(|(sense, error)| (Sense { key: 0xa, ..sense }, error))
         }
         Job::CompareAndWrite { offset, durable } => {
-            let Some(_alone) = alone() else { return Done::Aborted };
+            let Some(_alone) = alone() else { return stopped(unit) };
             let (expected, new) = data.split_at(data.len() / 2);
             verify(disk, *offset, expected.len() as u64, expected, false, buffers)
                 .and_then(|()| write(disk, new, *offset))
                 .and_then(|()| flush(disk, *durable))
         }
         Job::OrWrite { offset, durable } => {
-            let Some(_alone) = alone() else { return Done::Aborted };
+            let Some(_alone) = alone() else { return stopped(unit) };
             or_write(disk, *offset, data).and_then(|()| flush(disk, *durable))
         }
     };
@@ -116,6 +126,28 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
         Ok(()) => Done::Good,
         Err((sense, error)) => Done::Failed { sense, error },
     }
+}
+
+/// Why a task may not write: it is aborted, or everything is being erased.
+fn stopped(unit: &Unit) -> Done {
+    match unit.state().kept.sanitize.as_ref().filter(|_| unit.is_sanitizing()) {
+        Some(sanitize) => Done::Failed { sense: sanitize::sense(unit, sanitize), error: None },
+        None => Done::Aborted,
+    }
+}
+
+/// Reads a range so that an atomic write is in it as a whole or not at all.
+fn read_whole(unit: &Unit, disk: &dyn BlockDevice, into: &mut [u8], offset: u64) -> io::Result<()> {
+    let before = unit.atomic.load(Ordering::Acquire);
+    if before.is_multiple_of(2) {
+        disk.read_at(into, offset)?;
+        fence(Ordering::Acquire);
+        if unit.atomic.load(Ordering::Relaxed) == before {
+            return Ok(());
+        }
+    }
+    let _no_atomic_write = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
+    disk.read_at(into, offset)
 }
 
 type Failure = (Sense, Option<String>);
@@ -185,6 +217,7 @@ fn write_same(disk: &dyn BlockDevice, offset: u64, len: u64, block: &[u8]) -> Re
 /// takes no space takes none in the copy.
 fn copy<G>(
     share: &impl Fn() -> Option<G>,
+    unit: &Unit,
     disk: &dyn BlockDevice,
     (from, to, len): (u64, u64, u64),
     buffers: &mut Buffers,
@@ -199,7 +232,12 @@ fn copy<G>(
         let at = if backwards { len - done - piece } else { done };
         let buffer = buffer.get_mut(..piece as usize).unwrap_or_default();
         // A piece at a time: others write in between, or end it.
-        let Some(_shared) = share() else { break };
+        let Some(_shared) = share() else {
+            if let Done::Failed { sense, error } = stopped(unit) {
+                result = Err((sense, error));
+            }
+            break;
+        };
         result = disk.read_at(buffer, from + at).map_err(|error| storage(&error, Sense::READ_ERROR)).and_then(|()| {
             if buffer.iter().all(|byte| *byte == 0) {
                 return disk.zero(to + at, piece, true).map_err(|error| storage(&error, Sense::WRITE_ERROR));

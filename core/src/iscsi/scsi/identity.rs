@@ -11,6 +11,8 @@ pub struct Identity {
     pub removable: bool,
     /// The storage refuses writes.
     pub readonly: bool,
+    /// Most bytes that the storage writes as a whole or not at all; 0: it does not.
+    pub atomic: u32,
 }
 
 impl Identity {

@@ -22,11 +22,13 @@ pub(super) fn inquiry(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
         0x83 => designators(nexus),
         0x86 => extended(),
         0x8f => super::copy::third_party_page(),
-        0xb0 => limits(),
+        0xb0 => limits(nexus.unit.identity.atomic),
         // SBC-3 6.6.2: a medium that does not rotate.
         0xb1 => {
             let mut page = vec![0; 60];
             page[1] = 1;
+            // WABEREQ and WACEREQ: what was erased may be read, and is zeroes.
+            page[3] = if nexus.unit.lasts() { 0x50 } else { 0 };
             page
         }
         // SBC-3 6.6.4: thin; UNMAP and both WRITE SAMEs unmap; what is unmapped reads as zeroes.
@@ -115,7 +117,7 @@ fn extended() -> Vec<u8> {
 }
 
 /// SBC-3 6.6.3.
-fn limits() -> Vec<u8> {
+fn limits(atomic: u32) -> Vec<u8> {
     let blocks = (u64::from(MAX_TRANSFER) / BLOCK) as u32;
     // Overlays work in units of 4 KiB.
     let unit = 8_u32;
@@ -129,5 +131,7 @@ fn limits() -> Vec<u8> {
     put(&mut page, 24, &unit.to_be_bytes());
     put(&mut page, 28, &0x8000_0000_u32.to_be_bytes());
     put(&mut page, 32, &thin::MAX_WRITE_SAME.to_be_bytes());
+    // MAXIMUM ATOMIC TRANSFER LENGTH; any alignment and granularity, no boundaries within (SBC-4 6.6.4).
+    put(&mut page, 40, &(u64::from(atomic) / BLOCK).to_be_bytes()[4..]);
     page
 }

@@ -94,9 +94,15 @@ pub struct Held {
 pub struct Sanitize {
     /// Service action of the command that began it.
     pub action: u8,
-    /// What OVERWRITE writes.
+    /// What OVERWRITE writes into each block, again and again until it is full.
     #[serde(default)]
     pub pattern: Vec<u8>,
+    /// How often OVERWRITE does that.
+    #[serde(default)]
+    pub passes: u8,
+    /// Each pass of OVERWRITE writes the inverse of what the one before wrote.
+    #[serde(default)]
+    pub invert: bool,
     /// AUSE: the unit may be used after a failure.
     #[serde(default)]
     pub unrestricted: bool,

@@ -17,6 +17,7 @@ mod mode;
 mod opcodes;
 mod persist;
 mod reserve;
+mod sanitize;
 mod sense;
 mod thin;
 mod unit;
@@ -28,6 +29,7 @@ pub use buffers::{Buffers, Data};
 pub use execute::{Done, execute};
 pub use identity::Identity;
 pub use memory::{Held, Memory, MemoryError, Registration, Remembered, Reservations, Sanitize};
+pub use sanitize::{Begun, resume as resume_sanitize, start as start_sanitize};
 pub use sense::Sense;
 pub use unit::{Nexus, Unit, elsewhere};
 
@@ -65,6 +67,8 @@ pub enum Action {
     TakeExactly(u32),
     /// The disk must do this.
     Run(Job),
+    /// A sanitize operation must begin: [`start_sanitize`]. `immediate`: the status does not wait for its end.
+    Sanitize { order: Sanitize, immediate: bool },
 }
 
 impl Action {
@@ -103,6 +107,10 @@ pub enum Job {
     Allocation { offset: u64, room: u32 },
     /// PERSISTENT RESERVE OUT by this nexus, with the command's data as its list: the unit's memory has it before the status.
     Remember { nexus: u64, cdb: [u8; 16] },
+    /// Write the command's data as a whole or not at all; `durable` as of a write.
+    WriteAtomic { offset: u64, durable: bool },
+    /// SANITIZE's EXIT FAILURE MODE.
+    ExitFailure,
     /// Tasks were aborted: wait until none of them writes any more. `power_on`: forget as after a loss of power.
     Settle { power_on: bool },
 }
@@ -129,6 +137,7 @@ impl Job {
         match self {
             Self::Read { offset, .. }
             | Self::Write { offset, .. }
+            | Self::WriteAtomic { offset, .. }
             | Self::Verify { offset, .. }
             | Self::WriteSame { offset, .. }
             | Self::CompareAndWrite { offset, .. }
@@ -136,7 +145,7 @@ impl Job {
             | Self::Allocation { offset, .. } => offset / BLOCK,
             Self::Zero { ranges, .. } => ranges.first().map_or(0, |r| r.0 / BLOCK),
             Self::Copy { moves, .. } => moves.first().map_or(0, |m| m.0 / BLOCK),
-            Self::Flush | Self::Remember { .. } | Self::Settle { .. } => 0,
+            Self::Flush | Self::Remember { .. } | Self::ExitFailure | Self::Settle { .. } => 0,
         }
     }
 }

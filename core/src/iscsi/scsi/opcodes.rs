@@ -1,7 +1,10 @@
 //! The table of commands: which there are, what they need, who carries them out. REPORT SUPPORTED OPERATION CODES reads it too.
 
 use super::super::wire::{be16, be32};
-use super::{Action, Nexus, Sense, allocated, block, capacity, control, copy, inquiry, mode, persist, reserve, thin};
+use super::{
+    Action, Nexus, Sense, Unit, allocated, block, capacity, control, copy, inquiry, mode, persist, reserve, sanitize,
+    thin,
+};
 
 type Begin = fn(&Nexus, &[u8; 16]) -> Action;
 type Data = fn(&Nexus, &[u8; 16], &[u8]) -> Action;
@@ -19,25 +22,33 @@ pub(super) struct Entry {
     pub(super) writes: bool,
     pub(super) begin: Begin,
     pub(super) data: Option<Data>,
+    /// Which units have it, where not all do.
+    offered: Option<fn(&Unit) -> bool>,
+}
+
+impl Entry {
+    fn is_offered(&self, unit: &Unit) -> bool {
+        self.offered.is_none_or(|offered| offered(unit))
+    }
 }
 
 /// How an opcode tells its service actions apart.
 fn service_action(cdb: &[u8; 16]) -> Option<u16> {
     match cdb[0] {
-        0x5e | 0x5f | 0x9e | 0x9f | 0xa3 | 0xa4 | 0x83 | 0x84 => Some(u16::from(cdb[1] & 0x1f)),
+        0x48 | 0x5e | 0x5f | 0x9e | 0x9f | 0xa3 | 0xa4 | 0x83 | 0x84 => Some(u16::from(cdb[1] & 0x1f)),
         _ => None,
     }
 }
 
 /// The command of a CDB.
-pub(super) fn find(cdb: &[u8; 16]) -> Option<&'static Entry> {
+pub(super) fn find(unit: &Unit, cdb: &[u8; 16]) -> Option<&'static Entry> {
     let action = service_action(cdb);
-    COMMANDS.iter().find(|e| e.opcode == cdb[0] && e.service_action == action)
+    COMMANDS.iter().find(|e| e.opcode == cdb[0] && e.service_action == action && e.is_offered(unit))
 }
 
 /// Why a CDB is no command: its opcode, or its service action.
-pub(super) fn unknown(cdb: &[u8; 16]) -> Sense {
-    if COMMANDS.iter().any(|e| e.opcode == cdb[0]) { Sense::field(1) } else { Sense::OPCODE }
+pub(super) fn unknown(unit: &Unit, cdb: &[u8; 16]) -> Sense {
+    if COMMANDS.iter().any(|e| e.opcode == cdb[0] && e.is_offered(unit)) { Sense::field(1) } else { Sense::OPCODE }
 }
 
 /// Commands that another session's RESERVE does not stop (SPC-2 5.5.1).
@@ -46,7 +57,7 @@ pub(super) fn despite_reservation(cdb: &[u8; 16]) -> bool {
 }
 
 const fn plain(opcode: u8, usage: &'static [u8], begin: Begin) -> Entry {
-    Entry { opcode, service_action: None, usage, medium: false, writes: false, begin, data: None }
+    Entry { opcode, service_action: None, usage, medium: false, writes: false, begin, data: None, offered: None }
 }
 
 const fn action(opcode: u8, sa: u16, usage: &'static [u8], begin: Begin) -> Entry {
@@ -63,6 +74,15 @@ const fn write(opcode: u8, usage: &'static [u8], begin: Begin, data: Data) -> En
 
 const fn persistent_out(sa: u16, usage: &'static [u8]) -> Entry {
     Entry { data: Some(persist::reserve_out_list), ..action(0x5f, sa, usage, persist::reserve_out) }
+}
+
+/// What is lost on the way is not lost for ever: the unit remembers what was ordered.
+const fn sanitizes(sa: u8, usage: &'static [u8]) -> Entry {
+    Entry {
+        service_action: Some(sa as u16),
+        offered: Some(Unit::lasts),
+        ..write(0x48, usage, sanitize::begin, sanitize::list)
+    }
 }
 
 const LBA8: u8 = 0xff;
@@ -92,6 +112,10 @@ static COMMANDS: &[Entry] = &[
     medium(0x37, &[0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0x07], control::read_defects),
     write(0x41, &[0x41, 0xf8, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0x07], thin::write_same, thin::write_same_data),
     write(0x42, &[0x42, 0x01, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0x07], thin::unmap, thin::unmap_list),
+    sanitizes(sanitize::OVERWRITE, &[0x48, 0xa1, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07]),
+    sanitizes(sanitize::BLOCK_ERASE, &[0x48, 0xa2, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07]),
+    sanitizes(sanitize::CRYPTOGRAPHIC_ERASE, &[0x48, 0xa3, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07]),
+    sanitizes(sanitize::EXIT_FAILURE_MODE, &[0x48, 0x1f, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07]),
     Entry { data: Some(mode::selected), ..plain(0x55, &[0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07], mode::select) },
     plain(0x5a, &[0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0x07], mode::sense),
     action(0x5e, 0x00, &[0x5e, 0x00, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07], persist::reserve_in),
@@ -177,6 +201,15 @@ static COMMANDS: &[Entry] = &[
         thin::write_same_data,
     ),
     Entry {
+        offered: Some(|unit| unit.identity.atomic > 0),
+        ..write(
+            0x9c,
+            &[0x9c, 0xf8, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0xff, 0xff, 0x1f, 0x07],
+            block::write_atomic,
+            block::atomic_written,
+        )
+    },
+    Entry {
         medium: true,
         ..action(
             0x9e,
@@ -219,9 +252,10 @@ static COMMANDS: &[Entry] = &[
 ];
 
 /// REPORT SUPPORTED OPERATION CODES (SPC-4 6.35).
-fn report(_: &Nexus, cdb: &[u8; 16]) -> Action {
+fn report(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     let with_timeouts = cdb[2] & 0x80 != 0;
     let (opcode, sa, allocation) = (cdb[3], be16(cdb, 4), be32(cdb, 6));
+    let commands = || COMMANDS.iter().filter(|entry| entry.is_offered(&nexus.unit));
     // No timeout is worth naming: all are zero.
     const TIMEOUTS: [u8; 12] = [0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let one = |entry: Option<&Entry>| {
@@ -236,7 +270,7 @@ fn report(_: &Nexus, cdb: &[u8; 16]) -> Action {
     let data = match cdb[2] & 7 {
         0 => {
             let mut b = vec![0; 4];
-            for entry in COMMANDS {
+            for entry in commands() {
                 let sa = entry.service_action.unwrap_or(0).to_be_bytes();
                 let flags = u8::from(entry.service_action.is_some()) | if with_timeouts { 2 } else { 0 };
                 b.extend_from_slice(&[entry.opcode, 0, sa[0], sa[1], 0, flags, 0, entry.usage.len() as u8]);
@@ -249,18 +283,18 @@ fn report(_: &Nexus, cdb: &[u8; 16]) -> Action {
             b
         }
         1 => {
-            if COMMANDS.iter().any(|e| e.opcode == opcode && e.service_action.is_some()) {
+            if commands().any(|e| e.opcode == opcode && e.service_action.is_some()) {
                 return Sense::field(2).into();
             }
-            one(COMMANDS.iter().find(|e| e.opcode == opcode))
+            one(commands().find(|e| e.opcode == opcode))
         }
         2 => {
-            if COMMANDS.iter().any(|e| e.opcode == opcode && e.service_action.is_none()) {
+            if commands().any(|e| e.opcode == opcode && e.service_action.is_none()) {
                 return Sense::field(2).into();
             }
-            one(COMMANDS.iter().find(|e| e.opcode == opcode && e.service_action == Some(sa)))
+            one(commands().find(|e| e.opcode == opcode && e.service_action == Some(sa)))
         }
-        3 => one(COMMANDS.iter().find(|e| e.opcode == opcode && e.service_action.unwrap_or(0) == sa)),
+        3 => one(commands().find(|e| e.opcode == opcode && e.service_action.unwrap_or(0) == sa)),
         _ => return Sense::field(2).into(),
     };
     allocated(data, allocation)

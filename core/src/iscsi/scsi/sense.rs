@@ -11,13 +11,33 @@ pub struct Sense {
     pub code: u16,
     /// INFORMATION: which block, or which byte differs.
     pub information: Option<u64>,
-    /// Which byte of the CDB is wrong.
-    pub field: Option<u16>,
+    /// What more the key's own bytes say.
+    pub specific: Option<Specific>,
+}
+
+/// Sense key specific data (SPC-4 4.5.2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Specific {
+    /// This byte of the CDB is wrong.
+    Field(u16),
+    /// So many of 65536 parts are done.
+    Progress(u16),
+}
+
+impl Specific {
+    fn encode(self) -> [u8; 3] {
+        let (flags, value) = match self {
+            Self::Field(at) => (0xc0, at),
+            Self::Progress(parts) => (0x80, parts),
+        };
+        let value = value.to_be_bytes();
+        [flags, value[0], value[1]]
+    }
 }
 
 impl Sense {
     pub(crate) const fn new(key: u8, code: u16) -> Self {
-        Self { key, code, information: None, field: None }
+        Self { key, code, information: None, specific: None }
     }
 
     /// Nothing to report.
@@ -26,6 +46,8 @@ impl Sense {
     pub const NO_MEDIUM: Self = Self::new(0x2, 0x3a02);
     /// Writing failed.
     pub const WRITE_ERROR: Self = Self::new(0x3, 0x0c00);
+    /// SANITIZE COMMAND FAILED.
+    pub const SANITIZE_FAILED: Self = Self::new(0x3, 0x3103);
     /// Reading failed.
     pub const READ_ERROR: Self = Self::new(0x3, 0x1100);
     /// INTERNAL TARGET FAILURE.
@@ -98,13 +120,19 @@ impl Sense {
     /// MISCOMPARE DURING VERIFY OPERATION: the first byte that differs.
     #[must_use]
     pub const fn miscompare(at: u64) -> Self {
-        Self { key: 0xe, code: 0x1d00, information: Some(at), field: None }
+        Self { key: 0xe, code: 0x1d00, information: Some(at), specific: None }
     }
 
     /// INVALID FIELD IN CDB: this byte of it.
     #[must_use]
     pub const fn field(at: u16) -> Self {
-        Self { key: 0x5, code: 0x2400, information: None, field: Some(at) }
+        Self { key: 0x5, code: 0x2400, information: None, specific: Some(Specific::Field(at)) }
+    }
+
+    /// LOGICAL UNIT NOT READY, SANITIZE IN PROGRESS.
+    #[must_use]
+    pub const fn sanitizing(progress: u16) -> Self {
+        Self { key: 0x2, code: 0x041b, information: None, specific: Some(Specific::Progress(progress)) }
     }
 
     /// The bytes.
@@ -118,10 +146,10 @@ impl Sense {
                 b.extend_from_slice(&[0x00, 0x0a, 0x80, 0]);
                 b.extend_from_slice(&information.to_be_bytes());
             }
-            if let Some(at) = self.field {
+            if let Some(specific) = self.specific {
                 b[7] += 8;
-                let at = at.to_be_bytes();
-                b.extend_from_slice(&[0x02, 0x06, 0, 0, 0xc0, at[0], at[1], 0]);
+                let [flags, high, low] = specific.encode();
+                b.extend_from_slice(&[0x02, 0x06, 0, 0, flags, high, low, 0]);
             }
             return b;
         }
@@ -134,9 +162,8 @@ impl Sense {
             b[0] |= 0x80;
             put(&mut b, 3, &information.to_be_bytes());
         }
-        if let Some(at) = self.field {
-            b[15] = 0xc0;
-            put(&mut b, 16, &at.to_be_bytes());
+        if let Some(specific) = self.specific {
+            put(&mut b, 15, &specific.encode());
         }
         b
     }

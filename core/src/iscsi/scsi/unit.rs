@@ -102,6 +102,9 @@ pub struct Unit {
     next_nexus: AtomicU64,
     /// Counts resets: tasks begun before the last one are aborted.
     epoch: AtomicU64,
+    pub(super) sanitizing: super::sanitize::Progress,
+    /// Odd while an atomic write is at work, another number after each: a reader that saw it change reads again.
+    pub(super) atomic: AtomicU64,
     /// Ordinary writes share it; what compares and writes at once holds it alone.
     pub(super) writers: RwLock<()>,
 }
@@ -129,6 +132,8 @@ impl Unit {
             memory: Mutex::new(memory),
             next_nexus: AtomicU64::new(1),
             epoch: AtomicU64::new(0),
+            sanitizing: Default::default(),
+            atomic: AtomicU64::new(0),
             writers: RwLock::new(()),
         })
     }
@@ -160,7 +165,7 @@ impl Unit {
         !state.kept.persistent.is_empty() || state.kept.sanitize.is_some()
     }
 
-    /// What it keeps outlives a restart.
+    /// What it keeps outlives a restart: without that, neither APTPL nor SANITIZE are offered.
     pub(super) fn lasts(&self) -> bool {
         self.lasts
     }
@@ -298,8 +303,8 @@ impl Nexus {
     /// Begins a command to this unit.
     #[must_use]
     pub fn begin(&self, cdb: &[u8; 16]) -> Action {
-        let Some(entry) = opcodes::find(cdb) else {
-            return self.attention(cdb).unwrap_or(opcodes::unknown(cdb)).into();
+        let Some(entry) = opcodes::find(&self.unit, cdb) else {
+            return self.attention(cdb).unwrap_or(opcodes::unknown(&self.unit, cdb)).into();
         };
         if let Some(sense) = self.attention(cdb) {
             return sense.into();
@@ -311,6 +316,9 @@ impl Nexus {
             }
             if state.kept.persistent.conflicts(&self.name, cdb, entry.writes) {
                 return Action::Status(Status::ReservationConflict);
+            }
+            if let Some(sense) = super::sanitize::refuses(&self.unit, &state, cdb) {
+                return sense.into();
             }
             if entry.medium && state.ejected {
                 return Sense::NO_MEDIUM.into();
@@ -327,7 +335,7 @@ impl Nexus {
     /// Goes on with a command that took data. `data` is what the initiator gave, which may be less than was wanted.
     #[must_use]
     pub fn data(&self, cdb: &[u8; 16], data: &[u8]) -> Action {
-        match opcodes::find(cdb).and_then(|entry| entry.data) {
+        match opcodes::find(&self.unit, cdb).and_then(|entry| entry.data) {
             Some(then) => then(self, cdb, data),
             None => Sense::OPCODE.into(),
         }

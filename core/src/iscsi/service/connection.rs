@@ -3,6 +3,7 @@
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -14,7 +15,9 @@ use super::{SessionInfo, Shared};
 use crate::api::{EventKind, Observation, Who};
 use crate::disks::BlockDevice;
 use crate::iscsi::machine::{Connection, Ends, Input, Landing, Opened, Outgoing, Output, Request};
-use crate::iscsi::scsi::{Buffers, Done, Identity, Job, Task, Unit, execute};
+use crate::iscsi::scsi::{
+    Buffers, Done, Identity, Job, Sanitize, Task, Unit, execute, resume_sanitize, start_sanitize,
+};
 use crate::iscsi::wire::{Parsed, Raw};
 use crate::iscsi::{Gate, Grant, LoginRequest, Refusal};
 use crate::machine::{Machine, Now, Ticket};
@@ -29,6 +32,8 @@ const LANDING: usize = 16 << 10;
 const IDLE: Duration = Duration::from_secs(1);
 /// So much may the wall time of an event be late.
 const WALL: Duration = Duration::from_millis(10);
+/// How often a command that waits for a sanitize operation looks for its end.
+const SANITIZING: Duration = Duration::from_millis(50);
 /// A wait that ends so early is never worth a system call to make it longer.
 const EARLY: Duration = Duration::from_millis(250);
 
@@ -85,6 +90,8 @@ struct Worker<'a, G> {
     /// When something came last, and whether it has buffers since.
     heard: Duration,
     busy: bool,
+    /// Commands whose sanitize operation goes on.
+    waiting: Vec<(Ticket, Receiver<Done>)>,
     /// When the clock on the wall was read.
     walled: Duration,
 }
@@ -118,6 +125,7 @@ impl<'a, G: Gate> Worker<'a, G> {
             timeout: None,
             heard: now.boot,
             busy: false,
+            waiting: Vec::new(),
             walled: now.boot,
         }))
     }
@@ -210,12 +218,15 @@ impl<'a, G: Gate> Worker<'a, G> {
     /// When [`Worker::read`] must come back if nothing arrives. Changed only where it matters: too early does no harm.
     fn set_timeout(&mut self, may_rest: bool) -> End {
         let deadline = self.connection.as_ref().and_then(Machine::deadline);
-        let wanted = deadline.is_some() || may_rest;
-        if self.timeout.is_some() == wanted && self.timeout.is_none_or(|old| old <= EARLY) {
+        let sanitizing = !self.waiting.is_empty();
+        let wanted = deadline.is_some() || may_rest || sanitizing;
+        let early = if sanitizing { SANITIZING } else { EARLY };
+        if self.timeout.is_some() == wanted && self.timeout.is_none_or(|old| old <= early) {
             return Ok(());
         }
         let deadline = deadline.map(|at| at.saturating_sub(boot_time()).max(Duration::from_millis(1)));
-        let timeout = deadline.into_iter().chain(may_rest.then_some(IDLE)).min();
+        let idle = may_rest.then_some(IDLE);
+        let timeout = deadline.into_iter().chain(idle).chain(sanitizing.then_some(SANITIZING)).min();
         let early = matches!((timeout, self.timeout), (Some(new), Some(old)) if old <= new);
         if !early && self.timeout != timeout {
             self.stream.set_read_timeout(timeout).map_err(|error| error.to_string())?;
@@ -228,6 +239,11 @@ impl<'a, G: Gate> Worker<'a, G> {
     /// was given back, which `may_rest` allows.
     fn read(&mut self, into: &mut [u8], whole: bool, may_rest: bool) -> Result<Option<usize>, String> {
         loop {
+            if !self.waiting.is_empty() {
+                self.sanitized();
+                self.drain()?;
+                self.flush()?;
+            }
             self.set_timeout(may_rest && self.busy)?;
             match recv(self.stream, &mut *into, if whole { RecvFlags::WAITALL } else { RecvFlags::empty() }) {
                 Ok((0, _)) => return Err("the initiator closed the connection".into()),
@@ -260,6 +276,46 @@ impl<'a, G: Gate> Worker<'a, G> {
                 }
                 Err(error) => return Err(format!("the connection was lost: {}", std::io::Error::from(error))),
             }
+        }
+    }
+
+    /// Answers the commands whose sanitize operation has ended.
+    fn sanitized(&mut self) {
+        for (ticket, receiver) in std::mem::take(&mut self.waiting) {
+            match receiver.try_recv() {
+                Ok(done) => self.handle(Input::Done(ticket, done)),
+                Err(TryRecvError::Empty) => self.waiting.push((ticket, receiver)),
+                // It is taken up later, and this connection ends with its service.
+                Err(TryRecvError::Disconnected) => {}
+            }
+        }
+    }
+
+    /// What a failed sanitize operation says to people.
+    fn told(&self) -> impl FnOnce(String) + Send + use<G> {
+        let reporter = self.shared.reporter.clone();
+        let held = self.session.as_ref().map(|held| (held.who.clone(), held.target.clone()));
+        move |message| {
+            if let Some((who, target)) = held {
+                let kind = EventKind::IscsiError { target, lba: 0, message };
+                reporter.report(Now::read(), Observation::of(who, kind));
+            }
+        }
+    }
+
+    /// Begins a sanitize operation; what its command is answered with at once.
+    fn sanitize(&mut self, ticket: Ticket, order: &Sanitize, immediate: bool) -> Option<Done> {
+        let Some(Held { disk: Some(disk), unit: Some(unit), .. }) = &self.session else { return Some(Done::Good) };
+        match start_sanitize(unit, order, disk.clone(), self.told()) {
+            Ok(begun) => {
+                self.shared.threads().push(begun.thread);
+                if immediate {
+                    return Some(Done::Good);
+                }
+                self.waiting.push((ticket, begun.done));
+                None
+            }
+            Err(done) => Some(done),
         }
     }
 
@@ -337,6 +393,11 @@ impl<'a, G: Gate> Worker<'a, G> {
                     self.shared.registry.end_others(held.seat.tsih);
                 }
             }
+            Request::Sanitize { order, immediate } => {
+                if let Some(done) = self.sanitize(ticket, &order, immediate) {
+                    self.handle(Input::Done(ticket, done));
+                }
+            }
             Request::Run { job, data } => {
                 let done = self.execute(&job, &data);
                 if let Some(connection) = &mut self.connection {
@@ -355,6 +416,7 @@ impl<'a, G: Gate> Worker<'a, G> {
             | Job::Verify { .. }
             | Job::Allocation { .. }
             | Job::Remember { .. }
+            | Job::ExitFailure
             | Job::Settle { .. } => {}
             Job::Flush => held.dirty = false,
             _ => held.dirty = true,
@@ -386,6 +448,7 @@ impl<'a, G: Gate> Worker<'a, G> {
             serial: grant.serial.clone(),
             removable: grant.removable,
             readonly: disk.readonly(),
+            atomic: disk.atomic(),
         };
         let unit = registry.unit(seat.tsih, identity, disk.size(), grant.memory.as_deref())?;
         let isid: String = isid.iter().map(|b| format!("{b:02x}")).collect();
@@ -411,7 +474,14 @@ impl<'a, G: Gate> Worker<'a, G> {
             dirty: false,
             seat,
         });
+        self.resume();
         Ok(Opened { tsih, nexus: Some(nexus) })
+    }
+
+    /// A sanitize operation that a restart interrupted goes on with the first session.
+    fn resume(&self) {
+        let Some(Held { disk: Some(disk), unit: Some(unit), .. }) = &self.session else { return };
+        self.shared.threads().extend(resume_sanitize(unit, disk, self.told()));
     }
 
     /// Lets go of everything, the seat last: who waits for it may open the disk.

@@ -167,8 +167,14 @@ impl Service {
             let _ = thread.join();
         }
         self.registry.stop();
-        for thread in (self.connections)() {
-            let _ = thread.join();
+        loop {
+            let threads = (self.connections)();
+            if threads.is_empty() {
+                break;
+            }
+            for thread in threads {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -102,7 +102,7 @@ impl Inner {
     fn known(&mut self, tsih: u16, identity: &Identity, size: u64) -> Option<Arc<Unit>> {
         let key = (identity.target.clone(), identity.serial.clone());
         let unit = self.units.get_mut(&key)?;
-        if !unit.is_idle() {
+        if !unit.is_idle() || unit.is_sanitizing() {
             unit.resized(size);
         } else if unit.identity() == identity {
             unit.power_on(size);
@@ -302,6 +302,9 @@ impl Registry {
         let all: Vec<u64> = inner.connections.keys().copied().collect();
         for connection in all {
             inner.close(connection, "the engine stopped");
+        }
+        for unit in inner.units.values() {
+            unit.stop_sanitizing();
         }
     }
 }
