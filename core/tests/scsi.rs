@@ -64,6 +64,34 @@ fn reservations_with_aptpl_outlive_a_restart_and_others_do_not() {
 }
 
 #[test]
+fn a_reset_disk_has_no_reservations() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Stored::new(folder.path()));
+    let (service, address, _reports) = serve(gate.clone(), 0);
+    let mut a = Initiator::open(address, "kept", "a", 1);
+    assert_eq!(a.reserve_out(0, 0, 0, 0xa, APTPL).status, 0);
+    assert_eq!(a.reserve_out(1, 3, 0xa, 0, 0).status, 0);
+    a.logout();
+    wait_until(|| service.sessions().is_empty());
+    let mut b = Initiator::open(address, "kept", "b", 1);
+    assert_eq!(b.command(&READ, 512, &[]).status, CONFLICT, "nothing is forgotten with a session");
+    b.logout();
+    wait_until(|| service.sessions().is_empty());
+    gate.reset();
+    assert!(!gate.memory().exists());
+    let mut b = Initiator::open(address, "kept", "b", 1);
+    assert_eq!(b.command(&READ, 512, &[]).status, 0);
+    assert_eq!((b.keys(), b.reservation()), (vec![], None));
+    service.stop();
+}
+
+fn wait_until(is: impl Fn() -> bool) {
+    while !is() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn a_damaged_memory_keeps_everybody_out_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let memory = Stored::new(folder.path()).memory();

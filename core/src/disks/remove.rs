@@ -1,14 +1,15 @@
 //! What takes away: resetting overlays, deleting a disk; and what would go with it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Weak;
 
 use super::folders::{belongs, clear_rests, folders, remove};
 use super::generations::former;
 use super::store::{Hold, Store, Whose};
-use super::{DiskError, Overlay, OverlayFacts, identity};
-use crate::lab::{Disk, Lab};
+use super::{DiskError, Overlay, OverlayFacts, OverlayKey, identity};
+use crate::lab::{Disk, Lab, Writes};
 
 /// What depends on a disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -109,9 +110,24 @@ impl Store {
                 remove(&dir, &stem, path).map_err(DiskError::io("remove", path))?;
             }
             drop(holds);
+            self.forget_unit(disk, &whose.key)?;
         }
         self.drop_unused(&self.image_path(disk));
         Ok(())
+    }
+
+    /// What was reserved, or failed to be sanitized, was the disk that is gone. Where there still is one, nothing is forgotten.
+    fn forget_unit(&self, disk: &Disk, key: &OverlayKey) -> Result<(), DiskError> {
+        let (dir, stem) = (self.overlays_dir(disk), key.stem());
+        let image_in_use = disk.writes == Writes::Image && self.refuse_if_open(disk).is_err();
+        if image_in_use || folders(&dir).iter().any(|(path, _)| belongs(path, &stem)) {
+            return Ok(());
+        }
+        let memory = self.unit_memory(disk, key);
+        match fs::remove_file(&memory) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(DiskError::io("remove", &memory)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Begins to delete a disk: from here on no login opens an overlay of it and no other work begins on its image. Its entry in

@@ -35,6 +35,10 @@ impl Stored {
         Self { open, store: Store::new(folder.to_owned()), disk }
     }
 
+    pub fn reset(&self) {
+        self.store.reset(&self.disk, &OverlayKey::Host(HostId(1)).into()).unwrap();
+    }
+
     pub fn memory(&self) -> PathBuf {
         self.store.unit_memory(&self.disk, &OverlayKey::Host(HostId(1)))
     }

@@ -158,6 +158,13 @@ impl Memory {
         self.path.is_some()
     }
 
+    /// Somebody has deleted the file with what was to be remembered: the disk is a new one.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let kept = self.saved.as_ref() != Some(&Remembered::default());
+        kept && self.path.as_ref().is_some_and(|path| matches!(path.try_exists(), Ok(false)))
+    }
+
     /// What was read or saved last.
     #[must_use]
     pub fn remembered(&self) -> Remembered {

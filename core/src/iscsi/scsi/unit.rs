@@ -158,6 +158,12 @@ impl Unit {
         self.state().nexuses.is_empty()
     }
 
+    /// No session has it open, and its disk was reset since: nothing that it knows holds any more.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.is_idle() && !self.is_sanitizing() && self.memory().is_gone()
+    }
+
     /// It knows what would be lost with it.
     #[must_use]
     pub fn keeps(&self) -> bool {

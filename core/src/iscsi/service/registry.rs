@@ -101,6 +101,9 @@ impl Inner {
     /// The unit that is there already, for one more session.
     fn known(&mut self, tsih: u16, identity: &Identity, size: u64) -> Option<Arc<Unit>> {
         let key = (identity.target.clone(), identity.serial.clone());
+        if self.units.get(&key)?.is_forgotten() {
+            self.units.remove(&key);
+        }
         let unit = self.units.get_mut(&key)?;
         if !unit.is_idle() || unit.is_sanitizing() {
             unit.resized(size);
