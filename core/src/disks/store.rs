@@ -301,7 +301,7 @@ impl Store {
     }
 
     /// An image is read-only while overlays stand on it, whichever disk they are of.
-    pub(super) fn refuse_under_overlays(&self, path: &Path, disk: &Disk) -> Result<(), DiskError> {
+    pub(crate) fn refuse_under_overlays(&self, path: &Path, disk: &Disk) -> Result<(), DiskError> {
         let last = identity::last(&self.0.dir, path);
         let own = self.overlays_dir(disk);
         let mut standing: Vec<PathBuf> = Vec::new();

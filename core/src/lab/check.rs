@@ -3,13 +3,14 @@
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::folder::Folder;
 use super::problem::Problem;
 use super::read::{Lines, Reading, nearest, range_problems};
-use super::schema::{Lab, Mode, Network};
+use super::schema::{Boot, Disk, Host, Lab, Mode, Network, Writes};
 use crate::boot::{Arch, Firmware, find_firmware, firmware_remedy};
+use crate::disks::{DiskError, Store};
 use crate::net::{Interface, Ipv4Cidr};
 
 /// Every problem of the lab, in the order of lines; `interfaces` are this computer's. Whether the lab can be served is
@@ -19,6 +20,7 @@ pub fn check(folder: &Folder, interfaces: &[Interface]) -> Vec<Problem> {
     let reading = folder.reading();
     let mut found = Vec::new();
     files(folder, &reading, &mut found);
+    written_images(folder, &reading, &mut found);
     firmware(&find_firmware(&folder.firmware()), &reading, &mut found);
     networks(&reading, interfaces, &mut found);
     let toml = folder.toml();
@@ -38,14 +40,14 @@ pub fn check_networks(folder: &Folder, interfaces: &[Interface]) -> Vec<Problem>
 }
 
 fn files(folder: &Folder, reading: &Reading, out: &mut Vec<Problem>) {
-    let (disks, media) = (folder.disks(), folder.media());
+    let media = folder.media();
     for (disk, lines) in reading.lab.disks.iter().zip(&reading.lines.disks) {
         // It is served elsewhere; the image may have gone there, too.
         if disk.redirect.is_some() {
             continue;
         }
         let line = lines.of("image");
-        let path = disks.join(&disk.image);
+        let path = disks_image(folder, disk);
         let size = match readable(&path, true) {
             Ok(size) => size,
             Err(error) => {
@@ -82,6 +84,32 @@ fn files(folder: &Folder, reading: &Reading, out: &mut Vec<Problem>) {
             }
         }
     }
+}
+
+/// Images that a host is to write itself although overlays stand on them: its login will be refused.
+fn written_images(folder: &Folder, reading: &Reading, out: &mut Vec<Problem>) {
+    let store = Store::new(folder.disks());
+    for (disk, lines) in reading.lab.disks.iter().zip(&reading.lines.disks) {
+        let host = |host: &Host| match &host.boot {
+            Some(Boot::Iscsi(boot)) => boot.disk == disk.name && boot.writes == Some(Writes::Image),
+            _ => false,
+        };
+        let by_host = reading.lab.hosts.iter().zip(&reading.lines.hosts).find(|(h, _)| host(h));
+        let line = match by_host {
+            _ if disk.writes == Writes::Image => lines.of("writes"),
+            Some((_, lines)) => lines.of("boot"),
+            None => continue,
+        };
+        if let Err(error @ DiskError::HasOverlays { .. }) =
+            store.refuse_under_overlays(&disks_image(folder, disk), disk)
+        {
+            out.push(Problem::warning(line, format!("disk {}: {error}", disk.name)));
+        }
+    }
+}
+
+fn disks_image(folder: &Folder, disk: &Disk) -> PathBuf {
+    folder.disks().join(&disk.image)
 }
 
 /// The size of a file that can be served; `None` for a block device. The error goes on after the thing's name.
@@ -286,6 +314,25 @@ mod tests {
         for ((line, words), told) in expected.iter().zip(&told) {
             assert!(told.starts_with(line) && told.contains(words), "{told}");
         }
+    }
+
+    #[test]
+    fn who_is_to_write_an_image_under_overlays_is_told() {
+        let text = "[[disk]]\nname='a'\nimage='a.raw'\n[[host]]\nmac='52:54:00:00:00:01'\n\
+                    boot={iscsi='a',writes='image'}\n";
+        let (_temp, folder) = lab(text);
+        fs::write(folder.disks().join("a.raw"), [0; 1024]).unwrap();
+        assert_eq!(told(&folder, &[]), Vec::<String>::new());
+        let store = Store::new(folder.disks());
+        let disk = folder.reading().lab.disks.remove(0);
+        let key = crate::disks::OverlayKey::Host(crate::api::HostId(2));
+        let request = crate::disks::OpenRequest { disk: &disk, key, label: "pc".into(), fresh_epoch: Some((1, false)) };
+        drop(store.open(&request).unwrap());
+        let told = told(&folder, &[]);
+        assert!(
+            told.len() == 1 && told[0].starts_with("7: ") && told[0].contains("1 overlays stand on it"),
+            "{told:?}"
+        );
     }
 
     #[test]
