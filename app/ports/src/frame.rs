@@ -14,9 +14,12 @@ pub enum Purpose {
     RouterDiscovery,
     /// Receives UDP packets to ports 67 and 68; sends a DHCP client's packets.
     DhcpListen,
+    /// Asks by ARP whether an address is in use (RFC 5227 2.1.1); receives the answers.
+    ArpProbe,
 }
 
 const IPV4: u16 = 0x0800;
+const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
@@ -29,6 +32,10 @@ const DHCP_CLIENT: u16 = 68;
 const ETHERTYPE: u32 = 12;
 const IP4_FRAGMENT: u32 = 14 + 6;
 const IP4_PROTOCOL: u32 = 14 + 9;
+const ARP_OPERATION: u32 = 14 + 6;
+const ARP_SENDER: u32 = 14 + 14;
+const ARP_REQUEST: u16 = 1;
+const ARP_REPLY: u16 = 2;
 const IP6_NEXT: u32 = 14 + 6;
 const IP6_PAYLOAD: u32 = 14 + 40;
 
@@ -39,6 +46,7 @@ impl Purpose {
         match self {
             Self::Ipv4Send => 0,
             Self::RouterDiscovery => IPV6,
+            Self::ArpProbe => ARP,
             // Only a socket for all protocols sees the VLAN tag that the kernel takes off, and a DHCP server on a tagged VLAN
             // is no rival on the untagged one.
             Self::DhcpListen => libc::ETH_P_ALL as u16,
@@ -50,7 +58,7 @@ impl Purpose {
         match self {
             // All nodes and all routers, RFC 4291 section 2.7.1 and RFC 2464 section 7.
             Self::RouterDiscovery => &[[0x33, 0x33, 0, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 2]],
-            Self::Ipv4Send | Self::DhcpListen => &[],
+            Self::Ipv4Send | Self::DhcpListen | Self::ArpProbe => &[],
         }
     }
 
@@ -71,6 +79,14 @@ impl Purpose {
                 unless_equal(u32::from(libc::PACKET_OTHERHOST), 1),
                 give(0),
                 give(u32::MAX),
+            ],
+            Self::ArpProbe => vec![
+                load_half(ARP_OPERATION),
+                unless_equal(u32::from(ARP_REPLY), 3),
+                load_word(ancillary(libc::SKF_AD_PKTTYPE)),
+                if_equal(u32::from(libc::PACKET_OTHERHOST), 1),
+                give(u32::MAX),
+                give(0),
             ],
             Self::DhcpListen => vec![
                 load_word(ancillary(libc::SKF_AD_VLAN_TAG)),
@@ -98,6 +114,12 @@ impl Purpose {
         match self {
             Self::Ipv4Send => udp_ports(frame).is_some_and(|(from, _)| from == DHCP_SERVER),
             Self::DhcpListen => udp_ports(frame) == Some((DHCP_CLIENT, DHCP_SERVER)),
+            // Without a sender's address it changes nobody's table.
+            Self::ArpProbe => {
+                half(frame, ETHERTYPE) == Some(ARP)
+                    && half(frame, ARP_OPERATION) == Some(ARP_REQUEST)
+                    && frame.get(ARP_SENDER as usize..ARP_SENDER as usize + 4) == Some(&[0; 4])
+            }
             Self::RouterDiscovery => {
                 half(frame, ETHERTYPE) == Some(IPV6)
                     && byte(frame, IP6_NEXT) == Some(ICMPV6)
@@ -220,6 +242,17 @@ mod tests {
         assert!(Purpose::RouterDiscovery.may_send(&advert(134)));
         assert!(!Purpose::RouterDiscovery.may_send(&advert(136)), "no neighbour advertisements");
         assert!(!Purpose::RouterDiscovery.may_send(&udp_frame(67, 68)));
+        let mut arp = vec![0; 42];
+        arp[12..14].copy_from_slice(&[8, 6]);
+        arp[21] = 1;
+        assert!(Purpose::ArpProbe.may_send(&arp));
+        for (at, value, what) in
+            [(21, 2, "an answer"), (28, 10, "a request that names a sender"), (13, 0, "other protocols")]
+        {
+            let mut other = arp.clone();
+            other[at] = value;
+            assert!(!Purpose::ArpProbe.may_send(&other), "{what}");
+        }
     }
 
     #[test]

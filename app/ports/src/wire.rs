@@ -175,11 +175,14 @@ fn purpose_word(purpose: Purpose) -> &'static str {
         Purpose::Ipv4Send => "ipv4-send",
         Purpose::RouterDiscovery => "router-discovery",
         Purpose::DhcpListen => "dhcp-listen",
+        Purpose::ArpProbe => "arp-probe",
     }
 }
 
 fn purpose(word: &str) -> Option<Purpose> {
-    [Purpose::Ipv4Send, Purpose::RouterDiscovery, Purpose::DhcpListen].into_iter().find(|p| purpose_word(*p) == word)
+    [Purpose::Ipv4Send, Purpose::RouterDiscovery, Purpose::DhcpListen, Purpose::ArpProbe]
+        .into_iter()
+        .find(|p| purpose_word(*p) == word)
 }
 
 /// For fuzzing: no message may harm either end, and what was understood is written and read again as the same.

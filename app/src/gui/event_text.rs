@@ -94,6 +94,12 @@ fn dhcp(kind: &EventKind) -> Option<String> {
         }
         EventKind::DhcpNak { address, reason } => format!("Refused {address}: {}", clean(reason)),
         EventKind::DhcpRelease { address } => format!("Gave {address} back"),
+        EventKind::DhcpConflict { address, mac, withheld: true } => {
+            format!("{address} is in use by {mac}, which did not get it from here; it is withheld")
+        }
+        EventKind::DhcpConflict { address, mac, withheld: false } => {
+            format!("{address} is used by {mac} too, which did not get it from here; give that machine another address")
+        }
         EventKind::DhcpDecline { address } => format!("Found {address} in use; it is withheld"),
         EventKind::DhcpSilent { reason, .. } => format!("Not answered: {}", clean(reason)),
         EventKind::DhcpIgnored { reason, .. } => format!("Ignored: {}", clean(reason)),

@@ -272,6 +272,8 @@ pub enum EventKind {
     DhcpRelease { address: Ipv4Addr },
     /// A client found its address in use; it is withheld.
     DhcpDecline { address: Ipv4Addr },
+    /// A machine that has no lease of ours uses an address that we were to give; `withheld`: nobody gets it for a while.
+    DhcpConflict { address: Ipv4Addr, mac: MacAddr, withheld: bool },
     /// We saw a request and said nothing, for a reason that a person may want to know.
     DhcpSilent { client: ClientKind, reason: String },
     /// We saw a request and said nothing, because the machine is to be ignored.
@@ -390,7 +392,9 @@ impl EventKind {
             | Self::IscsiError { .. }
             | Self::TftpFailed { .. }
             | Self::JobEnded { error: Some(_), .. } => Severity::Error,
-            Self::ForeignDhcp { .. } | Self::DhcpNak { .. } | Self::DhcpDecline { .. } => Severity::Warning,
+            Self::ForeignDhcp { .. } | Self::DhcpNak { .. } | Self::DhcpDecline { .. } | Self::DhcpConflict { .. } => {
+                Severity::Warning
+            }
             Self::HttpRequest { status, .. } if *status >= 400 => Severity::Warning,
             Self::TftpAborted { probe: false, .. } | Self::HttpAborted { .. } => Severity::Warning,
             Self::TftpAborted { probe: true, .. }

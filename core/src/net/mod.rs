@@ -118,6 +118,8 @@ pub enum PacketUse {
     RouterDiscovery,
     /// Receives UDP packets to ports 67 and 68: other DHCP servers' answers.
     DhcpListen,
+    /// Sends ARP probes (RFC 5227), which name no sender, and receives ARP's answers.
+    ArpProbe,
 }
 
 /// A raw link-layer socket on one interface: whole Ethernet frames both ways, non-blocking.

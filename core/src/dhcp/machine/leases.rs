@@ -94,6 +94,15 @@ impl Entry {
         self.state == State::Held(LeaseState::Released) || now.boot >= self.ends
     }
 
+    /// Nobody gets it for a while.
+    fn withhold(&mut self, now: Now, address: Ipv4Addr) -> LeaseRecord {
+        self.state = State::Held(LeaseState::Declined);
+        self.was_lease = true;
+        self.ends = now.boot + DECLINE_HOLD;
+        self.expires = after(now.wall, DECLINE_HOLD);
+        record(address, self, LeaseState::Declined)
+    }
+
     fn is_declined(&self) -> bool {
         self.state == State::Held(LeaseState::Declined)
     }
@@ -128,7 +137,8 @@ impl Leases {
         Client { mac, uuid: uuid.or_else(holder) }
     }
 
-    /// An address to offer, reserved for the client from now on; the same one for each repetition.
+    /// An address to offer, reserved for the client from now on; the same one for each repetition. Whether somebody else could use it by
+    /// now, because the client does not hold it.
     pub(super) fn offer(
         &mut self,
         now: Now,
@@ -137,7 +147,7 @@ impl Leases {
         client: Client,
         wanted: Option<Ipv4Addr>,
         fixed: Option<Ipv4Addr>,
-    ) -> Option<Ipv4Addr> {
+    ) -> Option<(Ipv4Addr, bool)> {
         let fits = |a: &Ipv4Addr| layout.allows(scope, *a, fixed);
         let address = fixed
             .filter(|a| fits(a) && self.is_open(now, *a, client))
@@ -145,8 +155,8 @@ impl Leases {
             .or_else(|| wanted.filter(|a| fits(a) && !self.entries.contains_key(a)))
             .or_else(|| self.fresh(now, scope, client, fits))
             .or_else(|| self.reclaim(now, scope, fits))?;
-        self.hold_offer(now, client, address);
-        Some(address)
+        let new = self.hold_offer(now, client, address);
+        Some((address, new))
     }
 
     /// Whether a client may have the address that it names.
@@ -243,11 +253,18 @@ impl Leases {
     /// The client found its address in use; only the holder can withhold it.
     pub(super) fn decline(&mut self, now: Now, client: Client, address: Ipv4Addr) -> Option<LeaseRecord> {
         let entry = self.entries.get_mut(&address).filter(|e| e.client.mac == client.mac && !e.is_declined())?;
-        entry.state = State::Held(LeaseState::Declined);
-        entry.was_lease = true;
-        entry.ends = now.boot + DECLINE_HOLD;
-        entry.expires = after(now.wall, DECLINE_HOLD);
-        Some(record(address, entry, LeaseState::Declined))
+        Some(entry.withhold(now, address))
+    }
+
+    /// A machine answers at an address. If it is offered to another one, it is withheld: what must be on disk. `None`: nobody knows of it,
+    /// its owner answered, or its client holds it already; whether the latter is so.
+    pub(super) fn conflict(&mut self, now: Now, address: Ipv4Addr, mac: MacAddr) -> Result<LeaseRecord, bool> {
+        let Some(entry) = self.entries.get_mut(&address).filter(|e| e.client.mac != mac) else { return Err(false) };
+        match entry.state {
+            State::Offered => Ok(entry.withhold(now, address)),
+            State::Held(LeaseState::Bound) => Err(!entry.lapsed(now)),
+            State::Held(_) => Err(false),
+        }
     }
 
     /// The client took another server's offer.
@@ -347,13 +364,13 @@ impl Leases {
         oldest.or_else(|| inside().filter(|(_, e)| yields(e)).min_by_key(|(a, e)| (e.ends, **a))).map(|(a, _)| *a)
     }
 
-    fn hold_offer(&mut self, now: Now, client: Client, address: Ipv4Addr) {
+    fn hold_offer(&mut self, now: Now, client: Client, address: Ipv4Addr) -> bool {
         let ends = now.boot + OFFER_HOLD;
         let before = self.entries.get(&address).filter(|e| e.client == client);
         match before {
-            Some(e) if e.state == State::Held(LeaseState::Bound) && !e.lapsed(now) => return,
+            Some(e) if e.state == State::Held(LeaseState::Bound) && !e.lapsed(now) => return false,
             // Not renewed by each repetition, so that repetitions cost no memory.
-            Some(e) if e.state == State::Offered && e.ends > now.boot + OFFER_HOLD / 2 => return,
+            Some(e) if e.state == State::Offered && e.ends > now.boot + OFFER_HOLD / 2 => return true,
             _ => {}
         }
         let was_lease = before.is_some_and(|e| e.was_lease);
@@ -362,6 +379,7 @@ impl Leases {
         self.put(address, Entry { client, state: State::Offered, ends, expires, hostname, was_lease });
         self.offers.push_back((address, ends));
         self.forget_lapsed_offers(now);
+        true
     }
 
     /// An offer ends: what was a lease before stays its client's favourite, the rest is forgotten.

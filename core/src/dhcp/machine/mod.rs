@@ -11,7 +11,7 @@ mod proxy;
 mod scope;
 mod server;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -57,6 +57,8 @@ pub struct Reply {
     pub destination: Destination,
     /// The UDP payload.
     pub bytes: Vec<u8>,
+    /// An address of this network that nobody should have: asked for by ARP, before this is sent.
+    pub probe: Option<Ipv4Addr>,
 }
 
 /// What can happen to a [`DhcpMachine`].
@@ -86,6 +88,15 @@ pub enum Input<'a> {
         /// Its identifier.
         server: Ipv4Addr,
     },
+    /// A machine answered at an address.
+    InUse {
+        /// Index into [`Plan::networks`].
+        network: usize,
+        /// The address.
+        address: Ipv4Addr,
+        /// The machine.
+        mac: MacAddr,
+    },
 }
 
 /// What the machine wants done.
@@ -95,6 +106,9 @@ pub type Output = MachineOutput<Reply, Infallible, Vec<LeaseRecord>>;
 const FOREIGN_HOLD: Duration = Duration::from_secs(600);
 /// Replies that wait for the disk, at most; more requests are dropped, their clients repeat them.
 const MAX_PENDING: usize = 4096;
+/// A machine that answers for more addresses than this, or one of more than so many such machines, does so for others (proxy ARP).
+const MOST_ANSWERED: usize = 8;
+const MOST_ANSWERING: usize = 256;
 /// How often what has lapsed is cleared away.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
@@ -120,6 +134,8 @@ pub struct DhcpMachine {
     out: VecDeque<Output>,
     silent: OncePerMinute<MacAddr>,
     budget: Budget,
+    /// Addresses at which a machine answered though it holds no lease of them.
+    answered: HashMap<MacAddr, HashSet<Ipv4Addr>>,
     housekeeping: Option<Duration>,
 }
 
@@ -158,6 +174,7 @@ impl DhcpMachine {
             out: VecDeque::new(),
             silent: OncePerMinute::default(),
             budget: Budget::default(),
+            answered: HashMap::new(),
             housekeeping: None,
         }
     }
@@ -325,6 +342,7 @@ impl Machine for DhcpMachine {
             Input::Foreign { network, server } => {
                 self.foreign.insert(network, (server, now.boot));
             }
+            Input::InUse { network, address, mac } => self.in_use(now, network, address, mac),
         }
         if self.housekeeping.is_none_or(|due| now.boot >= due) {
             self.leases.forget_lapsed_offers(now);

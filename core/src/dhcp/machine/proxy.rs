@@ -34,7 +34,13 @@ impl DhcpMachine {
         context.put_proxy(&mut reply, &boot.file);
         let destination = context.relay().map_or(Destination::Broadcast, Destination::Unicast);
         let bytes = context.encode(&reply);
-        self.out.push_back(Output::Send(Reply { network: context.index, from_port: 67, destination, bytes }));
+        self.out.push_back(Output::Send(Reply {
+            network: context.index,
+            from_port: 67,
+            destination,
+            bytes,
+            probe: None,
+        }));
         let kind = EventKind::DhcpOffer {
             client: context.client,
             address: None,
@@ -62,7 +68,13 @@ impl DhcpMachine {
             (true, true) => Destination::Broadcast,
         };
         let bytes = context.encode(&reply);
-        self.out.push_back(Output::Send(Reply { network: context.index, from_port: 4011, destination, bytes }));
+        self.out.push_back(Output::Send(Reply {
+            network: context.index,
+            from_port: 4011,
+            destination,
+            bytes,
+            probe: None,
+        }));
         let kind = EventKind::DhcpAck {
             client: context.client,
             address: None,

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::leases::{Asking, Claim, Client};
 use super::scope::Scope;
-use super::{BootInfo, Context, Destination, DhcpMachine, Output, Pending, Reply};
-use crate::api::{EventKind, Observation, Who};
+use super::{BootInfo, Context, Destination, DhcpMachine, MOST_ANSWERED, MOST_ANSWERING, Output, Pending, Reply};
+use crate::api::{ClientKind, EventKind, Observation, Who};
 use crate::dhcp::wire::{BROADCAST_FLAG, MessageType, Packet, code};
+use crate::machine::Now;
+use crate::net::MacAddr;
 
 impl DhcpMachine {
     pub(super) fn serve(&mut self, context: &Context<'_>) {
@@ -36,7 +38,7 @@ impl DhcpMachine {
             let reason = format!("{other} answers on {} too, so new offers are held back", context.network.interface);
             return self.silent(context, reason);
         }
-        let Some((scope, address)) = self.choose(context) else { return };
+        let Some((scope, address, anew)) = self.choose(context) else { return };
         let mut reply = context.reply(Some(MessageType::Offer));
         reply.yiaddr = address;
         context.put_lease(&mut reply, context.lease_seconds(&scope));
@@ -50,8 +52,38 @@ impl DhcpMachine {
         };
         // A ciaddr in a DISCOVER is a client's mistake: it has no address.
         let destination = context.destination(address, Ipv4Addr::UNSPECIFIED);
-        self.out.push_back(Output::Send(context.send(destination, &reply)));
+        // The client never waits for the answer: whoever has the address gives it before the client's REQUEST comes (RFC 2131 3.1.2).
+        let probe = (anew && context.relay().is_none()).then_some(address);
+        self.out.push_back(Output::Send(Reply { probe, ..context.send(destination, &reply) }));
         self.frequent_event(context, context.who(), kind);
+    }
+
+    /// A machine answered at an address: it is not offered to others.
+    pub(super) fn in_use(&mut self, now: Now, network: usize, address: Ipv4Addr, mac: MacAddr) {
+        if self.plan.networks.get(network).is_none_or(|n| n.mac == mac) {
+            return;
+        }
+        let known = self.answered.contains_key(&mac);
+        if !known && self.answered.len() >= MOST_ANSWERING {
+            return;
+        }
+        let answered = self.answered.entry(mac).or_default();
+        if answered.len() > MOST_ANSWERED {
+            return;
+        }
+        let first = answered.insert(address);
+        match self.leases.conflict(now, address, mac) {
+            Ok(record) => {
+                let (who, client) = (Who { mac: Some(mac), ..Who::default() }, ClientKind::Os);
+                self.event(who.clone(), EventKind::DhcpConflict { address, mac, withheld: true });
+                self.persist(vec![record], Pending { reply: None, event: None, undo: None, who, client });
+            }
+            Err(true) if first => {
+                let who = Who { mac: Some(mac), ..Who::default() };
+                self.event(who, EventKind::DhcpConflict { address, mac, withheld: false });
+            }
+            Err(_) => {}
+        }
     }
 
     /// RFC 2131 4.3.2: the four states of a client that sends a REQUEST, told apart by 54, 50 and ciaddr.
@@ -215,7 +247,7 @@ impl DhcpMachine {
         if self.held_back(context).is_some() {
             return;
         }
-        let Some((scope, address)) = self.choose(context) else { return };
+        let Some((scope, address, _)) = self.choose(context) else { return };
         let seconds = u32::try_from(scope.lease.max.as_secs()).unwrap_or(u32::MAX);
         let ciaddr = context.request.packet.ciaddr;
         let mut reply = context.reply(None);
@@ -228,8 +260,8 @@ impl DhcpMachine {
         self.give(context, &scope, client, address, (seconds, &boot), context.send(destination, &reply));
     }
 
-    /// An address for a client that has none, held for it.
-    fn choose(&mut self, context: &Context<'_>) -> Option<(Arc<Scope>, Ipv4Addr)> {
+    /// An address for a client that has none, held for it; whether somebody else could use it by now.
+    fn choose(&mut self, context: &Context<'_>) -> Option<(Arc<Scope>, Ipv4Addr, bool)> {
         let link = context.link();
         let Some(scope) = self.layout.scope(context.index, link) else {
             self.silent(context, format!("its relay is at {link}, which is in no subnet that lab.toml describes"));
@@ -243,7 +275,7 @@ impl DhcpMachine {
             let subnet = format!("{}/{}", scope.subnet.network(), scope.subnet.prefix);
             self.silent(context, format!("all addresses of {subnet} are taken; widen `range` in lab.toml"));
         }
-        address.map(|a| (scope, a))
+        address.map(|(address, anew)| (scope, address, anew))
     }
 
     fn client(&self, context: &Context<'_>) -> Client {
@@ -297,6 +329,6 @@ impl Context<'_> {
     }
 
     fn send(&self, destination: Destination, reply: &Packet) -> Reply {
-        Reply { network: self.index, from_port: 67, destination, bytes: self.encode(reply) }
+        Reply { network: self.index, from_port: 67, destination, bytes: self.encode(reply), probe: None }
     }
 }

@@ -3,6 +3,7 @@
 //! Leases are committed in groups: whatever waits while a write is on its way to the disk goes into the next one. A panic while
 //! handling one packet costs that packet's answer, not the service.
 
+mod arp;
 mod frame;
 mod probe;
 mod sockets;
@@ -101,6 +102,7 @@ enum Message {
     Packet { network: usize, port: u16, source: SocketAddrV4, bytes: Vec<u8> },
     Heard { network: usize, sender: MacAddr, source: Ipv4Addr, bytes: Vec<u8> },
     Committed(Vec<Ticket>, bool),
+    InUse { network: usize, address: Ipv4Addr, mac: MacAddr },
 }
 
 /// The tasks that read the sockets; they end with it.
@@ -169,6 +171,7 @@ impl Core {
                     self.handle(Input::Committed(ticket, ok));
                 }
             }
+            Message::InUse { network, address, mac } => self.handle(Input::InUse { network, address, mac }),
             Message::Heard { network, sender, source, bytes } => self.heard(network, sender, source, &bytes),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::{Message, Readers, frame};
+use super::{Message, Readers, arp, frame};
 use crate::boot::PlanNetwork;
 use crate::dhcp::machine::{Destination, Reply};
 use crate::lab::Mode;
@@ -29,6 +29,8 @@ pub(super) struct Sockets {
     boot_server: Arc<UdpSocket>,
     /// Frames for clients without an address; absent where the system has no packet sockets.
     frames: Option<Box<dyn PacketSocket>>,
+    /// Asks who has an address; absent where the system has no packet sockets.
+    arp: Option<Arc<Watched>>,
 }
 
 impl Sockets {
@@ -52,6 +54,11 @@ impl Sockets {
         let boot_server = udp(4011)?;
         let frames = supported(ports.packet(&network.interface, PacketUse::Ipv4Send))?;
         let listener = supported(ports.packet(&network.interface, PacketUse::DhcpListen))?;
+        let arp = supported(ports.packet(&network.interface, PacketUse::ArpProbe))?;
+        let arp = arp.map(|socket| Watched::new(socket, &network.interface)).transpose()?.map(Arc::new);
+        if let Some(arp) = &arp {
+            readers.spawn(hear_arp(arp.clone(), index, messages.clone()));
+        }
         let overhears = server.is_none();
         if let Some(listener) = listener {
             let listener = Watched::new(listener, &network.interface)?;
@@ -62,11 +69,15 @@ impl Sockets {
         }
         let interface = network.interface.clone();
         let (address, mac) = (network.address.address, network.mac);
-        Ok(Self { interface, address, mac, server, boot_server, frames })
+        Ok(Self { interface, address, mac, server, boot_server, frames, arp })
     }
 
     /// Sends a reply; what cannot be sent is lost, as any packet may be.
     pub(super) async fn send(&self, reply: &Reply) {
+        if let (Some(arp), Some(address)) = (&self.arp, reply.probe) {
+            // One that is lost costs what asking nobody costs.
+            let _ = arp.send(&arp::probe(self.mac, address));
+        }
         let (to_mac, to) = match reply.destination {
             Destination::Unicast(to) => return self.send_udp(reply, to).await,
             Destination::Broadcast => (MacAddr::BROADCAST, SocketAddrV4::new(Ipv4Addr::BROADCAST, 68)),
@@ -125,6 +136,20 @@ async fn read_udp(socket: Arc<UdpSocket>, network: usize, port: u16, messages: m
             Ok(_) => {}
             // An interface that goes down and comes back says so here; an ICMP error of a client does too.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn hear_arp(socket: Arc<Watched>, network: usize, messages: mpsc::Sender<Message>) {
+    let mut buffer = [0; 128];
+    loop {
+        let Ok(len) = socket.recv(&mut buffer).await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Some((mac, address)) = buffer.get(..len).and_then(arp::answer) else { continue };
+        if messages.send(Message::InUse { network, address, mac }).await.is_err() {
+            return;
         }
     }
 }
