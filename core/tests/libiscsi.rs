@@ -15,7 +15,8 @@ use target::{PREFIX, remembering, target};
 const IMPOSSIBLE: &[&str] = &["iSCSI.iSCSITMF.LUNResetSimpleAsync"];
 
 fn run(program: &str, package: &str, args: &[&str]) -> Output {
-    match Command::new("timeout").arg("90").arg(program).args(args).output() {
+    // The longest test of the suite sleeps for a minute.
+    match Command::new("timeout").arg("300").arg(program).args(args).output() {
         Ok(output) if output.status.code() != Some(127) => output,
         _ => panic!("`{program}` is missing: apt-get install {package}"),
     }

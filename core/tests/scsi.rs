@@ -86,7 +86,9 @@ fn a_reset_disk_has_no_reservations() {
 }
 
 fn wait_until(is: impl Fn() -> bool) {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while !is() {
+        assert!(std::time::Instant::now() < until, "it does not come");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }

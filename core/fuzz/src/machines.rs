@@ -125,8 +125,14 @@ pub(crate) fn iscsi(data: &[u8]) {
     let Some((&options, mut stream)) = data.split_first() else { return };
     let any = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let ends = Ends { peer: (any, 40000).into(), local: (any, 3260).into(), entropy: [7; 33] };
-    let identity =
-        Identity { target: "iqn.t".into(), serial: "s".into(), removable: false, readonly: false, atomic: 0 };
+    let identity = Identity {
+        target: "iqn.t".into(),
+        serial: "s".into(),
+        removable: false,
+        readonly: false,
+        medium: None,
+        atomic: 0,
+    };
     let mut now = Duration::ZERO;
     let mut target = Target {
         connection: Connection::new(Now::at(now), ends),

@@ -178,6 +178,7 @@ impl Store {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(DiskError::io("remove", &folder)(e)),
                 _ => drop(_hold),
             }
+            self.forget_unit(disk, &whose.key)?;
         }
         drop(base);
         self.drop_unused(&path);

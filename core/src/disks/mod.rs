@@ -95,6 +95,12 @@ pub trait BlockDevice: Send + Sync + std::fmt::Debug {
     /// The storage's.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
 
+    /// Names what the data are on, where only its one owner ever writes to it: a medium that is replaced has another name. `None` where
+    /// others may write to it, too, or where it does not last.
+    fn medium(&self) -> Option<String> {
+        None
+    }
+
     /// Most bytes of a [`BlockDevice::write_atomic`]; 0 where there is none.
     fn atomic(&self) -> u32 {
         0
@@ -104,7 +110,7 @@ pub trait BlockDevice: Send + Sync + std::fmt::Debug {
     /// Durable when this returns. Whoever reads at the same time may see a part of it.
     ///
     /// # Errors
-    /// The storage's; it is as before then.
+    /// The storage's; it is as before then, or refuses all else until it is opened again.
     fn write_atomic(&self, _buf: &[u8], _offset: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }

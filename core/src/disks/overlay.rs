@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, flock};
 use rustix::io::Errno;
 
-use super::atomic::{self, Journal};
+use super::atomic::Journal;
 use super::extended::Extended;
 use super::map::{BLOCK, Header, Map, MapError, State, file_sizes};
 use super::size;
@@ -49,6 +49,8 @@ pub struct Overlay {
     lost: Mutex<bool>,
     written: AtomicBool,
     folder: Option<PathBuf>,
+    /// [`BlockDevice::medium`].
+    medium: Option<String>,
 }
 
 impl std::fmt::Debug for Overlay {
@@ -78,7 +80,7 @@ impl Overlay {
             let data = make("data", header.size)?;
             let map = make("map", map_len)?;
             let live = make("live", live_len)?;
-            make("atomic", 0)?;
+            let _reserves_its_space = Journal::new(Box::new(make("atomic", 0)?));
             for (file, len) in [(&map, map_len), (&live, live_len)] {
                 // Reserved, so that a full file system stops a write of data and never the note of one.
                 match fallocate(&**file, FallocateFlags::empty(), 0, len) {
@@ -136,12 +138,16 @@ impl Overlay {
         // Readahead of 4 KiB overwrites costs ten times the write where the file system uses large folios.
         let _ = fadvise(&*files.data, 0, None, Advice::Random);
         let attachment = attachment(&files.data);
+        let inode = files.data.metadata().map_err(DiskError::io("read", &folder.join("data")))?.ino();
+        let medium = format!("{} {inode}", folder.file_name().unwrap_or_default().display());
         let (data, map, live) = (Box::new(files.data), Box::new(files.map), Box::new(files.live));
         let mut overlay = Self::over(base, data, map, live, journal, &header, attachment).map_err(|e| match e {
             MapError::Io(source) => DiskError::Io { what: "read", path: map_path.clone(), source },
             MapError::Damaged(why) => DiskError::Damaged { path: map_path.clone(), why },
         })?;
         overlay.folder = Some(folder.to_owned());
+        // A fresh one is gone with its boot, and whatever was to be done to it.
+        overlay.medium = header.epoch.is_none().then_some(medium);
         overlay.finish_atomic().map_err(DiskError::io("finish the atomic write that was under way in", folder))?;
         if wanted > overlay.len() {
             overlay.grow(wanted).map_err(DiskError::io("enlarge", folder))?;
@@ -172,6 +178,7 @@ impl Overlay {
             lost: Mutex::new(false),
             written: AtomicBool::new(true),
             folder: None,
+            medium: None,
         })
     }
 
@@ -180,8 +187,7 @@ impl Overlay {
         let Some((offset, data)) = self.journal.entry()? else { return Ok(()) };
         self.write_at(&data, offset)?;
         self.flush()?;
-        self.journal.make_void()?;
-        self.journal.settle()
+        self.journal.done()
     }
 
     /// The second half of an atomic write: to its place, or, where that fails, back to what was there.
@@ -199,16 +205,17 @@ impl Overlay {
             }
             at = stop;
         }
-        self.journal.enter(offset, buf)?;
+        let entry = self.journal.enter(offset, buf)?;
         let done = self.write_locked(buf, offset, blocks);
+        let restored = match &done {
+            Ok(()) => Ok(()),
+            Err(_) => former.iter().try_for_each(|(at, bytes)| self.data.write_at(bytes, *at)),
+        };
+        // Last: a flush that began before must not count for any of it.
         self.written.store(true, Ordering::Release);
-        if done.is_err() && former.iter().any(|(at, bytes)| self.data.write_at(bytes, *at).is_err()) {
-            // The journal has it whole: it is finished when the overlay is opened again.
-            self.journal.give_up();
-            return done;
-        }
+        restored?;
         self.flush()?;
-        self.journal.make_void()?;
+        entry.make_void()?;
         done
     }
 
@@ -426,14 +433,19 @@ impl BlockDevice for Overlay {
         }
         let blocks = offset / BLOCK..(offset + buf.len() as u64).div_ceil(BLOCK);
         let _stripes = self.lock_stripes(&blocks);
+        self.journal.check()?;
         let done = self.write_locked(buf, offset, &blocks);
         // Last: a flush that began before this write ended must not count for it.
         self.written.store(true, Ordering::Release);
         done
     }
 
+    fn medium(&self) -> Option<String> {
+        self.medium.clone()
+    }
+
     fn atomic(&self) -> u32 {
-        atomic::MOST
+        self.journal.most()
     }
 
     fn write_atomic(&self, buf: &[u8], offset: u64) -> io::Result<()> {
@@ -479,6 +491,7 @@ impl BlockDevice for Overlay {
             return Ok(());
         }
         let _stripes = self.lock_stripes(&(offset / BLOCK..(offset + len).div_ceil(BLOCK)));
+        self.journal.check()?;
         let done = self.zero_locked(offset, offset + len);
         self.written.store(true, Ordering::Release);
         done
@@ -538,8 +551,7 @@ fn open_journal(folder: &Path) -> io::Result<Journal> {
         }
         opened => opened?,
     };
-    let len = file.metadata()?.len();
-    Ok(Journal::new(Box::new(Arc::new(file)), len))
+    Ok(Journal::new(Box::new(Arc::new(file))))
 }
 
 fn damaged_if_missing(path: &Path) -> impl FnOnce(io::Error) -> DiskError {

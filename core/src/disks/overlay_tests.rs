@@ -71,7 +71,8 @@ impl Sim {
 impl Storage for Sim {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let at = usize::try_from(offset).unwrap();
-        buf.copy_from_slice(&self.0.lock().unwrap().cached[at..at + buf.len()]);
+        let file = self.0.lock().unwrap();
+        buf.copy_from_slice(file.cached.get(at..at + buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
@@ -220,8 +221,7 @@ impl Bench {
         let size = self.size;
         let (data, map, live) = (Box::new(self.data.clone()), Box::new(self.map.clone()), Box::new(self.live.clone()));
         let boot = format!("boot {}", self.boot);
-        let len = self.journal.0.lock().unwrap().cached.len() as u64;
-        let journal = Journal::new(Box::new(self.journal.clone()), len);
+        let journal = Journal::new(Box::new(self.journal.clone()));
         let overlay = Overlay::over(self.base.clone(), data, map, live, journal, &header(size), boot).unwrap();
         overlay.finish_atomic().unwrap();
         self.overlay = Some(overlay);
@@ -570,7 +570,7 @@ fn a_failed_flush_is_never_forgotten() {
     let (map, live) = (Sim::new(map_len), Sim::new(live_len));
     Map::create(&map, &live, &header(size), "").unwrap();
     let data = Broken(Sim::new(size), AtomicBool::new(true));
-    let journal = Journal::new(Box::new(Sim::new(0)), 0);
+    let journal = Journal::new(Box::new(Sim::new(0)));
     let (map, live) = (Box::new(map), Box::new(live));
     let overlay = Overlay::over(base, Box::new(data), map, live, journal, &header(size), "boot".into()).unwrap();
     overlay.write_at(&[1; 512], 0).unwrap();
@@ -599,6 +599,36 @@ fn an_atomic_write_that_finds_no_room_changes_nothing() {
     bench.model[4..28].iter_mut().for_each(|m| *m = vec![[2; SECTOR]]);
     bench.cut_power(|| 1);
     bench.check();
+}
+
+#[test]
+fn after_a_write_that_could_not_be_finished_nothing_is_written_over_it() {
+    let mut bench = Bench::new(SECTORS);
+    bench.write(0, 16, 1);
+    bench.flush();
+    for after in 2..12 {
+        // The journal is written and synced; then the disk fails, and is well again.
+        let former = bench.model[4..28].to_vec();
+        bench.fuse.store(after, Ordering::Relaxed);
+        let done = bench.overlay().write_atomic(&[9; 24 * SECTOR], 4 * SECTOR as u64);
+        bench.fuse.store(INTACT, Ordering::Relaxed);
+        match done {
+            Ok(()) => bench.model[4..28].iter_mut().for_each(|m| *m = vec![[9; SECTOR]]),
+            Err(_) => bench.whole = Some((4, former, 9)),
+        }
+        if bench.overlay().write_at(&[3; 4 * SECTOR], 6 * SECTOR as u64).is_ok() {
+            // Acknowledged: it is there, whatever the journal says.
+            bench.whole = None;
+            bench.kill();
+            assert_eq!(bench.read_all()[6 * SECTOR..][..4 * SECTOR], [3; 4 * SECTOR], "{after}");
+        } else {
+            assert!(bench.overlay().write_atomic(&[4; SECTOR], 0).is_err(), "{after}");
+            assert!(bench.overlay().flush().is_err(), "{after}");
+            bench.kill();
+        }
+        bench.model = bench.read_all().chunks(SECTOR).map(|s| vec![s.try_into().unwrap()]).collect();
+        bench.flush();
+    }
 }
 
 #[test]

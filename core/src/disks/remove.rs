@@ -117,7 +117,7 @@ impl Store {
     }
 
     /// What was reserved, or failed to be sanitized, was the disk that is gone. Where there still is one, nothing is forgotten.
-    fn forget_unit(&self, disk: &Disk, key: &OverlayKey) -> Result<(), DiskError> {
+    pub(super) fn forget_unit(&self, disk: &Disk, key: &OverlayKey) -> Result<(), DiskError> {
         let (dir, stem) = (self.overlays_dir(disk), key.stem());
         let image_in_use = disk.writes == Writes::Image && self.refuse_if_open(disk).is_err();
         if image_in_use || folders(&dir).iter().any(|(path, _)| belongs(path, &stem)) {

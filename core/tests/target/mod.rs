@@ -33,6 +33,7 @@ pub struct Memory {
     permitted: Condvar,
     /// Writes fail.
     pub broken: AtomicBool,
+    pub medium: Mutex<String>,
 }
 
 impl Memory {
@@ -119,6 +120,10 @@ impl BlockDevice for Memory {
             data[range].copy_from_slice(&buf[at..at + len]);
         }
         Ok(())
+    }
+
+    fn medium(&self) -> Option<String> {
+        Some(self.medium.lock().unwrap().clone())
     }
 
     fn atomic(&self) -> u32 {

@@ -244,7 +244,9 @@ impl Session {
             }
             Action::Sanitize { order, immediate } => {
                 running.intended = data.len() as u64;
-                let ticket = core.request(Request::Sanitize { order, immediate });
+                let Some(nexus) = &self.nexus else { return };
+                let begun = nexus.begun(running.epoch);
+                let ticket = core.request(Request::Sanitize { order, begun, immediate });
                 self.running.insert(ticket, running);
             }
             Action::Run(mut job) => {

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use self::keys::Params;
 pub use self::landing::Landing;
 use self::{core::Core, login::Login, session::Session};
-use super::scsi::{Data, Done, Nexus, Sanitize, Task};
+use super::scsi::{Begun, Data, Done, Nexus, Sanitize, Task};
 use super::wire::{Frame, FrameError, Framing, Raw};
 use super::{Grant, LoginRequest, Refusal};
 use crate::machine::{self, Now, Ticket};
@@ -102,6 +102,8 @@ pub enum Request {
     Sanitize {
         /// Which.
         order: Sanitize,
+        /// By which command.
+        begun: Begun,
         /// The status does not wait.
         immediate: bool,
     },

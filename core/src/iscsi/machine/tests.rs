@@ -103,8 +103,14 @@ fn bench() -> Bench {
         local: "192.0.2.1:3260".parse().unwrap(),
         entropy: std::array::from_fn(|i| i as u8 + 1),
     };
-    let identity =
-        Identity { target: "iqn.t".into(), serial: "s".into(), removable: false, readonly: false, atomic: 0 };
+    let identity = Identity {
+        target: "iqn.t".into(),
+        serial: "s".into(),
+        removable: false,
+        readonly: false,
+        medium: None,
+        atomic: 0,
+    };
     Bench {
         connection: Connection::new(Now::at(Duration::ZERO), ends),
         unit: Unit::new(identity, SIZE as u64),

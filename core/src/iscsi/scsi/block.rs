@@ -179,7 +179,7 @@ pub(super) fn write_atomic(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
 pub(super) fn atomic_written(nexus: &Nexus, cdb: &[u8; 16], data: &[u8]) -> Action {
     match atomic(nexus, cdb) {
         Ok((_, len)) if data.len() != len as usize => Sense::CDB_FIELD.into(),
-        Ok((offset, _)) => Action::Run(Job::WriteAtomic { offset, durable: durable(nexus, cdb) }),
+        Ok((offset, _)) => Action::Run(Job::WriteAtomic { offset }),
         Err(sense) => sense.into(),
     }
 }

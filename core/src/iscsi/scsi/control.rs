@@ -12,8 +12,8 @@ pub(super) fn test_unit_ready(_: &Nexus, _: &[u8; 16]) -> Action {
 pub(super) fn request_sense(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     let attention = nexus.take_attention();
     let state = nexus.unit.state();
-    let sense = attention.unwrap_or(match &state.kept.sanitize {
-        Some(sanitize) => super::sanitize::sense(&nexus.unit, sanitize),
+    let sense = attention.unwrap_or(match super::sanitize::sense(&nexus.unit, &state) {
+        Some(sense) => sense,
         None if state.ejected => Sense::NO_MEDIUM,
         None => Sense::NONE,
     });

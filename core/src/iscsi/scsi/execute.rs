@@ -32,11 +32,11 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
     // Who preempts or resets waits for writers (`Job::Settle`): what comes later than that must not write.
     let share = || {
         let shared = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
-        (!task.is_aborted(unit) && !unit.is_sanitizing()).then_some(shared)
+        (!task.begun.is_aborted(unit) && !unit.is_ordered()).then_some(shared)
     };
     let alone = || {
         let alone = unit.writers.write().unwrap_or_else(PoisonError::into_inner);
-        (!task.is_aborted(unit) && !unit.is_sanitizing()).then_some(alone)
+        (!task.begun.is_aborted(unit) && !unit.is_ordered()).then_some(alone)
     };
     let result = match &task.job {
         Job::Read { offset, len } => {
@@ -47,7 +47,11 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
                 Err(error) => Err(storage(&error, Sense::READ_ERROR)),
             }
         }
-        Job::Verify { offset, len, single } => verify(disk, *offset, *len, data, *single, buffers),
+        Job::Verify { offset, len, single } => {
+            // An atomic write is in it as a whole or not at all.
+            let _no_atomic_write = unit.writers.read().unwrap_or_else(PoisonError::into_inner);
+            verify(disk, *offset, *len, data, *single, buffers)
+        }
         Job::Flush => flush(disk, true),
         Job::Allocation { offset, room } => match allocation(disk, *offset, *room) {
             Ok(data) => {
@@ -65,16 +69,17 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
             Ok(())
         }
         Job::ExitFailure => return sanitize::exit_failure(unit),
-        Job::WriteAtomic { offset, durable } => {
-            let Some(alone) = alone() else { return stopped(unit) };
-            unit.atomic.fetch_add(1, Ordering::AcqRel);
+        Job::WriteAtomic { offset } => {
+            let Some(_alone) = alone() else { return stopped(task, unit) };
+            // Odd already, if one before ended in a panic.
+            let at_work = unit.atomic.load(Ordering::Relaxed) | 1;
+            unit.atomic.store(at_work, Ordering::SeqCst);
             let written = disk.write_atomic(data, *offset).map_err(|error| storage(&error, Sense::WRITE_ERROR));
-            unit.atomic.fetch_add(1, Ordering::AcqRel);
-            drop(alone);
-            written.and_then(|()| flush(disk, *durable))
+            unit.atomic.store(at_work + 1, Ordering::SeqCst);
+            written
         }
         Job::Write { offset, durable, verify: back } => {
-            let Some(shared) = share() else { return stopped(unit) };
+            let Some(shared) = share() else { return stopped(task, unit) };
             let written = write(disk, data, *offset);
             // Nobody who compares and writes waits for the disk's cache.
             drop(shared);
@@ -84,7 +89,7 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
             })
         }
         Job::Zero { ranges, unmap, durable } => {
-            let Some(shared) = share() else { return stopped(unit) };
+            let Some(shared) = share() else { return stopped(task, unit) };
             let zeroed = ranges.iter().try_for_each(|&(offset, len)| {
                 disk.zero(offset, len, *unmap).map_err(|error| storage(&error, Sense::WRITE_ERROR))
             });
@@ -92,7 +97,7 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
             zeroed.and_then(|()| flush(disk, *durable))
         }
         Job::WriteSame { offset, len, durable } => {
-            let Some(shared) = share() else { return stopped(unit) };
+            let Some(shared) = share() else { return stopped(task, unit) };
             let written = write_same(disk, *offset, *len, data);
             drop(shared);
             written.and_then(|()| flush(disk, *durable))
@@ -100,7 +105,7 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
         Job::Copy { moves, keep, durable } => {
             moves
                 .iter()
-                .try_for_each(|&(from, to, len)| copy(&share, unit, disk, (from, to, len), buffers))
+                .try_for_each(|&(from, to, len)| copy(&share, task, unit, disk, (from, to, len), buffers))
                 .and_then(|()| flush(disk, *durable))
                 .map(|()| {
                     if let Some(keep) = keep {
@@ -111,14 +116,14 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
                 .map_err(|(sense, error)| (Sense { key: 0xa, ..sense }, error))
         }
         Job::CompareAndWrite { offset, durable } => {
-            let Some(_alone) = alone() else { return stopped(unit) };
+            let Some(_alone) = alone() else { return stopped(task, unit) };
             let (expected, new) = data.split_at(data.len() / 2);
             verify(disk, *offset, expected.len() as u64, expected, false, buffers)
                 .and_then(|()| write(disk, new, *offset))
                 .and_then(|()| flush(disk, *durable))
         }
         Job::OrWrite { offset, durable } => {
-            let Some(_alone) = alone() else { return stopped(unit) };
+            let Some(_alone) = alone() else { return stopped(task, unit) };
             or_write(disk, *offset, data).and_then(|()| flush(disk, *durable))
         }
     };
@@ -128,12 +133,12 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
     }
 }
 
-/// Why a task may not write: it is aborted, or everything is being erased.
-fn stopped(unit: &Unit) -> Done {
-    match unit.state().kept.sanitize.as_ref().filter(|_| unit.is_sanitizing()) {
-        Some(sanitize) => Done::Failed { sense: sanitize::sense(unit, sanitize), error: None },
-        None => Done::Aborted,
+/// Why a task may not write: it is aborted, or everything is to be erased, or was meanwhile.
+fn stopped(task: &Task, unit: &Unit) -> Done {
+    if task.begun.is_aborted(unit) {
+        return Done::Aborted;
     }
+    Done::Failed { sense: sanitize::sense(unit, &unit.state()).unwrap_or(Sense::sanitizing(u16::MAX)), error: None }
 }
 
 /// Reads a range so that an atomic write is in it as a whole or not at all.
@@ -217,6 +222,7 @@ fn write_same(disk: &dyn BlockDevice, offset: u64, len: u64, block: &[u8]) -> Re
 /// takes no space takes none in the copy.
 fn copy<G>(
     share: &impl Fn() -> Option<G>,
+    task: &Task,
     unit: &Unit,
     disk: &dyn BlockDevice,
     (from, to, len): (u64, u64, u64),
@@ -233,7 +239,7 @@ fn copy<G>(
         let buffer = buffer.get_mut(..piece as usize).unwrap_or_default();
         // A piece at a time: others write in between, or end it.
         let Some(_shared) = share() else {
-            if let Done::Failed { sense, error } = stopped(unit) {
+            if let Done::Failed { sense, error } = stopped(task, unit) {
                 result = Err((sense, error));
             }
             break;

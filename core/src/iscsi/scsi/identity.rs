@@ -11,6 +11,8 @@ pub struct Identity {
     pub removable: bool,
     /// The storage refuses writes.
     pub readonly: bool,
+    /// [`crate::disks::BlockDevice::medium`].
+    pub medium: Option<String>,
     /// Most bytes that the storage writes as a whole or not at all; 0: it does not.
     pub atomic: u32,
 }

@@ -1,7 +1,7 @@
 //! INQUIRY (SPC-4 6.6) and its vital product data (SPC-4 7.8, SBC-3 6.6).
 
 use super::super::wire::{be16, put};
-use super::{Action, BLOCK, MAX_TRANSFER, Nexus, Sense, allocated, block, control, thin};
+use super::{Action, BLOCK, MAX_TRANSFER, Nexus, Sense, allocated, block, control, sanitize, thin};
 
 const VENDOR: &[u8; 8] = b"BOOTYARD";
 const PRODUCT: &[u8; 16] = b"Virtual disk    ";
@@ -28,7 +28,7 @@ pub(super) fn inquiry(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
             let mut page = vec![0; 60];
             page[1] = 1;
             // WABEREQ and WACEREQ: what was erased may be read, and is zeroes.
-            page[3] = if nexus.unit.lasts() { 0x50 } else { 0 };
+            page[3] = if sanitize::is_offered(&nexus.unit) { 0x50 } else { 0 };
             page
         }
         // SBC-3 6.6.4: thin; UNMAP and both WRITE SAMEs unmap; what is unmapped reads as zeroes.

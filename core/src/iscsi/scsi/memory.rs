@@ -92,6 +92,9 @@ pub struct Held {
 /// A sanitize operation (SBC-3 4.11).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sanitize {
+    /// [`crate::disks::BlockDevice::medium`]: another one is none of its business.
+    #[serde(default)]
+    pub medium: String,
     /// Service action of the command that began it.
     pub action: u8,
     /// What OVERWRITE writes into each block, again and again until it is full.
@@ -161,7 +164,7 @@ impl Memory {
     /// Somebody has deleted the file with what was to be remembered: the disk is a new one.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        let kept = self.saved.as_ref() != Some(&Remembered::default());
+        let kept = self.saved.as_ref().is_some_and(|saved| *saved != Remembered::default());
         kept && self.path.as_ref().is_some_and(|path| matches!(path.try_exists(), Ok(false)))
     }
 

@@ -29,7 +29,7 @@ pub use buffers::{Buffers, Data};
 pub use execute::{Done, execute};
 pub use identity::Identity;
 pub use memory::{Held, Memory, MemoryError, Registration, Remembered, Reservations, Sanitize};
-pub use sanitize::{Begun, resume as resume_sanitize, start as start_sanitize};
+pub use sanitize::{Sanitizing, resume as resume_sanitize, start as start_sanitize};
 pub use sense::Sense;
 pub use unit::{Nexus, Unit, elsewhere};
 
@@ -107,24 +107,32 @@ pub enum Job {
     Allocation { offset: u64, room: u32 },
     /// PERSISTENT RESERVE OUT by this nexus, with the command's data as its list: the unit's memory has it before the status.
     Remember { nexus: u64, cdb: [u8; 16] },
-    /// Write the command's data as a whole or not at all; `durable` as of a write.
-    WriteAtomic { offset: u64, durable: bool },
+    /// Write the command's data as a whole or not at all, durably.
+    WriteAtomic { offset: u64 },
     /// SANITIZE's EXIT FAILURE MODE.
     ExitFailure,
     /// Tasks were aborted: wait until none of them writes any more. `power_on`: forget as after a loss of power.
     Settle { power_on: bool },
 }
 
-/// A job with the moment at which its command began: one that was aborted since changes nothing.
+/// A job of a command: one that was aborted since it began changes nothing.
 #[derive(Debug, Clone)]
 pub struct Task {
     /// What is to be done.
     pub job: Job,
+    /// By which command.
+    pub begun: Begun,
+}
+
+/// The moment at which a command began.
+#[derive(Debug, Clone)]
+pub struct Begun {
     aborts: Arc<AtomicU64>,
     epoch: u64,
 }
 
-impl Task {
+impl Begun {
+    /// It was aborted since.
     fn is_aborted(&self, unit: &Unit) -> bool {
         unit.epoch(&self.aborts) != self.epoch
     }

@@ -80,7 +80,7 @@ const fn persistent_out(sa: u16, usage: &'static [u8]) -> Entry {
 const fn sanitizes(sa: u8, usage: &'static [u8]) -> Entry {
     Entry {
         service_action: Some(sa as u16),
-        offered: Some(Unit::lasts),
+        offered: Some(sanitize::is_offered),
         ..write(0x48, usage, sanitize::begin, sanitize::list)
     }
 }

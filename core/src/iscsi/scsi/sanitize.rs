@@ -13,8 +13,8 @@ use std::thread::JoinHandle;
 
 use super::super::wire::be16;
 use super::memory::{MemoryError, Sanitize};
-use super::unit::State;
-use super::{Action, BLOCK, Done, Job, Nexus, Sense, Unit};
+use super::unit::{Kept, State};
+use super::{Action, BLOCK, Begun, Done, Job, Nexus, Sense, Unit};
 use crate::disks::BlockDevice;
 
 /// Service actions.
@@ -31,8 +31,6 @@ const PIECE: u64 = 1 << 20;
 /// How far a unit's operation is.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// It has a thread.
-    running: AtomicBool,
     /// Of 65536 parts.
     done: AtomicU16,
     /// It is to end and to be taken up later.
@@ -41,31 +39,34 @@ pub(super) struct Progress {
 
 /// An operation that has begun.
 #[derive(Debug)]
-pub struct Begun {
+pub struct Sanitizing {
     /// Its thread.
     pub thread: JoinHandle<()>,
     /// What it comes to, for its command.
     pub done: Receiver<Done>,
 }
 
+/// Whether a unit can be sanitized: an order must not be lost, and must never come to another medium or another machine's data.
+pub(super) fn is_offered(unit: &Unit) -> bool {
+    unit.lasts() && unit.identity.medium.is_some()
+}
+
 /// What stands in the way of a command.
 pub(super) fn refuses(unit: &Unit, state: &State, cdb: &[u8; 16]) -> Option<Sense> {
-    let sanitize = state.kept.sanitize.as_ref()?;
+    let order = state.kept.order(&unit.identity)?;
     match cdb[0] {
         // INQUIRY, REPORT LUNS and REQUEST SENSE say what is going on.
         0x12 | 0xa0 | 0x03 => None,
-        0x48 if sanitize.failed => None,
-        _ => Some(sense(unit, sanitize)),
+        0x48 if order.failed => None,
+        _ => sense(unit, state),
     }
 }
 
-/// For REQUEST SENSE.
-pub(super) fn sense(unit: &Unit, sanitize: &Sanitize) -> Sense {
-    if sanitize.failed {
-        Sense::SANITIZE_FAILED
-    } else {
-        Sense::sanitizing(unit.sanitizing.done.load(Ordering::Relaxed))
-    }
+/// What the unit says while there is an order.
+pub(super) fn sense(unit: &Unit, state: &State) -> Option<Sense> {
+    let order = state.kept.order(&unit.identity)?;
+    let progress = unit.sanitizing.done.load(Ordering::Relaxed);
+    Some(if order.failed { Sense::SANITIZE_FAILED } else { Sense::sanitizing(progress) })
 }
 
 /// SANITIZE.
@@ -83,7 +84,7 @@ pub(super) fn begin(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     if !len_fits {
         return Sense::field(7).into();
     }
-    let failed = nexus.unit.state().kept.sanitize.clone();
+    let failed = nexus.unit.state().kept.order(&nexus.unit.identity).cloned();
     match failed {
         // It was ordered so that only a successful one gives the unit back (SBC-3 4.11.4).
         Some(failed) if !failed.unrestricted && (unrestricted || action == EXIT_FAILURE_MODE) => Sense::field(1).into(),
@@ -91,14 +92,27 @@ pub(super) fn begin(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
         _ if action == EXIT_FAILURE_MODE => Action::Run(Job::ExitFailure),
         _ if action == OVERWRITE => Action::TakeExactly(u32::from(len)),
         _ => {
-            let order = Sanitize { action, pattern: Vec::new(), passes: 1, invert: false, unrestricted, failed: false };
+            let order = Sanitize { action, passes: 1, unrestricted, ..order(nexus) };
             Action::Sanitize { order, immediate: cdb[1] & 0x80 != 0 }
         }
     }
 }
 
+/// An order for this unit's medium.
+fn order(nexus: &Nexus) -> Sanitize {
+    Sanitize {
+        medium: nexus.unit.identity.medium.clone().unwrap_or_default(),
+        action: 0,
+        pattern: Vec::new(),
+        passes: 0,
+        invert: false,
+        unrestricted: false,
+        failed: false,
+    }
+}
+
 /// The list of an OVERWRITE is there.
-pub(super) fn list(_: &Nexus, cdb: &[u8; 16], data: &[u8]) -> Action {
+pub(super) fn list(nexus: &Nexus, cdb: &[u8; 16], data: &[u8]) -> Action {
     let Some((&[flags, _, high, low], pattern)) = data.split_first_chunk() else { return Sense::CDB_FIELD.into() };
     let (passes, len) = (flags & 0x1f, u16::from_be_bytes([high, low]));
     // The suite wants them told as fields of the CDB.
@@ -111,7 +125,7 @@ pub(super) fn list(_: &Nexus, cdb: &[u8; 16], data: &[u8]) -> Action {
         passes,
         invert: flags & 0x80 != 0,
         unrestricted: cdb[1] & 0x20 != 0,
-        failed: false,
+        ..order(nexus)
     };
     Action::Sanitize { order, immediate: cdb[1] & 0x80 != 0 }
 }
@@ -119,7 +133,7 @@ pub(super) fn list(_: &Nexus, cdb: &[u8; 16], data: &[u8]) -> Action {
 /// EXIT FAILURE MODE.
 pub(super) fn exit_failure(unit: &Unit) -> Done {
     let left = unit.remember(|kept| {
-        kept.sanitize.take_if(|sanitize| sanitize.failed);
+        kept.sanitize.take_if(|order| order.failed);
         Ok::<(), MemoryError>(())
     });
     match left {
@@ -128,44 +142,37 @@ pub(super) fn exit_failure(unit: &Unit) -> Done {
     }
 }
 
-/// Begins what was ordered. `told` is for people.
+/// Begins what was ordered, unless its command was aborted. `told` is for people.
 ///
 /// # Errors
 /// What its command is answered with: another one is under way, or it cannot be remembered.
 pub fn start(
     unit: &Arc<Unit>,
     order: &Sanitize,
+    begun: &Begun,
     disk: Arc<dyn BlockDevice>,
     told: impl FnOnce(String) + Send + 'static,
-) -> Result<Begun, Done> {
-    enum Refused {
-        Busy,
-        Memory(MemoryError),
-    }
-    impl From<MemoryError> for Refused {
-        fn from(error: MemoryError) -> Self {
-            Self::Memory(error)
+) -> Result<Sanitizing, Done> {
+    // Whoever preempts or resets comes before this or after it.
+    let ordered = unit.remember(|kept| {
+        let aborted = begun.is_aborted(unit);
+        if !aborted && kept.order(&unit.identity).is_none_or(|order| order.failed) {
+            kept.sanitize = Some(order.clone());
+            return Ok::<_, MemoryError>(None);
         }
-    }
-    let begun = unit.remember(|kept| {
-        if kept.sanitize.as_ref().is_some_and(|sanitize| !sanitize.failed) {
-            return Err(Refused::Busy);
-        }
-        kept.sanitize = Some(order.clone());
-        Ok(())
+        Ok(Some(aborted))
     });
-    match begun {
-        Ok((_state, ())) => {
+    match ordered {
+        Ok((mut state, None)) => {
             unit.sanitizing.done.store(0, Ordering::Relaxed);
-            unit.sanitizing.running.store(true, Ordering::SeqCst);
+            state.sanitizing = true;
         }
-        Err(Refused::Busy) => {
-            let sense = Sense::sanitizing(unit.sanitizing.done.load(Ordering::Relaxed));
+        Ok((_, Some(true))) => return Err(Done::Aborted),
+        Ok((state, Some(false))) => {
+            let sense = sense(unit, &state).unwrap_or(Sense::sanitizing(0));
             return Err(Done::Failed { sense, error: None });
         }
-        Err(Refused::Memory(error)) => {
-            return Err(Done::Failed { sense: Sense::INTERNAL, error: Some(error.to_string()) });
-        }
+        Err(error) => return Err(Done::Failed { sense: Sense::INTERNAL, error: Some(error.to_string()) }),
     }
     spawn(unit, order.clone(), disk, told).map_err(|error| {
         let message = failed(unit, &error);
@@ -179,10 +186,15 @@ pub fn resume(
     disk: &Arc<dyn BlockDevice>,
     told: impl FnOnce(String) + Send + 'static,
 ) -> Option<JoinHandle<()>> {
-    let order = unit.state().kept.sanitize.clone().filter(|sanitize| !sanitize.failed)?;
-    if unit.sanitizing.stop.load(Ordering::Acquire) || unit.sanitizing.running.swap(true, Ordering::SeqCst) {
-        return None;
-    }
+    let order = {
+        let mut state = unit.state();
+        let order = state.kept.order(&unit.identity).filter(|order| !order.failed).cloned()?;
+        if state.sanitizing || unit.sanitizing.stop.load(Ordering::Acquire) {
+            return None;
+        }
+        state.sanitizing = true;
+        order
+    };
     match spawn(unit, order, disk.clone(), told) {
         Ok(begun) => Some(begun.thread),
         Err(error) => {
@@ -198,9 +210,10 @@ impl Unit {
         self.sanitizing.stop.store(true, Ordering::Release);
     }
 
-    /// A sanitize operation is at work: nobody else may write.
+    /// A sanitize operation is at work.
+    #[must_use]
     pub fn is_sanitizing(&self) -> bool {
-        self.sanitizing.running.load(Ordering::SeqCst)
+        self.state().sanitizing
     }
 }
 
@@ -209,67 +222,82 @@ fn spawn(
     order: Sanitize,
     disk: Arc<dyn BlockDevice>,
     told: impl FnOnce(String) + Send + 'static,
-) -> io::Result<Begun> {
+) -> io::Result<Sanitizing> {
     let (sender, done) = channel();
     let unit = unit.clone();
     let thread = std::thread::Builder::new().name("iscsi-sanitize".into()).spawn(move || {
-        // What passed the checks before still writes.
-        unit.settle();
-        let erased = catch_unwind(AssertUnwindSafe(|| erase(&*disk, &order, &unit.sanitizing)))
-            .unwrap_or_else(|_| Err(io::Error::other("an error inside Bootyard; please report it")));
-        // Whoever waits for the disk finds it closed when the unit says that it is over.
-        drop(disk);
-        finish(&unit, erased, &sender, told);
+        let erased = catch_unwind(AssertUnwindSafe(|| {
+            // What passed the checks before still writes.
+            unit.settle();
+            let erased = erase(&*disk, &order, &unit.sanitizing);
+            // Whoever waits for the disk finds it closed when the unit says that it is over.
+            drop(disk);
+            erased
+        }));
+        let panicked = |_| Err(io::Error::other("an error inside Bootyard; please report it"));
+        finish(&unit, erased.unwrap_or_else(panicked), &sender, told);
     })?;
-    Ok(Begun { thread, done })
+    Ok(Sanitizing { thread, done })
 }
 
 fn finish(unit: &Unit, erased: io::Result<bool>, sender: &Sender<Done>, told: impl FnOnce(String)) {
-    let done = match erased {
-        // Its order stays in the memory.
-        Ok(false) => {
-            unit.sanitizing.running.store(false, Ordering::SeqCst);
-            return;
+    let done = erased.and_then(|erased| {
+        if !erased {
+            // Its order stays in the memory.
+            unit.state().sanitizing = false;
+            return Ok(false);
         }
-        Ok(true) => unit
-            .remember(|kept| {
-                kept.sanitize = None;
-                Ok::<(), MemoryError>(())
-            })
-            .map(drop)
-            .map_err(io::Error::other),
-        Err(error) => Err(error),
-    };
+        let forgotten = unit.remember(|kept| {
+            kept.sanitize = None;
+            Ok::<(), MemoryError>(())
+        });
+        let (mut state, ()) = forgotten.map_err(io::Error::other)?;
+        state.sanitizing = false;
+        Ok(true)
+    });
     let answer = match done {
-        Ok(()) => Done::Good,
+        Ok(true) => Done::Good,
+        Ok(false) => return,
         Err(error) => {
             told(failed(unit, &error));
             Done::Failed { sense: Sense::SANITIZE_FAILED, error: None }
         }
     };
-    unit.sanitizing.running.store(false, Ordering::SeqCst);
     // Its command may have been aborted, or not have waited.
     let _ = sender.send(answer);
 }
 
 /// Remembers that the operation failed; a sentence for people.
 fn failed(unit: &Unit, error: &io::Error) -> String {
+    let note = |kept: &mut Kept| kept.sanitize.iter_mut().for_each(|order| order.failed = true);
     let remembered = unit.remember(|kept| {
-        kept.sanitize.iter_mut().for_each(|sanitize| sanitize.failed = true);
+        note(kept);
         Ok::<(), MemoryError>(())
     });
-    if remembered.is_err() {
-        // The file says that it is under way, and after a restart it begins anew; until then it has failed.
-        unit.state().kept.sanitize.iter_mut().for_each(|sanitize| sanitize.failed = true);
-    }
-    unit.sanitizing.running.store(false, Ordering::SeqCst);
-    format!("the disk could not be sanitized: {error}; it refuses work until that is done, or its machine gives it up")
+    let mut state = remembered.map_or_else(
+        |_| {
+            // The file says that it is under way, and after a restart it begins anew; until then it has failed.
+            let mut state = unit.state();
+            note(&mut state.kept);
+            unit.note_order(&state);
+            state
+        },
+        |(state, ())| state,
+    );
+    state.sanitizing = false;
+    format!(
+        "the disk could not be sanitized: {error}; it refuses work until it is, unless its machine may give that up"
+    )
 }
 
 /// Does it; whether it came to its end.
 fn erase(disk: &dyn BlockDevice, order: &Sanitize, progress: &Progress) -> io::Result<bool> {
     let passes = if order.action == OVERWRITE { u64::from(order.passes.max(1)) } else { 1 };
     let mut block: Vec<u8> = order.pattern.iter().copied().cycle().take(BLOCK as usize).collect();
+    // The last pass writes the pattern as it was given.
+    if order.invert && passes.is_multiple_of(2) {
+        invert(&mut block);
+    }
     for pass in 0..passes {
         let piece = block.repeat((PIECE / BLOCK) as usize);
         let mut at = 0;
@@ -290,8 +318,12 @@ fn erase(disk: &dyn BlockDevice, order: &Sanitize, progress: &Progress) -> io::R
         }
         disk.flush()?;
         if order.invert {
-            block.iter_mut().for_each(|byte| *byte = !*byte);
+            invert(&mut block);
         }
     }
     Ok(true)
+}
+
+fn invert(block: &mut [u8]) {
+    block.iter_mut().for_each(|byte| *byte = !*byte);
 }

@@ -1,12 +1,12 @@
 //! State that the sessions of one logical unit share, and one session's view of it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::memory::{Memory, MemoryError, Remembered, Sanitize};
 use super::persist::Persistent;
-use super::{Action, BLOCK, Identity, Job, Sense, Status, Task, opcodes};
+use super::{Action, BLOCK, Begun, Identity, Job, Sense, Status, Task, opcodes};
 
 /// Unit attentions kept for a nexus; the oldest is dropped beyond that.
 const MAX_ATTENTIONS: usize = 8;
@@ -31,9 +31,11 @@ pub(super) struct State {
     pub(super) kept: Kept,
     pub(super) ejected: bool,
     pub(super) copies: super::copy::Copies,
+    /// A sanitize operation has a thread.
+    pub(super) sanitizing: bool,
 }
 
-/// What outlives the sessions. Only [`Unit::remember`] changes it.
+/// What outlives the sessions. [`Unit::remember`] changes it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
     pub(super) persistent: Persistent,
@@ -41,6 +43,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// What was ordered of this unit's medium.
+    pub(super) fn order(&self, identity: &Identity) -> Option<&Sanitize> {
+        self.sanitize.as_ref().filter(|order| Some(&order.medium) == identity.medium.as_ref())
+    }
+
     fn remembered(&self) -> Remembered {
         Remembered { reservations: self.persistent.remembered(), sanitize: self.sanitize.clone() }
     }
@@ -103,6 +110,8 @@ pub struct Unit {
     /// Counts resets: tasks begun before the last one are aborted.
     epoch: AtomicU64,
     pub(super) sanitizing: super::sanitize::Progress,
+    /// Whether there is an order to sanitize the medium, done or not: nobody writes then.
+    ordered: AtomicBool,
     /// Odd while an atomic write is at work, another number after each: a reader that saw it change reads again.
     pub(super) atomic: AtomicU64,
     /// Ordinary writes share it; what compares and writes at once holds it alone.
@@ -124,6 +133,7 @@ impl Unit {
     }
 
     fn of(identity: Identity, size: u64, state: State, memory: Memory) -> Arc<Self> {
+        let ordered = state.kept.order(&identity).is_some();
         Arc::new(Self {
             identity,
             size: AtomicU64::new(size),
@@ -133,6 +143,7 @@ impl Unit {
             next_nexus: AtomicU64::new(1),
             epoch: AtomicU64::new(0),
             sanitizing: Default::default(),
+            ordered: ordered.into(),
             atomic: AtomicU64::new(0),
             writers: RwLock::new(()),
         })
@@ -218,7 +229,18 @@ impl Unit {
         memory.save(&kept.remembered())?;
         let mut state = self.state();
         state.kept = kept;
+        self.note_order(&state);
         Ok((state, result))
+    }
+
+    /// After each change of what was ordered, under the lock of the state in which it is.
+    pub(super) fn note_order(&self, state: &State) {
+        self.ordered.store(state.kept.order(&self.identity).is_some(), Ordering::SeqCst);
+    }
+
+    /// Everything is to be erased, or could not be: nobody writes.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.ordered.load(Ordering::SeqCst)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -303,7 +325,13 @@ impl Nexus {
     /// A job for a command that began at this epoch.
     #[must_use]
     pub fn task(&self, job: Job, epoch: u64) -> Task {
-        Task { job, aborts: self.aborts.clone(), epoch }
+        Task { job, begun: self.begun(epoch) }
+    }
+
+    /// For a command that began at this epoch.
+    #[must_use]
+    pub fn begun(&self, epoch: u64) -> Begun {
+        Begun { aborts: self.aborts.clone(), epoch }
     }
 
     /// Begins a command to this unit.

@@ -16,7 +16,7 @@ use crate::api::{EventKind, Observation, Who};
 use crate::disks::BlockDevice;
 use crate::iscsi::machine::{Connection, Ends, Input, Landing, Opened, Outgoing, Output, Request};
 use crate::iscsi::scsi::{
-    Buffers, Done, Identity, Job, Sanitize, Task, Unit, execute, resume_sanitize, start_sanitize,
+    Begun, Buffers, Done, Identity, Job, Sanitize, Task, Unit, execute, resume_sanitize, start_sanitize,
 };
 use crate::iscsi::wire::{Parsed, Raw};
 use crate::iscsi::{Gate, Grant, LoginRequest, Refusal};
@@ -304,9 +304,9 @@ impl<'a, G: Gate> Worker<'a, G> {
     }
 
     /// Begins a sanitize operation; what its command is answered with at once.
-    fn sanitize(&mut self, ticket: Ticket, order: &Sanitize, immediate: bool) -> Option<Done> {
+    fn sanitize(&mut self, ticket: Ticket, order: &Sanitize, begun: &Begun, immediate: bool) -> Option<Done> {
         let Some(Held { disk: Some(disk), unit: Some(unit), .. }) = &self.session else { return Some(Done::Good) };
-        match start_sanitize(unit, order, disk.clone(), self.told()) {
+        match start_sanitize(unit, order, begun, disk.clone(), self.told()) {
             Ok(begun) => {
                 self.shared.threads().push(begun.thread);
                 if immediate {
@@ -393,8 +393,8 @@ impl<'a, G: Gate> Worker<'a, G> {
                     self.shared.registry.end_others(held.seat.tsih);
                 }
             }
-            Request::Sanitize { order, immediate } => {
-                if let Some(done) = self.sanitize(ticket, &order, immediate) {
+            Request::Sanitize { order, begun, immediate } => {
+                if let Some(done) = self.sanitize(ticket, &order, &begun, immediate) {
                     self.handle(Input::Done(ticket, done));
                 }
             }
@@ -448,6 +448,7 @@ impl<'a, G: Gate> Worker<'a, G> {
             serial: grant.serial.clone(),
             removable: grant.removable,
             readonly: disk.readonly(),
+            medium: disk.medium(),
             atomic: disk.atomic(),
         };
         let unit = registry.unit(seat.tsih, identity, disk.size(), grant.memory.as_deref())?;
@@ -481,7 +482,8 @@ impl<'a, G: Gate> Worker<'a, G> {
     /// A sanitize operation that a restart interrupted goes on with the first session.
     fn resume(&self) {
         let Some(Held { disk: Some(disk), unit: Some(unit), .. }) = &self.session else { return };
-        self.shared.threads().extend(resume_sanitize(unit, disk, self.told()));
+        let thread = resume_sanitize(unit, disk, self.told());
+        self.shared.threads().extend(thread);
     }
 
     /// Lets go of everything, the seat last: who waits for it may open the disk.

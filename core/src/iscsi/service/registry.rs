@@ -105,15 +105,20 @@ impl Inner {
             self.units.remove(&key);
         }
         let unit = self.units.get_mut(&key)?;
-        if !unit.is_idle() || unit.is_sanitizing() {
+        // One that is being sanitized stays as it is; another medium has nothing to do with that.
+        let same = unit.identity() == identity || unit.is_sanitizing() && unit.identity().medium == identity.medium;
+        if !unit.is_idle() {
             unit.resized(size);
-        } else if unit.identity() == identity {
+        } else if same {
             unit.power_on(size);
         } else {
             // What lab.toml says of the disk has changed since.
             *unit = unit.renewed(identity.clone(), size);
         }
         let unit = unit.clone();
+        if self.stopping {
+            unit.stop_sanitizing();
+        }
         self.uses(tsih, &unit);
         Some(unit)
     }
@@ -270,6 +275,9 @@ impl Registry {
         }
         let key = (identity.target.clone(), identity.serial.clone());
         let unit = Unit::with_memory(identity, size, memory);
+        if inner.stopping {
+            unit.stop_sanitizing();
+        }
         inner.uses(tsih, &unit);
         inner.units.insert(key, unit.clone());
         inner.clear_out();

@@ -48,7 +48,14 @@ fn designators(page: &[u8]) -> Vec<(u8, u8, Vec<u8>)> {
 fn windows(serial: &str) -> Bench {
     let mut b = bench();
     b.unit = Unit::new(
-        Identity { target: "iqn.t".into(), serial: serial.into(), removable: false, readonly: false, atomic: 0 },
+        Identity {
+            target: "iqn.t".into(),
+            serial: serial.into(),
+            removable: false,
+            readonly: false,
+            medium: None,
+            atomic: 0,
+        },
         SIZE as u64,
     );
     b.isid = WINDOWS_ISID;
