@@ -10,7 +10,7 @@ use super::*;
 use crate::api::{Reports, reports};
 use crate::boot::PlanNetwork;
 use crate::lab::{Boot, Lab, LeaseState, Mode, Network, Unknown};
-use crate::net::bench::Bench;
+use crate::net::bench::{Bench, ip};
 use crate::net::watch::Watched;
 use crate::net::{Direct, PacketUse, UdpSpec, interfaces};
 
@@ -195,6 +195,26 @@ fn a_full_disk_gives_no_address_and_says_so() {
         wire.event(|e| matches!(e, EventKind::ServiceFailed { error, .. } if error.contains("no space"))).await;
         wire.store.broken.store(false, Ordering::Relaxed);
         assert!(wire.ask(&select(mac, &offer)).await.is_some());
+        wire.service.stop().await;
+    });
+}
+
+#[test]
+fn a_machine_that_has_an_address_of_its_own_keeps_it() {
+    story("arp", async || {
+        let mut wire = serve(Mode::Dhcp).await;
+        let mac = MacAddr([2, 0, 0, 0, 0, 7]);
+        let offer = wire.ask(&packet(mac, MessageType::Discover)).await.unwrap();
+        // The kernel at the far end answers for it from now on.
+        ip(&["addr", "add", &format!("{}/32", offer.yiaddr), "dev", "right"]);
+        let again = wire.ask(&packet(mac, MessageType::Discover)).await.unwrap();
+        assert_eq!(again.yiaddr, offer.yiaddr, "the offer waits for nobody");
+        let kind = wire.event(|kind| matches!(kind, EventKind::DhcpConflict { .. })).await;
+        assert_eq!(kind, EventKind::DhcpConflict { address: offer.yiaddr, mac: mac_of("right"), withheld: true });
+        let nak = wire.ask(&select(mac, &offer)).await.unwrap();
+        assert_eq!(nak.option(code::MESSAGE_TYPE), Some(&[MessageType::Nak as u8][..]));
+        let other = wire.ask(&packet(mac, MessageType::Discover)).await.unwrap();
+        assert_ne!(other.yiaddr, offer.yiaddr);
         wire.service.stop().await;
     });
 }

@@ -1,11 +1,13 @@
 //! The machine, told as stories: a bench with one network, clients that send real packets, a disk that answers when told.
 
 mod boot;
+mod conflict;
 mod limits;
 mod properties;
 mod proxy;
 mod relay;
 mod states;
+mod table;
 
 use super::*;
 use crate::boot::FirmwareFile;
