@@ -1,6 +1,6 @@
 //! An event as one line of the events screen. What a client sent is cleaned here, once.
 
-use bootyard_core::api::{ClientKind, EventKind};
+use bootyard_core::api::{ClientKind, EventKind, ProxyStyle};
 
 use super::say::{self, bytes, clean, span};
 
@@ -94,6 +94,12 @@ fn dhcp(kind: &EventKind) -> Option<String> {
         }
         EventKind::DhcpNak { address, reason } => format!("Refused {address}: {}", clean(reason)),
         EventKind::DhcpRelease { address } => format!("Gave {address} back"),
+        EventKind::ProxyStyle { model, style, taken: false } => {
+            format!("Firmware {model} ignores our offer; it gets the other form now ({})", proxy_style(*style))
+        }
+        EventKind::ProxyStyle { model, style, taken: true } => {
+            format!("Firmware {model} takes the other form ({}); that is remembered", proxy_style(*style))
+        }
         EventKind::DhcpConflict { address, mac, withheld: true } => {
             format!("{address} is in use by {mac}, which did not get it from here; it is withheld")
         }
@@ -189,4 +195,11 @@ fn iscsi(kind: &EventKind) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+fn proxy_style(style: ProxyStyle) -> &'static str {
+    match style {
+        ProxyStyle::File => "the boot file in the offer",
+        ProxyStyle::BootServer => "port 4011",
+    }
 }

@@ -146,6 +146,27 @@ pub enum ClientKind {
     Bootp,
 }
 
+/// The two forms of a ProxyDHCP offer (PXE 2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyStyle {
+    /// The offer names the boot file: discovery control 8 in option 43.
+    File,
+    /// The offer names no file and has no option 43; the client asks the boot server on port 4011 for it.
+    BootServer,
+}
+
+impl ProxyStyle {
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::File => Self::BootServer,
+            Self::BootServer => Self::File,
+        }
+    }
+}
+
 /// One of the engine's servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -274,6 +295,8 @@ pub enum EventKind {
     DhcpDecline { address: Ipv4Addr },
     /// A machine that has no lease of ours uses an address that we were to give; `withheld`: nobody gets it for a while.
     DhcpConflict { address: Ipv4Addr, mac: MacAddr, withheld: bool },
+    /// Firmware of this model ignored one form of ProxyDHCP offer; it gets this one from now on (`taken`: it went on with it).
+    ProxyStyle { model: String, style: ProxyStyle, taken: bool },
     /// We saw a request and said nothing, for a reason that a person may want to know.
     DhcpSilent { client: ClientKind, reason: String },
     /// We saw a request and said nothing, because the machine is to be ignored.

@@ -13,7 +13,8 @@ mod snapshot;
 pub(crate) use allowance::{Allowance, Rate};
 pub use command::{Command, CommandError, DiskAct, ExportFormat, NewDisk, NewProfile, Reply};
 pub use event::{
-    ClientKind, Event, EventKind, HostId, JobKind, Observation, ServiceKind, Severity, Source, Who, machine_uuid,
+    ClientKind, Event, EventKind, HostId, JobKind, Observation, ProxyStyle, ServiceKind, Severity, Source, Who,
+    machine_uuid,
 };
 pub use handle::{EngineHandle, HandleEnd, HandleError};
 pub use reporter::{Reported, Reporter, Reports, reports};

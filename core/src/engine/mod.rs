@@ -12,6 +12,7 @@ pub mod control;
 mod disks;
 mod files;
 mod gate;
+mod modes;
 mod refresh;
 mod run;
 mod serving;

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::modes;
 use super::refresh::{self, Refreshed};
 use super::serving::{self, Serving};
 use super::shared::{Request, Shared, epoch_record};
@@ -26,6 +27,8 @@ use crate::net;
 
 /// Snapshots are at least this far apart.
 const PUBLISH_EVERY: Duration = Duration::from_millis(60);
+/// How often a network beside another server is asked whether that is still there.
+const ASK_EVERY: Duration = Duration::from_secs(60);
 /// Interfaces, files and lab.toml are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -57,6 +60,8 @@ pub(super) struct Run {
     requests: mpsc::Receiver<Request>,
     /// Whether the interfaces in service had a link when they were last looked at.
     linked: HashMap<String, bool>,
+    /// When it was last asked whether another server is still there.
+    asked: HashMap<String, Instant>,
     pub(super) dirty: bool,
     pub(super) stamp: Option<crate::lab::Stamp>,
     refreshing: Option<JoinHandle<Refreshed>>,
@@ -84,6 +89,7 @@ impl Run {
             reports,
             requests,
             linked: HashMap::new(),
+            asked: HashMap::new(),
             dirty: true,
             stamp: None,
             refreshing: None,
@@ -167,6 +173,11 @@ impl Run {
                     self.shared.db.delete_host(gone);
                     self.shared.db.delete_epoch(gone);
                 }
+                if let Some(EventKind::ProxyStyle { model, style, taken: true }) =
+                    folded.event.as_ref().map(|e| &e.kind)
+                {
+                    self.shared.db.put_proxy_style(model.clone(), *style);
+                }
                 if let Some(event) = folded.event {
                     self.end.emit(event.clone());
                     if !event.kind.is_progress() {
@@ -188,23 +199,13 @@ impl Run {
             }
         }
         if foreign {
-            self.mark_foreign();
+            modes::stand_back(&self.shared);
         }
         if !events.is_empty() {
             self.shared.db.append_events(events);
         }
         self.reports.folded(count);
         self.dirty = true;
-    }
-
-    /// New offers stop where another server was seen; leases of ours are still renewed.
-    fn mark_foreign(&self) {
-        let seen: Vec<String> = self.shared.state().foreign.keys().cloned().collect();
-        self.shared.change_plan(|plan| {
-            for network in &mut plan.networks {
-                network.foreign |= seen.contains(&network.interface);
-            }
-        });
     }
 
     /// Looks at what changes without telling: time, lab.toml, interfaces, files.
@@ -228,6 +229,31 @@ impl Run {
         }
         self.identify();
         self.follow_links();
+        self.follow_servers();
+    }
+
+    /// A server beside which `auto` stands back may go.
+    fn follow_servers(&mut self) {
+        let Some(serving) = &self.serving else {
+            self.asked.clear();
+            return;
+        };
+        let networks: Vec<PlanNetwork> = {
+            let state = self.shared.state();
+            let auto = |n: &&PlanNetwork| {
+                let configured = state.plan.lab.networks.get(n.index).map(|network| network.mode);
+                n.mode == Mode::Proxy && configured == Some(Mode::Auto) && serving.own_port.contains(&n.interface)
+            };
+            state.plan.networks.iter().filter(auto).cloned().collect()
+        };
+        for network in networks {
+            let now = Instant::now();
+            let asked = self.asked.entry(network.interface.clone()).or_insert(now);
+            if now.duration_since(*asked) >= ASK_EVERY {
+                *asked = now;
+                tokio::spawn(modes::look_for_server(self.shared.clone(), serving.ports.clone(), network));
+            }
+        }
     }
 
     /// A cable that was out and is in again may be in another network: it is probed anew.
@@ -244,7 +270,7 @@ impl Run {
         for (network, running) in networks {
             let before = self.linked.insert(network.interface.clone(), running);
             if running && (before == Some(false) || (before.is_none() && network.foreign)) {
-                tokio::spawn(serving::probe_again(self.shared.clone(), serving.ports.clone(), network));
+                tokio::spawn(modes::probe_again(self.shared.clone(), serving.ports.clone(), network));
             }
         }
     }

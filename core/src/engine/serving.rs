@@ -2,7 +2,6 @@
 //!
 //! A start that fails at any point takes back what it did: sockets are closed, a held address is returned.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use super::files::BootFiles;
 use super::gate::DiskGate;
+use super::modes;
 use super::shared::Shared;
 use super::web::Web;
 use crate::api::{EventKind, ServiceKind};
@@ -17,11 +17,9 @@ use crate::boot::{Plan, PlanNetwork};
 use crate::dhcp::{LeaseStore, StoreError};
 use crate::lab::{Lab, LeaseRecord, Mode, Network, ProfileKind, check_networks};
 use crate::media::{self, answers};
-use crate::net::{self, AddressHold, Interface, Ipv4Cidr, MacAddr, PortSet};
+use crate::net::{self, AddressHold, Interface, MacAddr, PortSet};
 use crate::{dhcp, http, iscsi, ndp, tftp};
 
-/// Another DHCP server is given this long to answer the probe: some look for three seconds whether an address is in use first.
-const PROBE: Duration = Duration::from_secs(5);
 /// An interface that was down until now is given this long to find its link.
 const LINK: Duration = Duration::from_secs(8);
 
@@ -29,6 +27,8 @@ const LINK: Duration = Duration::from_secs(8);
 struct Prepared {
     network: PlanNetwork,
     hold: Option<Box<dyn AddressHold>>,
+    /// Port 67 is ours there, so that `auto` may become `dhcp` when no other server is left.
+    alone: bool,
 }
 
 /// The servers that run. Ended by [`Serving::stop`].
@@ -41,6 +41,8 @@ pub(super) struct Serving {
     holds: Vec<Box<dyn AddressHold>>,
     /// For a probe later on.
     pub(super) ports: Arc<dyn PortSet>,
+    /// The interfaces on which port 67 is ours.
+    pub(super) own_port: Vec<String>,
     /// Keeps the computer awake; undone when dropped.
     inhibit: Box<dyn Send + Sync>,
 }
@@ -86,9 +88,11 @@ pub(super) async fn start(shared: Arc<Shared>, ports: Arc<dyn PortSet>, trust: b
     }
     let mut networks = Vec::new();
     let mut holds = Vec::new();
+    let mut own_port = Vec::new();
     let started = async {
         for (index, network) in lab.networks.iter().enumerate() {
             let prepared = prepare(&shared, &ports, index, network, confirmed.as_deref()).await?;
+            own_port.extend(prepared.alone.then(|| prepared.network.interface.clone()));
             networks.push(prepared.network);
             holds.extend(prepared.hold);
         }
@@ -109,7 +113,7 @@ pub(super) async fn start(shared: Arc<Shared>, ports: Arc<dyn PortSet>, trust: b
     let inhibit = blocking(|| net::sleep_inhibit("machines boot from this computer")).await?;
     let interfaces = networks.iter().map(|n| n.interface.clone()).collect();
     shared.report(None, EventKind::EngineStarted { interfaces });
-    Ok(Serving { dhcp, ndp, tftp, http, iscsi, holds, ports, inhibit })
+    Ok(Serving { dhcp, ndp, tftp, http, iscsi, holds, ports, own_port, inhibit })
 }
 
 type Servers = (
@@ -192,12 +196,14 @@ async fn servers(
         .await
         .map_err(failed(ServiceKind::Ndp))?;
         let leases = shared.db.leases().map_err(|e| e.to_string())?;
+        let styles = shared.db.proxy_styles().map_err(|e| e.to_string())?;
         let dhcp = dhcp::service::start(dhcp::service::Config {
             plan,
             ports: ports.clone(),
             reporter,
             store: Arc::new(Leases(shared.clone())),
             leases,
+            styles,
         })
         .await
         .map_err(failed(ServiceKind::Dhcp));
@@ -324,8 +330,8 @@ async fn prepare(
         }
     };
     let patience = if interface.up { Duration::ZERO } else { LINK };
-    let linked = link(&name, patience).await;
-    match mode(ports, network, &interface, address).await {
+    let linked = modes::link(&name, patience).await;
+    match modes::mode(ports, network, &interface, address).await {
         Ok((mode, because, servers)) => {
             let word = super::views::mode_name(mode).to_owned();
             for server in &servers {
@@ -336,97 +342,15 @@ async fn prepare(
             // Without a link nobody could answer: offers wait until the cable is in and the network was probed.
             let foreign = !servers.is_empty() || (mode == Mode::Dhcp && !network.force && !linked);
             let network = PlanNetwork { index, interface: name, ifindex: interface.index, mac, address, mode, foreign };
-            Ok(Prepared { network, hold })
+            // Whose port 67 another program has is never asked again: that server is on this computer.
+            let alone = mode == Mode::Dhcp || !servers.is_empty();
+            Ok(Prepared { network, hold, alone })
         }
         Err(error) => {
             let _goes_back = blocking(move || drop(hold)).await;
             Err(error)
         }
     }
-}
-
-/// Whether the interface has a link, waiting for one until `patience` is over. A bridge is its ports', which come and go.
-async fn link(name: &str, patience: Duration) -> bool {
-    let until = tokio::time::Instant::now() + patience;
-    loop {
-        let name = name.to_owned();
-        let linked = blocking(move || {
-            let running = net::interfaces().is_ok_and(|all| all.iter().any(|i| i.name == name && i.running));
-            running || net::is_bridge(&name)
-        })
-        .await
-        .unwrap_or(true);
-        if linked || tokio::time::Instant::now() >= until {
-            return linked;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// The cable is in again: the network may be another one. Offers that were held back begin when nobody answers; beside another server
-/// they stop, and `auto` becomes ProxyDHCP.
-pub(super) async fn probe_again(shared: Arc<Shared>, ports: Arc<dyn PortSet>, network: PlanNetwork) {
-    let PlanNetwork { interface, ifindex, mac, address, .. } = network;
-    let probed = dhcp::service::probe(&*ports, &interface, ifindex, mac, Some(address), PROBE).await;
-    let Ok(servers) = probed else {
-        return;
-    };
-    for server in &servers {
-        let (server, mac) = (server.server, server.mac);
-        shared.report(None, EventKind::ForeignDhcp { interface: interface.clone(), server, mac });
-    }
-    let auto = shared.change_network(&interface, |network, configured, seen| {
-        network.foreign = seen || !servers.is_empty();
-        let auto = configured.is_some_and(|n| n.mode == Mode::Auto) && !servers.is_empty();
-        if auto {
-            network.mode = Mode::Proxy;
-        }
-        auto
-    });
-    if auto {
-        let others = servers.iter().map(|s| s.server.to_string()).collect::<Vec<_>>().join(", ");
-        let because = format!("another DHCP server answers here: {others}");
-        shared.report(None, EventKind::ModeChosen { interface, mode: "proxy".into(), because });
-    }
-}
-
-/// The mode in force, why, and the other servers that answered.
-async fn mode(
-    ports: &Arc<dyn PortSet>,
-    network: &Network,
-    interface: &Interface,
-    address: Ipv4Cidr,
-) -> Result<(Mode, String, Vec<dhcp::service::ForeignServer>), String> {
-    if network.mode == Mode::Proxy {
-        return Ok((Mode::Proxy, "lab.toml says so".into(), Vec::new()));
-    }
-    let mac = interface.mac.unwrap_or_default();
-    if network.mode == Mode::Auto {
-        // What the probe sends never comes back into this computer.
-        let bind = SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 67);
-        let spec = net::UdpSpec { bind, interface: Some(interface.name.clone()), broadcast: true, packet_info: false };
-        let ports = ports.clone();
-        if let Err(net::NetError::Taken { owner, .. }) = blocking(move || ports.udp(&spec)).await? {
-            return Ok((Mode::Proxy, format!("{owner} on this computer has the DHCP port"), Vec::new()));
-        }
-    }
-    let servers = dhcp::service::probe(&**ports, &interface.name, interface.index, mac, Some(address), PROBE)
-        .await
-        .map_err(|e| e.to_string())?;
-    let others: BTreeSet<String> = servers.iter().map(|s| s.server.to_string()).collect();
-    let others = others.into_iter().collect::<Vec<_>>().join(", ");
-    let found = match (network.mode, servers.is_empty()) {
-        (Mode::Auto, true) => (Mode::Dhcp, "no other DHCP server answered the probe".to_owned()),
-        (Mode::Auto, false) => (Mode::Proxy, format!("another DHCP server answers here: {others}")),
-        (_, false) if !network.force => {
-            return Err(format!(
-                "another DHCP server answers on {}: {others}; use mode = \"auto\" or \"proxy\", or switch it off",
-                interface.name
-            ));
-        }
-        _ => (Mode::Dhcp, "lab.toml says so".to_owned()),
-    };
-    Ok((found.0, found.1, servers))
 }
 
 /// The form of every answer file that lab.toml leaves to its content. Reads the files, so it blocks.

@@ -119,7 +119,7 @@ impl Shared {
     }
 
     /// Changes state and plan together: no change is made of a plan that another has just replaced.
-    fn change<T>(&self, change: impl FnOnce(&mut State, &mut Plan) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State, &mut Plan) -> T) -> T {
         let mut state = self.state();
         let mut plan = (*state.plan).clone();
         let told = change(&mut state, &mut plan);

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::scope::Scope;
 use super::{Context, reply_to};
-use crate::api::ClientKind;
-use crate::boot::{Arch, BootFile};
+use crate::api::{ClientKind, ProxyStyle};
+use crate::boot::BootFile;
 use crate::dhcp::wire::{MessageType, Packet, code};
 
 /// Longest UDP payload in an Ethernet frame.
@@ -115,14 +115,13 @@ impl Context<'_> {
         }
     }
 
-    /// Boot information of a ProxyDHCP offer, which has no address. A UEFI's PXE client is sent to port 4011 instead: many have
-    /// broken menu code, and one with option 43 is taken for a menu.
-    pub(super) fn put_proxy(&self, reply: &mut Packet, file: &BootFile) {
+    /// Boot information of a ProxyDHCP offer, which has no address.
+    pub(super) fn put_proxy(&self, reply: &mut Packet, file: &BootFile, style: ProxyStyle) {
         let server = self.network.address.address;
         reply.siaddr = server;
         self.put_class(reply);
         match file {
-            BootFile::Tftp { .. } if self.arch.is_some_and(Arch::is_uefi) => {}
+            BootFile::Tftp { .. } if style == ProxyStyle::BootServer => {}
             BootFile::Tftp { file } => {
                 reply.set(code::VENDOR, USE_FILE);
                 self.put_file(reply, file.as_bytes());

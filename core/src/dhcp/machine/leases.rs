@@ -291,6 +291,12 @@ impl Leases {
         self.entries.get(&address).is_some_and(|e| e.client == client)
     }
 
+    /// Whether the client was given this address.
+    pub(super) fn holds(&self, client: Client, address: Ipv4Addr) -> bool {
+        let bound = |e: &Entry| e.client == client && e.state == State::Held(LeaseState::Bound);
+        self.entries.get(&address).is_some_and(bound)
+    }
+
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         self.entries.len()

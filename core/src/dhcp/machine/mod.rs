@@ -10,6 +10,7 @@ mod limits;
 mod proxy;
 mod scope;
 mod server;
+mod styles;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
@@ -23,8 +24,9 @@ pub(super) use limits::OncePerMinute;
 use self::leases::{Leases, Undo};
 use self::limits::Budget;
 use self::scope::Layout;
+use self::styles::Styles;
 use super::wire::{Packet, Request};
-use crate::api::{ClientKind, EventKind, Observation, Who};
+use crate::api::{ClientKind, EventKind, Observation, ProxyStyle, Who};
 use crate::boot::{Arch, Because, BootFile, ClientFacts, Plan, PlanNetwork, decide};
 use crate::lab::{LeaseRecord, Mode};
 use crate::machine::{Machine, Now, Output as MachineOutput, Ticket};
@@ -136,6 +138,7 @@ pub struct DhcpMachine {
     budget: Budget,
     /// Addresses at which a machine answered though it holds no lease of them.
     answered: HashMap<MacAddr, HashSet<Ipv4Addr>>,
+    styles: Styles,
     housekeeping: Option<Duration>,
 }
 
@@ -175,8 +178,15 @@ impl DhcpMachine {
             silent: OncePerMinute::default(),
             budget: Budget::default(),
             answered: HashMap::new(),
+            styles: Styles::default(),
             housekeeping: None,
         }
+    }
+
+    /// Knows which form of ProxyDHCP offer these models of firmware take.
+    #[must_use]
+    pub fn with_styles(self, models: HashMap<String, ProxyStyle>) -> Self {
+        Self { styles: Styles::new(models), ..self }
     }
 
     fn packet(&mut self, now: Now, index: usize, port: u16, source: SocketAddrV4, bytes: &[u8]) {
@@ -187,6 +197,8 @@ impl DhcpMachine {
         let context = Context { now, plan: &plan, network, index, source, request: &request, client, arch };
         match (port, network.mode) {
             (4011, _) => self.boot_server(&context),
+            // What this server has given it answers for, whoever gives addresses now.
+            (_, Mode::Proxy) if self.extends(&context) => self.request(&context),
             (_, Mode::Proxy) => self.propose(&context),
             (_, Mode::Dhcp | Mode::Auto) => self.serve(&context),
         }
@@ -335,6 +347,12 @@ impl Machine for DhcpMachine {
             Input::Packet { network, port, source, bytes } => self.packet(now, network, port, source, bytes),
             Input::Plan(plan) => {
                 self.layout = Layout::new(&plan);
+                for (index, (old, new)) in self.plan.networks.iter().zip(&plan.networks).enumerate() {
+                    // The other server is gone, or it would not be so.
+                    if old.mode == Mode::Proxy && new.mode != Mode::Proxy {
+                        self.foreign.remove(&index);
+                    }
+                }
                 self.plan = plan;
             }
             Input::Committed(ticket, ok) => self.committed(ticket, ok),

@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 
 use super::{BootInfo, Context, Destination, DhcpMachine, Output, Reply};
-use crate::api::{ClientKind, EventKind, Who};
+use crate::api::{ClientKind, EventKind, ProxyStyle, Who};
 use crate::boot::BootFile;
 use crate::dhcp::wire::{BROADCAST_FLAG, MessageType};
 use crate::lab::Mode;
@@ -24,14 +24,19 @@ impl DhcpMachine {
 
     /// Port 67 in mode `proxy`: answers DISCOVERs of firmware and iPXE, never with an address. REQUESTs are the other server's.
     pub(super) fn propose(&mut self, context: &Context<'_>) {
+        if context.request.message == Some(MessageType::Request) {
+            // It took the other server's address, and what it takes of us comes next.
+            self.goes_on(context);
+        }
         if context.request.message != Some(MessageType::Discover) {
             return;
         }
         self.seen(context);
         let Some(boot) = self.boots(context) else { return };
+        let style = self.style(context);
         let mut reply = context.reply(Some(MessageType::Offer));
         reply.flags |= BROADCAST_FLAG;
-        context.put_proxy(&mut reply, &boot.file);
+        context.put_proxy(&mut reply, &boot.file, style);
         let destination = context.relay().map_or(Destination::Broadcast, Destination::Unicast);
         let bytes = context.encode(&reply);
         self.out.push_back(Output::Send(Reply {
@@ -50,6 +55,29 @@ impl DhcpMachine {
         self.frequent_event(context, context.who(), kind);
     }
 
+    /// The form of the offer for this client.
+    fn style(&mut self, context: &Context<'_>) -> ProxyStyle {
+        if context.client != ClientKind::PxeRom {
+            return ProxyStyle::File;
+        }
+        let model = context.model();
+        let (style, turned) = self.styles.choose(context.now, context.request.mac, &model, context.arch);
+        if turned {
+            self.frequent_event(context, context.who(), EventKind::ProxyStyle { model, style, taken: false });
+        }
+        style
+    }
+
+    fn goes_on(&mut self, context: &Context<'_>) {
+        if context.client != ClientKind::PxeRom {
+            return;
+        }
+        let model = context.model();
+        if let Some(style) = self.styles.goes_on(context.request.mac, &model, context.arch) {
+            self.frequent_event(context, context.who(), EventKind::ProxyStyle { model, style, taken: true });
+        }
+    }
+
     /// Port 4011 in either mode: the boot file for a client that has its address already. The answer leaves from port 4011 to the
     /// port from which the client asked.
     pub(super) fn boot_server(&mut self, context: &Context<'_>) {
@@ -57,6 +85,7 @@ impl DhcpMachine {
         if !matches!(request.message, Some(MessageType::Request | MessageType::Inform)) {
             return;
         }
+        self.goes_on(context);
         let Some(boot) = self.boots(context) else { return };
         let mut reply = context.reply(Some(MessageType::Ack));
         reply.ciaddr = request.packet.ciaddr;

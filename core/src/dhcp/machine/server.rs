@@ -8,6 +8,7 @@ use super::scope::Scope;
 use super::{BootInfo, Context, Destination, DhcpMachine, MOST_ANSWERED, MOST_ANSWERING, Output, Pending, Reply};
 use crate::api::{ClientKind, EventKind, Observation, Who};
 use crate::dhcp::wire::{BROADCAST_FLAG, MessageType, Packet, code};
+use crate::lab::Mode;
 use crate::machine::Now;
 use crate::net::MacAddr;
 
@@ -86,8 +87,16 @@ impl DhcpMachine {
         }
     }
 
+    /// A client that uses an address which it has from here.
+    pub(super) fn extends(&self, context: &Context<'_>) -> bool {
+        let request = context.request;
+        let address = request.packet.ciaddr;
+        let asks = request.message == Some(MessageType::Request) && request.server_id.is_none();
+        asks && !address.is_unspecified() && self.leases.holds(self.client(context), address)
+    }
+
     /// RFC 2131 4.3.2: the four states of a client that sends a REQUEST, told apart by 54, 50 and ciaddr.
-    fn request(&mut self, context: &Context<'_>) {
+    pub(super) fn request(&mut self, context: &Context<'_>) {
         let request = context.request;
         let ciaddr = Some(request.packet.ciaddr).filter(|a| !a.is_unspecified());
         let (asking, address) = match (request.server_id, request.requested, ciaddr) {
@@ -101,7 +110,8 @@ impl DhcpMachine {
             (_, None, None) => return,
         };
         let boot = context.boot();
-        if boot.is_silence() {
+        // Beside another server only those come here that hold a lease of ours; new machines are ignored there.
+        if boot.is_silence() && context.network.mode != Mode::Proxy {
             return self.silent(context, boot.short.unwrap_or_default());
         }
         let held_back = self.held_back(context).is_some();

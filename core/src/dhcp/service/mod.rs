@@ -8,6 +8,7 @@ mod frame;
 mod probe;
 mod sockets;
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use self::sockets::Sockets;
 use super::machine::{DhcpMachine, Input, OncePerMinute, Output};
 use super::wire::{MessageType, Packet, code};
 use super::{LeaseStore, StoreError};
-use crate::api::{EventKind, Observation, Reporter, ServiceKind};
+use crate::api::{EventKind, Observation, ProxyStyle, Reporter, ServiceKind};
 use crate::boot::Plan;
 use crate::lab::LeaseRecord;
 use crate::machine::{Machine, Now, Ticket};
@@ -46,6 +47,8 @@ pub struct Config {
     pub store: Arc<dyn LeaseStore>,
     /// The leases of an earlier run.
     pub leases: Vec<LeaseRecord>,
+    /// Which form of ProxyDHCP offer models of firmware take, by what earlier runs have found.
+    pub styles: HashMap<String, ProxyStyle>,
 }
 
 /// DHCP in service. Dropping it stops it at once; [`Service::stop`] waits until it has stopped.
@@ -61,7 +64,7 @@ pub struct Service {
 /// # Errors
 /// [`NetError`] of the first port that cannot be had. In mode `proxy` port 67 may belong to another server on this computer.
 pub async fn start(config: Config) -> Result<Service, NetError> {
-    let Config { plan, ports, reporter, store, leases } = config;
+    let Config { plan, ports, reporter, store, leases, styles } = config;
     let (messages, inbox) = mpsc::channel(QUEUE);
     let mut sockets = Vec::new();
     // From here on, so that an error for the second network closes the first one's ports.
@@ -73,7 +76,13 @@ pub async fn start(config: Config) -> Result<Service, NetError> {
     let committer = tokio::spawn(commit(store, waiting, messages, reporter.clone()));
     let (stop, stopped) = watch::channel(false);
     let (plans, new_plans) = watch::channel(plan.clone());
-    let core = Core { machine: DhcpMachine::new(plan, leases), sockets, writes, reporter, foreign: <_>::default() };
+    let core = Core {
+        machine: DhcpMachine::new(plan, leases).with_styles(styles),
+        sockets,
+        writes,
+        reporter,
+        foreign: <_>::default(),
+    };
     let core = tokio::spawn(async move {
         core.run(inbox, new_plans, stopped).await;
         drop(readers);

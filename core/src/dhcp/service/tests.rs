@@ -68,7 +68,14 @@ struct Wire {
 async fn serve(mode: Mode) -> Wire {
     let (reporter, reports) = reports();
     let store = Arc::new(Store::default());
-    let config = Config { plan: plan(mode), ports: Arc::new(Direct), reporter, store: store.clone(), leases: vec![] };
+    let config = Config {
+        plan: plan(mode),
+        ports: Arc::new(Direct),
+        reporter,
+        store: store.clone(),
+        leases: vec![],
+        styles: <_>::default(),
+    };
     let service = start(config).await.unwrap();
     let client = Watched::new(Direct.packet("right", PacketUse::DhcpListen).unwrap(), "right").unwrap();
     Wire { service, store, reports, client }
@@ -267,7 +274,14 @@ fn a_port_that_is_taken_names_its_owner_and_a_proxy_listens_beside_it() {
         let other = Direct.udp(&spec).unwrap();
         let (reporter, _reports) = reports();
         let store = Arc::new(Store::default());
-        let config = Config { plan: plan(Mode::Dhcp), ports: Arc::new(Direct), reporter, store, leases: vec![] };
+        let config = Config {
+            plan: plan(Mode::Dhcp),
+            ports: Arc::new(Direct),
+            reporter,
+            store,
+            leases: vec![],
+            styles: <_>::default(),
+        };
         let error = start(config).await.unwrap_err();
         assert!(matches!(error, NetError::Taken { port: 67, .. }), "{error}");
 

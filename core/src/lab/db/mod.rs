@@ -11,6 +11,7 @@ mod reserve;
 mod tables;
 mod writer;
 
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OpenFlags};
 
 use super::lease::LeaseRecord;
-use crate::api::{Event, HostId};
+use crate::api::{Event, HostId, ProxyStyle};
 use crate::net::MacAddr;
 pub use records::{ConfirmedInterface, EpochRecord, HostRecord, InstallRecord, JobRecord, this_machine};
 use reserve::Reserve;
@@ -267,6 +268,21 @@ impl Db {
     /// [`DbError`].
     pub fn last_host(&self) -> Result<HostId, DbError> {
         self.read(tables::last_host)
+    }
+
+    /// Which form of ProxyDHCP offer models of firmware take, where it is not the usual one.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub fn proxy_styles(&self) -> Result<HashMap<String, ProxyStyle>, DbError> {
+        self.read(tables::styles)
+    }
+
+    /// Remembers the form that a model takes.
+    pub fn put_proxy_style(&self, model: String, style: ProxyStyle) {
+        self.queue(|pending| {
+            pending.styles.insert(model, style);
+        });
     }
 
     /// The interfaces that a person confirmed, on whichever computers.

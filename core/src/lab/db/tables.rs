@@ -1,5 +1,6 @@
 //! The tables of lab.db and their SQL.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::writer::Pending;
 use super::{ConfirmedInterface, DbError, EVENTS_KEPT, EpochRecord, HostRecord, JobRecord};
-use crate::api::{Event, HostId};
+use crate::api::{Event, HostId, ProxyStyle};
 use crate::lab::lease::{LeaseRecord, LeaseState};
 
 /// How long one connection waits for the other.
@@ -31,6 +32,8 @@ const STEPS: &[&str] = &["
 ", "
     CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO numbers SELECT 'host', coalesce(max(id), 0) FROM hosts;
+", "
+    CREATE TABLE proxy_styles (model TEXT PRIMARY KEY, style TEXT NOT NULL) WITHOUT ROWID;
 "];
 
 fn newest() -> i64 {
@@ -103,6 +106,10 @@ pub(super) fn write_rest(tx: &Transaction<'_>, pending: &Pending) -> rusqlite::R
     }
     for (mac, machine) in &pending.confirmed {
         tx.prepare("INSERT OR IGNORE INTO confirmed VALUES (?1, ?2)")?.execute(params![mac.to_string(), machine])?;
+    }
+    for (model, style) in &pending.styles {
+        tx.prepare("INSERT OR REPLACE INTO proxy_styles VALUES (?1, ?2)")?
+            .execute(params![model, style_word(*style)])?;
     }
     for (id, job) in &pending.jobs {
         match job {
@@ -222,6 +229,24 @@ pub(super) fn confirmed(conn: &Connection) -> rusqlite::Result<Vec<ConfirmedInte
     let mut statement = conn.prepare("SELECT mac, machine FROM confirmed")?;
     let rows = statement.query_map([], |row| Ok(ConfirmedInterface { mac: text(row, 0)?, machine: row.get(1)? }))?;
     rows.collect()
+}
+
+fn style_word(style: ProxyStyle) -> &'static str {
+    match style {
+        ProxyStyle::File => "file",
+        ProxyStyle::BootServer => "boot-server",
+    }
+}
+
+/// What a later version may have written otherwise is left out.
+pub(super) fn styles(conn: &Connection) -> rusqlite::Result<HashMap<String, ProxyStyle>> {
+    let mut statement = conn.prepare("SELECT model, style FROM proxy_styles")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+    let known = |(model, word): (String, String)| {
+        let style = [ProxyStyle::File, ProxyStyle::BootServer].into_iter().find(|style| style_word(*style) == word)?;
+        Some((model, style))
+    };
+    rows.filter_map(|row| row.map(known).transpose()).collect()
 }
 
 pub(super) fn jobs(conn: &Connection) -> rusqlite::Result<Vec<JobRecord>> {

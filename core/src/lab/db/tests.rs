@@ -82,6 +82,9 @@ async fn what_was_written_is_there_after_a_restart() {
     let mac = MacAddr([2, 0, 0, 0, 0, 9]);
     db.confirm(mac, this_machine());
     db.confirm(mac, this_machine());
+    let (file, server) = (crate::api::ProxyStyle::File, crate::api::ProxyStyle::BootServer);
+    db.put_proxy_style("PXEClient 52:54:00".into(), server);
+    db.put_proxy_style("PXEClient 52:54:00".into(), file);
     let progress = EventKind::HttpProgress { path: "/".into(), sent: 1, total: 2 };
     db.append_events(vec![event(1), event(2), Arc::new(Event { kind: progress, ..(*event(3)).clone() })]);
     drop(db);
@@ -91,6 +94,7 @@ async fn what_was_written_is_there_after_a_restart() {
     assert_eq!(db.epochs().unwrap(), [epoch(3)]);
     assert_eq!(db.hosts().unwrap(), [host(3)]);
     assert_eq!(db.jobs().unwrap(), [JobRecord { id: 9, json: "{}".into() }]);
+    assert_eq!(db.proxy_styles().unwrap(), [("PXEClient 52:54:00".to_owned(), file)].into());
     assert_eq!(db.confirmed().unwrap(), [ConfirmedInterface { mac, machine: this_machine() }]);
     assert_eq!(db.recent_events(10).unwrap(), [(*event(1)).clone(), (*event(2)).clone()]);
     assert_eq!(db.recent_events(1).unwrap()[0].seq, 2);

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::reserve::Reserve;
 use super::{DbError, EVENTS_KEPT, EpochRecord, HostRecord, tables};
-use crate::api::{Event, HostId};
+use crate::api::{Event, HostId, ProxyStyle};
 use crate::lab::lease::LeaseRecord;
 use crate::net::MacAddr;
 
@@ -36,6 +36,7 @@ pub(super) struct Pending {
     pub(super) events: VecDeque<Arc<Event>>,
     pub(super) confirmed: BTreeSet<(MacAddr, String)>,
     pub(super) jobs: BTreeMap<u64, Option<String>>,
+    pub(super) styles: BTreeMap<String, ProxyStyle>,
     /// Wait for leases and epochs.
     pub(super) vital_answers: Vec<Answer>,
     /// Wait for everything.
@@ -52,7 +53,8 @@ impl Pending {
     }
 
     fn has_rest(&self) -> bool {
-        !self.hosts.is_empty() || !self.events.is_empty() || !self.confirmed.is_empty() || !self.jobs.is_empty()
+        let small = !self.confirmed.is_empty() || !self.jobs.is_empty() || !self.styles.is_empty();
+        small || !self.hosts.is_empty() || !self.events.is_empty()
     }
 
     /// Older events than these would be pruned as soon as they are written.
@@ -68,6 +70,9 @@ impl Pending {
         }
         for (id, job) in old.jobs {
             self.jobs.entry(id).or_insert(job);
+        }
+        for (model, style) in old.styles {
+            self.styles.entry(model).or_insert(style);
         }
         self.confirmed.extend(old.confirmed);
         let newer = std::mem::replace(&mut self.events, old.events);
