@@ -26,12 +26,22 @@ pub enum Program {
     System,
 }
 
+/// Plugs a machine in, at `192.168.77.LAST`: an address tells who a client is, so each has its own.
+///
+/// # Errors
+/// See [`Netns::plug`].
+pub fn plug(bench: &Netns, tag: &str, mac: &str, last: u16) -> Result<Netns> {
+    let ns = bench.plug(tag, mac)?;
+    ns.ip(&["address", "add", &format!("192.168.77.{last}/24"), "dev", "eth0"])?;
+    Ok(ns)
+}
+
 /// Logs a machine in to a disk of the lab and takes the news of the power-on.
 ///
 /// # Errors
 /// [`LoginError`] inside, if it was refused.
-pub fn log_in(bench: &Netns, mac: &str, disk: &str, program: Program) -> Result<Initiator> {
-    let stream = bench.within(|| Ok(TcpStream::connect((SERVER, 3260))?)).context("no connection to the target")?;
+pub fn log_in(at: &Netns, mac: &str, disk: &str, program: Program) -> Result<Initiator> {
+    let stream = at.within(|| Ok(TcpStream::connect((SERVER, 3260))?)).context("no connection to the target")?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.set_nodelay(true)?;
     let isid = match program {
@@ -59,8 +69,8 @@ pub fn refused(error: &anyhow::Error) -> Option<u16> {
 ///
 /// # Errors
 /// There is none: with the answer.
-pub fn script(bench: &Netns, mac: &str) -> Result<String> {
-    let mut stream = bench.within(|| Ok(TcpStream::connect((SERVER, 80))?)).context("no connection to the HTTP server")?;
+pub fn script(at: &Netns, mac: &str) -> Result<String> {
+    let mut stream = at.within(|| Ok(TcpStream::connect((SERVER, 80))?)).context("no connection to the HTTP server")?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let path = format!("/boot/{}/script.ipxe", mac.replace(':', "-"));
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {SERVER}\r\nUser-Agent: iPXE/1.21.1\r\nConnection: close\r\n\r\n")?;

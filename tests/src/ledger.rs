@@ -23,7 +23,11 @@ pub fn block(number: u64) -> [u8; SECTOR] {
 /// Blocks that are filled with these numbers.
 #[must_use]
 pub fn blocks(numbers: &[u64]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| block(*number)).collect()
+    let mut bytes = Vec::with_capacity(numbers.len() * SECTOR);
+    for number in numbers {
+        bytes.extend_from_slice(&block(*number));
+    }
+    bytes
 }
 
 /// The number of a golden image's block.

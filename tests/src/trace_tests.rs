@@ -103,12 +103,13 @@ fn a_capture_with_segments_out_of_order_and_twice_is_understood() -> Result<()> 
     assert_eq!(of_capture(&pcap)?, steps);
 
     // Without one of the segments it is not taken for complete.
-    let lost: Vec<u8> = [pcap.get(..24), Some(&frame(10, first, 2, &[])?), Some(&frame(12, seq(100)?, 16, &stream[100..])?)]
-        .into_iter()
-        .flatten()
-        .flatten()
-        .copied()
-        .collect();
+    let lost: Vec<u8> =
+        [pcap.get(..24), Some(&frame(10, first, 2, &[])?), Some(&frame(12, seq(100)?, 16, &stream[100..])?)]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .copied()
+            .collect();
     assert!(of_capture(&lost).is_err_and(|e| e.to_string().contains("lost")));
     assert!(of_capture(b"something else").is_err());
     Ok(())

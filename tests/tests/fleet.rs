@@ -20,7 +20,8 @@ use bootyard_tests::qemu::{Firmware, Machine, Spec};
 use bootyard_tests::run;
 use bootyard_tests::trace::{self, Step, Timed};
 
-const NETWORK: &str = "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"";
+/// Without a probe for other servers.
+const NETWORK: &str = "mode = \"proxy\"";
 const TRACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/boot-trace.txt");
 
 const MACHINES: u16 = 30;
@@ -45,8 +46,7 @@ struct Pc {
 impl Pc {
     fn plug(bench: &Netns, number: u16) -> Result<Self> {
         let mac = mac(number);
-        let ns = bench.plug(&format!("pc{number}"), &mac)?;
-        ns.ip(&["address", "add", &format!("192.168.77.{}/24", 100 + number), "dev", "eth0"])?;
+        let ns = client::plug(bench, &format!("pc{number}"), &mac, 100 + number)?;
         let (sessions, wrote) = (Vec::new(), HashMap::new());
         Ok(Self { number, mac, ns, sessions, wrote, commands: 0, read: 0, written: 0 })
     }
@@ -245,7 +245,7 @@ fn record_the_boot() -> Result<()> {
     let mac = "52:54:00:00:05:01";
     let golden = disk::debian()?;
     let bench = Netns::bench("record", Some("192.168.77.1/24"))?;
-    let mut lab = LabDir::new("fleet-record", NETWORK)?;
+    let mut lab = LabDir::new("fleet-record", "mode = \"dhcp\"\nrange = \"192.168.77.20-192.168.77.40\"")?;
     lab.add_disk("debian", &golden, "fresh")?;
     lab.add_host(mac, "bench-5", r#"{ iscsi = "debian" }"#)?;
     let mut serve = Serve::start(&bench, &lab)?;
@@ -273,7 +273,10 @@ fn record_the_boot() -> Result<()> {
     let count = |wanted: fn(&Step) -> bool| steps.iter().filter(|(step, _)| wanted(step)).count();
     let reads = count(|s| matches!(s, Step::Read { .. }));
     let (logins, writes) = (count(|s| matches!(s, Step::Login { .. })), count(|s| matches!(s, Step::Write { .. })));
-    ensure!(logins >= 2 && reads > 100 && writes > 0, "{logins} logins, {reads} reads, {writes} writes: that was no boot");
+    ensure!(
+        logins >= 2 && reads > 100 && writes > 0,
+        "{logins} logins, {reads} reads, {writes} writes: that was no boot"
+    );
     let size = fs::metadata(&golden)?.len();
     let about = format!(
         "What Debian 12 on a disk of {size} bytes asked of it from BIOS to power-off:\n\
