@@ -97,7 +97,7 @@ impl Load {
                     break;
                 }
             };
-            broken |= broke(self.received(session, response, data)?)?;
+            broken |= broke(self.received(session, response, &data)?)?;
         }
         self.give_up();
         Ok(End::Broken)
@@ -185,7 +185,7 @@ impl Load {
     }
 
     /// The outer error is a wrong answer, the inner one the connection's.
-    fn received(&mut self, session: &mut Initiator, response: Response, segment: Vec<u8>) -> Result<io::Result<()>> {
+    fn received(&mut self, session: &mut Initiator, response: Response, segment: &[u8]) -> Result<io::Result<()>> {
         let itt = match &response {
             Response::NopIn { lun, ttt, .. } if *ttt != NO_TAG => return Ok(session.pong(*lun, *ttt)),
             Response::R2t { itt, .. } | Response::DataIn { itt, .. } | Response::Scsi { itt, .. } => *itt,
@@ -198,7 +198,7 @@ impl Load {
                 return Ok(session.give(itt, ttt, offset, data));
             }
             Response::DataIn { status, .. } => {
-                running.read.extend_from_slice(&segment);
+                running.read.extend_from_slice(segment);
                 status
             }
             Response::Scsi { status, .. } => Some(status),
@@ -206,7 +206,7 @@ impl Load {
         };
         let Some(status) = status else { return Ok(Ok(())) };
         let running = self.running.remove(&itt).context("it was there")?;
-        ensure!(status == 0, "status {status:#x}, sense {:x?} of {running:?}", sense(&segment));
+        ensure!(status == 0, "status {status:#x}, sense {:x?} of {running:?}", sense(segment));
         if !running.numbers.is_empty() {
             self.ledger.written(running.lba, &running.numbers)?;
             self.count.writes += 1;

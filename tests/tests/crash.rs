@@ -285,7 +285,8 @@ fn spawn(lab: &LabDir, bench: &Netns, act: Act) -> Result<Child> {
     Ok(lab.command(bench, act.command())?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
 }
 
-fn kills(name: &str, count: u64) -> Result<()> {
+/// Kills it so often; what went on meanwhile, in a sentence.
+fn kills(name: &str, count: u64) -> Result<String> {
     let seed = environment("BOOTYARD_SEED")?.unwrap_or_else(|| fastrand::u64(..));
     let mut site = Site::new(name, seed)?;
     let room = site.lab.path().join("disks/room.raw");
@@ -310,7 +311,7 @@ fn kills(name: &str, count: u64) -> Result<()> {
 
     let sum = |of: fn(&Load) -> u64| site.workers.iter().map(|(_, load)| of(load)).sum::<u64>();
     let (writes, flushes, reads) = (sum(|l| l.count.writes), sum(|l| l.count.flushes), sum(|l| l.count.reads));
-    println!(
+    let summary = format!(
         "{count} kills: {writes} writes and {flushes} flushes acknowledged, {reads} reads checked, {} commands cut; \
          commands to another disk: {} done, {} undone",
         sum(|l| l.count.cut),
@@ -318,16 +319,18 @@ fn kills(name: &str, count: u64) -> Result<()> {
         site.undone
     );
     assert!(writes > count && flushes > 0 && reads > 0, "nothing was going on");
-    Ok(())
+    Ok(summary)
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_by_a_kill() -> Result<()> {
-    kills("crash", 16)
+    println!("{}", kills("crash", 16)?);
+    Ok(())
 }
 
 #[test]
 #[ignore = "long: tests/run --long crash-all"]
 fn nothing_acknowledged_is_lost_by_hundreds_of_kills() -> Result<()> {
-    kills("crashes", environment("BOOTYARD_KILLS")?.unwrap_or(400))
+    println!("{}", kills("crashes", environment("BOOTYARD_KILLS")?.unwrap_or(400))?);
+    Ok(())
 }

@@ -121,7 +121,8 @@ fn read_on(session: &mut Initiator, ledger: &Ledger, stop: &AtomicBool) -> Resul
     Ok(reads)
 }
 
-fn full(kind: &str) -> Result<()> {
+/// On a file system of this kind; what went on, in a sentence.
+fn full(kind: &str) -> Result<String> {
     let name = format!("full-{kind}");
     let _left_by_a_run_that_was_killed = run::stdout(Command::new("umount").arg(leftover(&name)?));
     let dir = run::scratch(&name)?;
@@ -177,8 +178,7 @@ fn full(kind: &str) -> Result<()> {
     assert!(serve.terminate()?.success(), "{}", serve.stderr());
     assert_eq!(sha256(&image)?, before, "the golden image changed");
     assert!(!serve.stderr().contains("panicked"), "{}", serve.stderr());
-    println!("{kind}: {} MiB written until it was full, {reads} reads beside it", written >> 11);
-    Ok(())
+    Ok(format!("{kind}: {} MiB written until it was full, {reads} reads beside it", written >> 11))
 }
 
 /// Where a lab of this name is mounted.
@@ -230,11 +230,13 @@ fn while_others_read(
 
 #[test]
 fn a_full_tmpfs() -> Result<()> {
-    full("tmpfs")
+    println!("{}", full("tmpfs")?);
+    Ok(())
 }
 
 #[test]
 #[ignore = "needs loop devices: tests/run --long full-disk-ext4"]
 fn a_full_ext4() -> Result<()> {
-    full("ext4")
+    println!("{}", full("ext4")?);
+    Ok(())
 }
