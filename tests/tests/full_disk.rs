@@ -117,6 +117,8 @@ fn read_on(session: &mut Initiator, ledger: &Ledger, stop: &AtomicBool) -> Resul
         let lba = rng.u64(0..IMAGE - 128);
         ledger.check(lba, &good(session.command(&read_cdb(lba, 128), bytes(128), &[])?)?)?;
         reads += 1;
+        // One of many machines, not a load.
+        std::thread::sleep(Duration::from_millis(1));
     }
     Ok(reads)
 }
@@ -162,7 +164,7 @@ fn full(kind: &str) -> Result<String> {
         let written = written?;
         Ok((reads.context("the reader")?, written))
     })?;
-    assert!(reads > 100, "only {reads} reads went on beside it");
+    assert!(reads > 20, "only {reads} reads went on beside it");
 
     // Full, killed, started again: all that was acknowledged is there, and room is all that is missing.
     let next = writer.fill(0)?;
