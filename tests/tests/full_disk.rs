@@ -28,6 +28,8 @@ const DISK: u64 = 256 << 11;
 /// MiB of the file system, and of the file whose deletion makes room.
 const ROOM: u64 = 80;
 const BALLAST: usize = 12;
+/// How often a write that finds no room is tried again.
+const STUBBORN: u32 = 3000;
 /// SPACE ALLOCATION FAILED WRITE PROTECT.
 const NO_SPACE: Option<(u8, u16)> = Some((7, 0x2707));
 
@@ -207,6 +209,10 @@ fn while_others_read(
     ensure!(writer.put(256, 128)?.is_none(), "a block of its own cannot be written any more");
     good(writer.session.command(&flush_cdb(), 0, &[])?)?;
 
+    // A system tries again and again. What is told of it must not take the room that leases need.
+    for _ in 0..STUBBORN {
+        assert_eq!(writer.put(written, 8)?, NO_SPACE, "there is no room");
+    }
     // Nobody new gets on the disk, which says why; addresses are still given.
     let refused = log_in(late, LATE, "room", Program::System).err().context("a new overlay began on a full disk")?;
     assert_eq!(client::refused(&refused), Some(0x0302), "{refused:#}");
