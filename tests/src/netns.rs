@@ -3,12 +3,15 @@
 //! Names are `by-PID-TAG`, so that runs side by side do not meet and whatever a killed run left is known by its dead process and
 //! cleared away by the next one.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::run;
 
@@ -100,6 +103,19 @@ impl Netns {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program.as_ref());
         command
+    }
+
+    /// Does something inside, on a thread of its own. A socket that is made there stays inside, whoever uses it.
+    ///
+    /// # Errors
+    /// The work's, or the namespace is gone.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let link = File::open(format!("/run/netns/{}", self.name)).with_context(|| self.name.clone())?;
+        let inside = || {
+            move_into_link_name_space(link.as_fd(), Some(LinkNameSpaceType::Network))?;
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join()).map_err(|_| anyhow!("a thread inside panicked"))?
     }
 
     /// A tool inside that must succeed; its standard output.

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::generations::{Held, Part};
 use super::identity::{self, Parent, Stamp};
+use super::newborn::appear;
 use super::pour::{Under, pour};
 use super::store::{Store, Whose};
 use super::{Allocation, BlockDevice, DiskError, Image, Segment, import};
@@ -102,7 +103,8 @@ impl Store {
     }
 
     /// Makes the image `NAME.raw` of what a disk reads as, or with `whose` of what that overlay makes of it, and gives its path. `progress`
-    /// is given bytes done and in all. One that fails or is cancelled leaves nothing behind.
+    /// is given bytes done and in all. One that fails or is cancelled leaves nothing behind; of one that is done, [`Store::entered`] or
+    /// [`Store::not_entered`] is told next.
     ///
     /// # Errors
     /// As of [`Store::reader`]; the name is taken, there is too little room, or it was cancelled.
@@ -143,15 +145,12 @@ impl Store {
         };
         let (file, hash) = pour(&view, under, &part, progress, cancel)?;
         let removed_if_left = Part(&part);
-        move_anew(&part, &path)?;
+        appear(&part, &path, self.dir(), || {
+            let stamp = Stamp::of(&file.metadata().map_err(DiskError::io("read", &path))?);
+            identity::remember(self.dir(), &path, &hash, stamp)?;
+            parent.map_or(Ok(()), |parent| identity::adopt(self.dir(), &path, parent).map(|_| ()))
+        })?;
         std::mem::forget(removed_if_left);
-        identity::forget(self.dir(), &path);
-        let stamp = Stamp::of(&file.metadata().map_err(DiskError::io("read", &path))?);
-        identity::remember(self.dir(), &path, &hash, stamp)?;
-        if let Some(parent) = parent {
-            identity::adopt(self.dir(), &path, parent)?;
-        }
-        fs::File::open(self.dir()).and_then(|d| d.sync_all()).map_err(DiskError::io("write", self.dir()))?;
         Ok(path)
     }
 }

@@ -7,11 +7,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
-use rustix::io::Errno;
+use rustix::fs::statvfs;
 
 use super::format::{Format, Source, detect, refusal};
 use super::identity::{self, Stamp};
+use super::newborn::appear;
 use super::{DiskError, SECTOR};
 use crate::lab::Name;
 
@@ -50,16 +50,6 @@ const PART: &str = ".raw.part";
 /// Where an import is until it is whole.
 pub(super) fn part_path(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!(".{name}{PART}"))
-}
-
-/// Removes the temporary files of imports that did not end.
-pub(super) fn clear_rests(dir: &Path) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(PART)) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
 }
 
 pub(super) fn import(
@@ -138,20 +128,12 @@ fn import_with(
         return Err(DiskError::ChangedMeanwhile { path: from.to_owned() });
     }
     target.sync_all().map_err(DiskError::io("write", &part_path))?;
-    match renameat_with(CWD, &part_path, CWD, &path, RenameFlags::NOREPLACE) {
-        Ok(()) => {}
-        Err(Errno::EXIST) => return Err(DiskError::Exists { path }),
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            fs::rename(&part_path, &path).map_err(DiskError::io("create", &path))?;
-        }
-        Err(e) => return Err(DiskError::io("create", &path)(e.into())),
-    }
-    // Moved: the name is free and may be another import's by the time that a late removal came.
+    appear(&part_path, &path, dir, || {
+        let stamp = Stamp::of(&target.metadata().map_err(DiskError::io("read", &path))?);
+        identity::remember(dir, &path, &hash, stamp).map(|_| ())
+    })?;
+    // It keeps this name until it has its entry.
     std::mem::forget(part);
-    identity::forget(dir, &path);
-    let stamp = Stamp::of(&target.metadata().map_err(DiskError::io("read", &path))?);
-    identity::remember(dir, &path, &hash, stamp)?;
-    File::open(dir).and_then(|d| d.sync_all()).map_err(DiskError::io("write", dir))?;
     Ok(path)
 }
 

@@ -72,7 +72,7 @@ fn a_cancelled_import_leaves_nothing_behind() {
     assert!(matches!(cancelled, DiskError::Cancelled));
     assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 0);
     fs::write(store.import_part("one"), "after a crash").unwrap();
-    store.recover();
+    store.recover(None);
     assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 0);
 }
 
@@ -111,6 +111,7 @@ fn foreign_formats_are_imported_as_their_disks() {
         assert!(fs::metadata(&path).unwrap().blocks() * 512 < 4 << 20, "{what} is not sparse");
         let known = identity::known(store.dir(), &path).unwrap().unwrap();
         assert_eq!(known.blake3, blake3::hash(&content).to_hex().to_string(), "{what}");
+        store.entered(&"x".parse().unwrap());
         store.delete(&store_disk("x"), &crate::lab::Lab::default()).unwrap();
         // Where nobody else can read it, what to do is said, and nothing is left behind.
         let refused = import_with(store.dir(), &file, "x", &|_, _| {}, &go(), OsStr::new("/nowhere")).unwrap_err();
@@ -184,9 +185,9 @@ fn a_foreign_image_never_brings_another_file_along() {
         let until = bytes.len().min(70_000);
         bytes[from..until].iter_mut().for_each(|b| *b ^= 0xff);
         fs::write(&file, bytes).unwrap();
-        if let Ok(made) = store.import(Path::new(&file), "x", &|_, _| {}, &go()) {
+        if store.import(Path::new(&file), "x", &|_, _| {}, &go()).is_ok() {
             // What was turned over was not looked at.
-            fs::remove_file(made).unwrap();
+            store.not_entered(&"x".parse().unwrap());
         }
     }
     let left: Vec<_> = fs::read_dir(store.dir()).unwrap().flatten().map(|e| e.file_name()).collect();

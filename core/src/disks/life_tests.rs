@@ -49,7 +49,7 @@ impl Bench {
     /// The same folder after the process has ended, however it did.
     fn again(&mut self) {
         self.store = Store::new(self.store.dir().to_owned());
-        self.store.recover();
+        self.store.recover(None);
     }
 
     fn login(&self, disk: &Disk, id: u64, fresh_epoch: Option<(u64, bool)>) -> Result<Arc<dyn BlockDevice>, DiskError> {
@@ -367,7 +367,7 @@ fn a_disk_that_is_deleted_leaves_nothing_and_takes_nothing_that_is_used() {
     // One that a crash cut short is finished at the next start.
     fs::write(bench.store.dir().join(".gone-1"), "x").unwrap();
     fs::create_dir(bench.store.dir().join(".gone-2")).unwrap();
-    bench.store.recover();
+    bench.store.recover(None);
     assert_eq!(bench.files(), Vec::<String>::new());
 }
 

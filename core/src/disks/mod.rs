@@ -21,6 +21,7 @@ mod image;
 mod import;
 mod map;
 mod overlay;
+mod newborn;
 mod pour;
 mod qemu;
 mod remove;

@@ -13,7 +13,7 @@ use super::folders::{belongs, clear_rests, folders, make, remove};
 use super::identity::{self, ImageIdentity};
 use super::map::{BLOCK, Header};
 use super::views::ViewCache;
-use super::{BlockDevice, DiskError, DiskFacts, Image, Overlay, SECTOR, import, views};
+use super::{BlockDevice, DiskError, DiskFacts, Image, Overlay, SECTOR, import, newborn, views};
 use crate::api::HostId;
 use crate::lab::{Disk, Lab, Writes};
 
@@ -518,19 +518,21 @@ impl Store {
             return Err(DiskError::BadSize { path, size });
         }
         fs::create_dir_all(&self.0.dir).map_err(DiskError::io("create", &self.0.dir))?;
-        let file = File::create_new(&path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => DiskError::Exists { path: path.clone() },
-            _ => DiskError::io("create", &path)(e),
-        })?;
-        identity::forget(&self.0.dir, &path);
-        file.set_len(size).and_then(|()| file.sync_all()).map_err(|e| {
-            let _ = fs::remove_file(&path);
-            DiskError::io("create", &path)(e)
+        if path.symlink_metadata().is_ok() {
+            return Err(DiskError::Exists { path });
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let part = path.with_file_name(format!(".{name}.part"));
+        let file = File::create_new(&part).map_err(DiskError::io("create", &part))?;
+        let made = file.set_len(size).and_then(|()| file.sync_all()).map_err(DiskError::io("create", &path));
+        made.and_then(|()| newborn::appear(&part, &path, &self.0.dir, || Ok(()))).inspect_err(|_| {
+            let _ = fs::remove_file(&part);
         })
     }
 
     /// Brings an image into the lab as `NAME.raw` and gives its path. Holes stay holes; it is hashed on the way. `progress` is given
-    /// bytes done and in all. One that fails or is cancelled leaves nothing behind.
+    /// bytes done and in all. One that fails or is cancelled leaves nothing behind; of one that is done, [`Store::entered`] or
+    /// [`Store::not_entered`] is told next.
     ///
     /// # Errors
     /// The format is not served, there is too little room, the name is taken, the source changed meanwhile, or it was cancelled.
@@ -550,9 +552,9 @@ impl Store {
         import::part_path(&self.0.dir, name)
     }
 
-    /// Finishes or undoes what a crash interrupted. For the start of the engine that owns the lab.
-    pub fn recover(&self) {
-        import::clear_rests(&self.0.dir);
+    /// Finishes or undoes what a crash interrupted. For the start of the engine that owns the lab. `None`: lab.toml cannot be read.
+    pub fn recover(&self, lab: Option<&Lab>) {
+        newborn::clear_rests(&self.0.dir, lab);
         self.recover_deletions();
         self.recover_generations();
     }

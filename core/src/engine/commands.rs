@@ -292,11 +292,11 @@ impl Run {
             let path = work(job)?;
             let image = path.file_name().map(PathBuf::from).unwrap_or(path);
             let disk = Disk::new(name, image, writes);
-            let made = store.image_path(&disk);
+            let name = disk.name.clone();
             // Without its entry the image is nobody's, and in the way of the next try.
-            finish(Box::new(move |document| document.add_disk(&disk))).inspect_err(|_| {
-                let _what_cannot_be_removed_stays = std::fs::remove_file(&made);
-            })
+            finish(Box::new(move |document| document.add_disk(&disk)))
+                .inspect(|()| store.entered(&name))
+                .inspect_err(|_| store.not_entered(&name))
         });
         Ok(Reply::Job { id })
     }

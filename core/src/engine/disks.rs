@@ -86,10 +86,10 @@ impl Run {
                 redirect: None,
                 ..disk
             };
-            let made = store.image_path(&copy);
-            finish(Box::new(move |document| document.add_disk(&copy))).inspect_err(|_| {
-                let _what_cannot_be_removed_stays = std::fs::remove_file(&made);
-            })
+            let name = copy.name.clone();
+            finish(Box::new(move |document| document.add_disk(&copy)))
+                .inspect(|()| store.entered(&name))
+                .inspect_err(|_| store.not_entered(&name))
         });
         Ok(Reply::Job { id })
     }

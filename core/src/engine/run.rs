@@ -98,7 +98,11 @@ impl Run {
 
     /// Reads the lab for the first time and publishes the first snapshot.
     pub(super) async fn load(&mut self) {
-        self.shared.store.recover();
+        let shared = self.shared.clone();
+        let recovered = serving::blocking(move || shared.store.recover(shared.folder.read().ok().as_ref())).await;
+        if let Err(error) = recovered {
+            self.shared.state().storage_problem = Some(error);
+        }
         let _undone = self.jobs.recover();
         self.reload(false).await;
         if let Ok(refreshed) = refresh::start(&self.shared, Vec::new()).await {

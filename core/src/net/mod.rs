@@ -16,6 +16,7 @@ pub mod helper;
 mod interfaces;
 #[cfg(target_os = "linux")]
 mod linux;
+mod memory;
 #[cfg(target_os = "linux")]
 mod networkmanager;
 mod privileges;
@@ -37,6 +38,7 @@ pub use direct::Direct;
 #[cfg(target_os = "linux")]
 pub use helper::Helper;
 pub use interfaces::{interfaces, is_bridge, neighbour};
+pub use memory::give_memory_back;
 pub use privileges::{drop_privileges, free_space};
 pub use sleep::sleep_inhibit;
 

@@ -21,7 +21,7 @@ use crate::iscsi::scsi::{
 use crate::iscsi::wire::{Parsed, Raw};
 use crate::iscsi::{Gate, Grant, LoginRequest, Refusal};
 use crate::machine::{Machine, Now, Ticket};
-use crate::net::boot_time;
+use crate::net::{boot_time, give_memory_back};
 
 /// Input buffer at first, and once a session moves data.
 const SMALL: usize = 16 << 10;
@@ -61,6 +61,7 @@ pub(super) fn serve<G: Gate>(shared: &Arc<Shared<G>>, stream: TcpStream, peer: S
     }));
     let _ = stream.shutdown(Shutdown::Both);
     shared.registry.disconnected(id);
+    give_memory_back();
 }
 
 /// What a logged-in session holds.
@@ -184,7 +185,10 @@ impl<'a, G: Gate> Worker<'a, G> {
             let until = if std::mem::take(&mut header_next) && end == 0 { need } else { buffer.len() };
             match self.read(buffer.get_mut(end..until).unwrap_or_default(), false, end == 0)? {
                 Some(n) => end += n,
-                None => buffer = vec![0; SMALL],
+                None => {
+                    buffer = vec![0; SMALL];
+                    give_memory_back();
+                }
             }
         }
     }

@@ -1,0 +1,336 @@
+//! The program is killed at random moments while machines work on their disks: what was acknowledged is there afterwards, what was not is
+//! old or new block by block, the golden image is as it was, and work on other disks is done or undone.
+//!
+//! `BOOTYARD_SEED` repeats a run as far as the machine does; `BOOTYARD_KILLS` says how often the long test kills.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use bootyard_tests::bootyard::{LabDir, Serve};
+use bootyard_tests::client::{self, Program, bytes, good, read_cdb, write_cdb};
+use bootyard_tests::disk::sha256;
+use bootyard_tests::initiator::Initiator;
+use bootyard_tests::ledger::{Ledger, blocks, golden};
+use bootyard_tests::load::{End, Load};
+use bootyard_tests::netns::Netns;
+use bootyard_tests::run;
+use fastrand::Rng;
+
+/// Blocks of the disk that all machines work on.
+const ROOM: u64 = 32 << 11;
+/// Blocks of the disk that is committed, compacted, reset and cloned meanwhile.
+const SIDE: u64 = 24 << 11;
+const MACHINES: u16 = 3;
+
+/// A machine, plugged in.
+struct Pc {
+    mac: String,
+    ns: Netns,
+}
+
+impl Pc {
+    fn new(bench: &Netns, number: u16) -> Result<Self> {
+        let mac = format!("02:00:00:00:0d:{number:02x}");
+        let ns = client::plug(bench, &format!("pc{number}"), &mac, 100 + number)?;
+        Ok(Self { mac, ns })
+    }
+
+    fn log_in(&self, disk: &str, program: Program) -> Result<Initiator> {
+        client::log_in(&self.ns, &self.mac, disk, program)
+    }
+
+    /// All that it sees of the other disk.
+    fn sees(&self, program: Program) -> Result<Vec<u8>> {
+        let mut session = self.log_in("side", program)?;
+        let mut all = Vec::new();
+        for lba in (0..SIDE).step_by(2048) {
+            all.extend(good(session.command(&read_cdb(lba, 2048), bytes(2048), &[])?)?);
+        }
+        session.logout()?;
+        Ok(all)
+    }
+}
+
+fn environment(name: &str) -> Result<Option<u64>> {
+    std::env::var(name).ok().map(|text| text.parse().with_context(|| format!("{name}={text}"))).transpose()
+}
+
+fn image(path: &Path, count: u64) -> Result<()> {
+    Ok(fs::write(path, blocks(&(0..count).map(golden).collect::<Vec<_>>()))?)
+}
+
+/// What is done to the other disk when the program is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Commit,
+    Compact,
+    Reset,
+    Clone,
+}
+
+impl Act {
+    fn command(self) -> &'static [&'static str] {
+        match self {
+            Self::Commit => &["disks", "commit", "side", "maintainer", "--yes"],
+            Self::Compact => &["disks", "compact", "side"],
+            Self::Reset => &["disks", "reset", "side", "maintainer", "--yes"],
+            Self::Clone => &["disks", "clone", "side", "copy"],
+        }
+    }
+}
+
+/// A lab whose program is killed again and again.
+struct Site {
+    bench: Netns,
+    lab: LabDir,
+    rng: Rng,
+    workers: Vec<(Pc, Load)>,
+    /// What the image of the other disk holds.
+    side: Vec<u64>,
+    /// Who changes the other disk, and who looks at it.
+    maintainer: (Pc, Load),
+    pupil: Pc,
+    done: u32,
+    undone: u32,
+}
+
+impl Site {
+    fn new(name: &str, seed: u64) -> Result<Self> {
+        let bench = Netns::bench(name, Some("192.168.77.1/24"))?;
+        // Without a probe for other servers it is back at once.
+        let mut lab = LabDir::new(name, "mode = \"proxy\"")?;
+        for (disk, count) in [("room", ROOM), ("side", SIDE)] {
+            image(&lab.path().join(format!("disks/{disk}.raw")), count)?;
+            lab.add(&format!("\n[[disk]]\nname = \"{disk}\"\nimage = \"{disk}.raw\"\nwrites = \"keep\"\n"))?;
+        }
+        let mut rng = Rng::with_seed(seed);
+        let room = Ledger::new((0..ROOM).map(golden).collect());
+        let mut workers = Vec::new();
+        for number in 1..=MACHINES {
+            let pc = Pc::new(&bench, number)?;
+            lab.add_host(&pc.mac, &format!("pc-{number}"), r#"{ iscsi = "room" }"#)?;
+            workers.push((pc, Load::new(room.clone(), number, rng.u64(..))));
+        }
+        let (maintainer, pupil) = (Pc::new(&bench, MACHINES + 1)?, Pc::new(&bench, MACHINES + 2)?);
+        lab.add_host(&maintainer.mac, "maintainer", r#"{ iscsi = "side" }"#)?;
+        lab.add_host(&pupil.mac, "pupil", r#"{ iscsi = "side", writes = "fresh" }"#)?;
+        let side: Vec<u64> = (0..SIDE).map(golden).collect();
+        let maintainer = (maintainer, Load::new(Ledger::new(side.clone()), MACHINES + 1, rng.u64(..)));
+        Ok(Self { bench, lab, rng, workers, side, maintainer, pupil, done: 0, undone: 0 })
+    }
+
+    /// The machines log in, and each checks its whole disk.
+    fn verify(&mut self) -> Result<Vec<Initiator>> {
+        let mut sessions = Vec::new();
+        for (pc, load) in &mut self.workers {
+            let mut session = pc.log_in("room", Program::System)?;
+            load.verify(&mut session).with_context(|| format!("what {} finds after a start", pc.mac))?;
+            sessions.push(session);
+        }
+        Ok(sessions)
+    }
+
+    /// All machines log in and check their disks; then they work until the program is killed, and `act` is on its way.
+    fn round(&mut self, serve: &mut Serve, act: Option<Act>) -> Result<()> {
+        let mut sessions = self.verify()?;
+        if act.is_some() {
+            self.maintain()?;
+        }
+        let (before, after) = match act {
+            // It takes a moment before a command line has reached the engine.
+            Some(_) => (self.rng.u64(0..100), self.rng.u64(20..500)),
+            None => (0, self.rng.u64(5..400)),
+        };
+        let start = Barrier::new(self.workers.len() + 1);
+        let killed = AtomicBool::new(false);
+        let mut command = None;
+        std::thread::scope(|scope| -> Result<()> {
+            let mut threads = Vec::new();
+            for ((_, load), session) in self.workers.iter_mut().zip(&mut sessions) {
+                let (start, killed) = (&start, &killed);
+                threads.push(scope.spawn(move || {
+                    start.wait();
+                    let end = load.work(session, &AtomicBool::new(false))?;
+                    ensure!(killed.load(Ordering::SeqCst) && end == End::Broken, "a session ended before the kill");
+                    Ok(())
+                }));
+            }
+            start.wait();
+            std::thread::sleep(Duration::from_millis(before));
+            let spawned = act.map(|act| spawn(&self.lab, &self.bench, act)).transpose();
+            std::thread::sleep(Duration::from_millis(after));
+            killed.store(true, Ordering::SeqCst);
+            serve.kill9()?;
+            for thread in threads {
+                let Ok(worked) = thread.join() else { bail!("a machine panicked") };
+                worked?;
+            }
+            command = spawned?;
+            Ok(())
+        })?;
+        let Some((act, mut command)) = act.zip(command) else {
+            *serve = Serve::start(&self.bench, &self.lab)?;
+            return self.looks_whole(&["room", "side"]);
+        };
+        let status = run::wait_exit(&mut command, "the command to end without its engine", Duration::from_secs(60))?;
+        *serve = Serve::start(&self.bench, &self.lab)?;
+        let done =
+            self.outcome(act, status.success()).with_context(|| format!("{act:?}, which ended with {status}"))?;
+        *(if done { &mut self.done } else { &mut self.undone }) += 1;
+        Ok(())
+    }
+
+    /// The maintainer changes its view of the other disk, part of it to what was there, and shuts down.
+    fn maintain(&mut self) -> Result<()> {
+        let (pc, load) = &mut self.maintainer;
+        let mut session = pc.log_in("side", Program::System)?;
+        load.verify(&mut session)?;
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| load.work(&mut session, &stop));
+            std::thread::sleep(Duration::from_millis(60));
+            stop.store(true, Ordering::SeqCst);
+            work.join()
+        })
+        .map_err(|_| anyhow::anyhow!("the maintainer panicked"))??;
+        let lba = self.rng.u64(0..SIDE / 64) * 64;
+        let known = self.side.get(usize::try_from(lba)?..).and_then(|s| s.get(..64)).context("64 blocks")?;
+        good(session.command(&write_cdb(lba, 64, true), 0, &blocks(known))?)?;
+        load.ledger.written(lba, known)?;
+        Ok(session.logout()?)
+    }
+
+    /// What is listed is whole, and nothing else lies about.
+    fn looks_whole(&self, names: &[&str]) -> Result<()> {
+        let disks = self.lab.json(&self.bench, &["disks", "list", "--json"])?;
+        let listed = disks.as_array().context("a list")?;
+        let found: BTreeSet<&str> = listed.iter().filter_map(|disk| disk["name"].as_str()).collect();
+        ensure!(found == names.iter().copied().collect(), "listed are {found:?} and not {names:?}");
+        for disk in listed {
+            ensure!(disk["problem"].is_null(), "{disk}");
+        }
+        for entry in fs::read_dir(self.lab.path().join("disks"))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let known = names.iter().any(|disk| {
+                [".raw", ".raw.id", ".overlays"].iter().any(|end| name == format!("{disk}{end}"))
+                    // A former generation, which an overlay stands on.
+                    || name.starts_with(&format!("{disk}.raw.g"))
+            });
+            ensure!(known, "{name} was left behind");
+        }
+        Ok(())
+    }
+
+    /// Whether the act was carried out; it is an error if that is not a clear yes or no.
+    fn outcome(&mut self, act: Act, reported: bool) -> Result<bool> {
+        let disks = self.lab.json(&self.bench, &["disks", "list", "--json"])?;
+        let copied = disks.as_array().is_some_and(|disks| disks.iter().any(|disk| disk["name"] == "copy"));
+        self.looks_whole(if copied { &["copy", "room", "side"] } else { &["room", "side"] })?;
+        // What `fresh` shows at a new boot is the present image.
+        client::script(&self.pupil.ns, &self.pupil.mac)?;
+        let present = self.pupil.sees(Program::Firmware)?;
+        let (old, new) = (blocks(&self.side), blocks(self.maintainer.1.ledger.known()));
+        let maintained = self.maintainer.0.sees(Program::System)?;
+        let done = match act {
+            Act::Commit => {
+                ensure!(maintained == new, "the maintainer lost something");
+                ensure!(present == old || present == new, "the image is neither the old nor the new generation");
+                present == new
+            }
+            Act::Compact => {
+                ensure!(present == old, "the image changed");
+                ensure!(maintained == new, "the maintainer lost something");
+                reported
+            }
+            Act::Reset => {
+                ensure!(present == old, "the image changed");
+                ensure!(maintained == new || maintained == old, "the overlay is half dropped");
+                maintained == old
+            }
+            Act::Clone => {
+                ensure!(present == old && maintained == new, "the source changed");
+                ensure!(copied || !reported, "it was reported and is not there");
+                if copied {
+                    ensure!(fs::read(self.lab.path().join("disks/copy.raw"))? == old, "the copy is not the source");
+                    self.disks(&["delete", "copy", "--yes"])?;
+                }
+                copied
+            }
+        };
+        ensure!(done || !reported, "it was reported and is not done");
+        if done && act == Act::Commit {
+            self.side = self.maintainer.1.ledger.known().to_vec();
+        }
+        // From here on it starts at the present image, which an overlay of before the commit would not.
+        self.disks(&["reset", "side", "maintainer", "--yes"])?;
+        self.maintainer.1.ledger = Ledger::new(self.side.clone());
+        Ok(done)
+    }
+
+    fn disks(&self, args: &[&str]) -> Result<()> {
+        let mut all = vec!["disks"];
+        all.extend(args);
+        run::stdout(&mut self.lab.command(&self.bench, &all)?)?;
+        Ok(())
+    }
+}
+
+fn spawn(lab: &LabDir, bench: &Netns, act: Act) -> Result<Child> {
+    Ok(lab.command(bench, act.command())?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+}
+
+/// Kills it so often; what went on meanwhile, in a sentence.
+fn kills(name: &str, count: u64) -> Result<String> {
+    let seed = environment("BOOTYARD_SEED")?.unwrap_or_else(|| fastrand::u64(..));
+    let mut site = Site::new(name, seed)?;
+    let room = site.lab.path().join("disks/room.raw");
+    let before = sha256(&room)?;
+    let mut serve = Serve::start(&site.bench, &site.lab)?;
+    let acts = [Act::Commit, Act::Clone, Act::Compact, Act::Reset];
+    for round in 0..count {
+        let act = acts.iter().cycle().nth(usize::try_from(round / 2)?).filter(|_| round % 2 == 1);
+        site.round(&mut serve, act.copied()).with_context(|| {
+            format!("kill {round} of BOOTYARD_SEED={seed}; on stderr of the program:\n{}", serve.stderr())
+        })?;
+    }
+    // A stop in order loses nothing either.
+    for end in ["the last kill", "a stop"] {
+        site.verify().with_context(|| format!("after {end}; BOOTYARD_SEED={seed}"))?;
+        assert!(serve.terminate()?.success(), "{}", serve.stderr());
+        serve = Serve::start(&site.bench, &site.lab)?;
+    }
+    assert!(serve.terminate()?.success(), "{}", serve.stderr());
+    assert_eq!(sha256(&room)?, before, "the golden image changed; BOOTYARD_SEED={seed}");
+    assert!(!serve.stderr().contains("panicked"), "{}", serve.stderr());
+
+    let sum = |of: fn(&Load) -> u64| site.workers.iter().map(|(_, load)| of(load)).sum::<u64>();
+    let (writes, flushes, reads) = (sum(|l| l.count.writes), sum(|l| l.count.flushes), sum(|l| l.count.reads));
+    let summary = format!(
+        "{count} kills: {writes} writes and {flushes} flushes acknowledged, {reads} reads checked, {} commands cut; \
+         commands to another disk: {} done, {} undone",
+        sum(|l| l.count.cut),
+        site.done,
+        site.undone
+    );
+    assert!(writes > count && flushes > 0 && reads > 0, "nothing was going on");
+    Ok(summary)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_a_kill() -> Result<()> {
+    println!("{}", kills("crash", 16)?);
+    Ok(())
+}
+
+#[test]
+#[ignore = "long: tests/run --long crash-all"]
+fn nothing_acknowledged_is_lost_by_hundreds_of_kills() -> Result<()> {
+    println!("{}", kills("crashes", environment("BOOTYARD_KILLS")?.unwrap_or(400))?);
+    Ok(())
+}
