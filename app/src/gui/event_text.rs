@@ -94,6 +94,11 @@ fn dhcp(kind: &EventKind) -> Option<String> {
         }
         EventKind::DhcpNak { address, reason } => format!("Refused {address}: {}", clean(reason)),
         EventKind::DhcpRelease { address } => format!("Gave {address} back"),
+        EventKind::BootFileUnfit { file, made_for, arch } => format!(
+            "{file} runs on {}, and this machine is {}: lab.toml names the wrong boot file for it, which it is not given",
+            say::arch(*made_for),
+            say::arch(*arch)
+        ),
         EventKind::ProxyStyle { model, style, taken: false } => {
             format!("Firmware {model} ignores our offer; it gets the other form now ({})", proxy_style(*style))
         }

@@ -330,6 +330,15 @@ pub(super) fn arch(arch: Arch) -> &'static str {
         Arch::UefiX64Http => "UEFI x64 HTTP",
         Arch::UefiArm32Http => "UEFI ARM32 HTTP",
         Arch::UefiArm64Http => "UEFI ARM64 HTTP",
+        Arch::UefiRiscv32 => "UEFI RISC-V 32",
+        Arch::UefiRiscv64 => "UEFI RISC-V 64",
+        Arch::UefiLoong32 => "UEFI LoongArch 32",
+        Arch::UefiLoong64 => "UEFI LoongArch 64",
+        Arch::UefiRiscv32Http => "UEFI RISC-V 32 HTTP",
+        Arch::UefiRiscv64Http => "UEFI RISC-V 64 HTTP",
+        Arch::UefiLoong32Http => "UEFI LoongArch 32 HTTP",
+        Arch::UefiLoong64Http => "UEFI LoongArch 64 HTTP",
+        Arch::RaspberryPi => "Raspberry Pi",
     }
 }
 

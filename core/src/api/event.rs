@@ -297,6 +297,8 @@ pub enum EventKind {
     DhcpConflict { address: Ipv4Addr, mac: MacAddr, withheld: bool },
     /// Firmware of this model ignored one form of ProxyDHCP offer; it gets this one from now on (`taken`: it went on with it).
     ProxyStyle { model: String, style: ProxyStyle, taken: bool },
+    /// A boot file that lab.toml names for a machine is not given to it, because its firmware cannot run it.
+    BootFileUnfit { file: String, made_for: Arch, arch: Arch },
     /// We saw a request and said nothing, for a reason that a person may want to know.
     DhcpSilent { client: ClientKind, reason: String },
     /// We saw a request and said nothing, because the machine is to be ignored.
@@ -415,9 +417,11 @@ impl EventKind {
             | Self::IscsiError { .. }
             | Self::TftpFailed { .. }
             | Self::JobEnded { error: Some(_), .. } => Severity::Error,
-            Self::ForeignDhcp { .. } | Self::DhcpNak { .. } | Self::DhcpDecline { .. } | Self::DhcpConflict { .. } => {
-                Severity::Warning
-            }
+            Self::ForeignDhcp { .. }
+            | Self::DhcpNak { .. }
+            | Self::DhcpDecline { .. }
+            | Self::DhcpConflict { .. }
+            | Self::BootFileUnfit { .. } => Severity::Warning,
             Self::HttpRequest { status, .. } if *status >= 400 => Severity::Warning,
             Self::TftpAborted { probe: false, .. } | Self::HttpAborted { .. } => Severity::Warning,
             Self::TftpAborted { probe: true, .. }

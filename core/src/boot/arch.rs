@@ -29,11 +29,29 @@ pub enum Arch {
     UefiArm32Http,
     /// 64-bit ARM UEFI HTTP Boot.
     UefiArm64Http,
+    /// 32-bit RISC-V UEFI.
+    UefiRiscv32,
+    /// 64-bit RISC-V UEFI.
+    UefiRiscv64,
+    /// 32-bit LoongArch UEFI.
+    UefiLoong32,
+    /// 64-bit LoongArch UEFI.
+    UefiLoong64,
+    /// 32-bit RISC-V UEFI, HTTP Boot.
+    UefiRiscv32Http,
+    /// 64-bit RISC-V UEFI, HTTP Boot.
+    UefiRiscv64Http,
+    /// 32-bit LoongArch UEFI, HTTP Boot.
+    UefiLoong32Http,
+    /// 64-bit LoongArch UEFI, HTTP Boot.
+    UefiLoong64Http,
+    /// A Raspberry Pi's own loader, which asks over TFTP for the files of its board.
+    RaspberryPi,
 }
 
 impl Arch {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 19] = [
         Self::Bios,
         Self::UefiIa32,
         Self::UefiX64,
@@ -44,6 +62,15 @@ impl Arch {
         Self::UefiX64Http,
         Self::UefiArm32Http,
         Self::UefiArm64Http,
+        Self::UefiRiscv32,
+        Self::UefiRiscv64,
+        Self::UefiLoong32,
+        Self::UefiLoong64,
+        Self::UefiRiscv32Http,
+        Self::UefiRiscv64Http,
+        Self::UefiLoong32Http,
+        Self::UefiLoong64Http,
+        Self::RaspberryPi,
     ];
 
     /// From option 93's number. RFC 4578 calls 7 "EFI BC" and 9 "EFI x86-64"; firmware sends 7 for x64.
@@ -60,6 +87,15 @@ impl Arch {
             18 => Self::UefiArm32Http,
             19 => Self::UefiArm64Http,
             20 => Self::BiosHttp,
+            25 => Self::UefiRiscv32,
+            26 => Self::UefiRiscv32Http,
+            27 => Self::UefiRiscv64,
+            28 => Self::UefiRiscv64Http,
+            37 => Self::UefiLoong32,
+            38 => Self::UefiLoong32Http,
+            39 => Self::UefiLoong64,
+            40 => Self::UefiLoong64Http,
+            41 => Self::RaspberryPi,
             _ => return None,
         })
     }
@@ -73,7 +109,7 @@ impl Arch {
     /// Any UEFI.
     #[must_use]
     pub fn is_uefi(self) -> bool {
-        self.without_http() != Self::Bios
+        !matches!(self.without_http(), Self::Bios | Self::RaspberryPi)
     }
 
     /// The same processor and firmware without HTTP Boot: it takes the same binary.
@@ -85,6 +121,10 @@ impl Arch {
             Self::UefiX64Http => Self::UefiX64,
             Self::UefiArm32Http => Self::UefiArm32,
             Self::UefiArm64Http => Self::UefiArm64,
+            Self::UefiRiscv32Http => Self::UefiRiscv32,
+            Self::UefiRiscv64Http => Self::UefiRiscv64,
+            Self::UefiLoong32Http => Self::UefiLoong32,
+            Self::UefiLoong64Http => Self::UefiLoong64,
             other => other,
         }
     }
@@ -103,6 +143,15 @@ impl Arch {
             Self::UefiX64Http => "uefi-x64-http",
             Self::UefiArm32Http => "uefi-arm32-http",
             Self::UefiArm64Http => "uefi-arm64-http",
+            Self::UefiRiscv32 => "uefi-riscv32",
+            Self::UefiRiscv32Http => "uefi-riscv32-http",
+            Self::UefiRiscv64 => "uefi-riscv64",
+            Self::UefiRiscv64Http => "uefi-riscv64-http",
+            Self::UefiLoong32 => "uefi-loong32",
+            Self::UefiLoong32Http => "uefi-loong32-http",
+            Self::UefiLoong64 => "uefi-loong64",
+            Self::UefiLoong64Http => "uefi-loong64-http",
+            Self::RaspberryPi => "raspberry-pi",
         }
     }
 }
@@ -116,7 +165,8 @@ impl fmt::Display for Arch {
 /// Not an architecture's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not an architecture; expected one of bios, uefi-ia32, uefi-x64, uefi-arm32, uefi-arm64, each also with -http"
+    "`{0}` is not an architecture; expected one of bios, uefi-ia32, uefi-x64, uefi-arm32, uefi-arm64, uefi-riscv32, uefi-riscv64, uefi-loong32, uefi-loong64, \
+     each also with -http, or raspberry-pi"
 )]
 pub struct ArchError(pub String);
 

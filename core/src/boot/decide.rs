@@ -102,6 +102,20 @@ pub struct Given {
     pub boot: Boot,
     /// What it gets now.
     pub file: BootFile,
+    /// A boot file that lab.toml names for it and that its firmware cannot run: it is not given, whatever may come of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<Unfit>,
+}
+
+/// A boot file for another kind of machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfit {
+    /// Its name.
+    pub file: String,
+    /// What runs it.
+    pub made_for: Arch,
+    /// What the machine is.
+    pub arch: Arch,
 }
 
 /// What this client gets from this network's server, and why.
@@ -109,7 +123,9 @@ pub struct Given {
 pub fn decide(plan: &Plan, network: &PlanNetwork, facts: &ClientFacts) -> Decision<Given> {
     let Decision { value: boot, because } = assignment(plan, network, facts.mac, facts.uuid);
     let file = file(plan, network, facts, &boot);
-    Decision { value: Given { boot, file }, because }
+    let asks = matches!(file, BootFile::Tftp { .. } | BootFile::Http { .. } | BootFile::NoFirmware { .. });
+    let unfit = named(plan, facts).filter(|_| asks).and_then(|name| unfit(plan, facts, &name));
+    Decision { value: Given { boot, file, unfit }, because }
 }
 
 /// What the machine gets in the end, whatever program asks.
@@ -178,11 +194,8 @@ fn script(plan: &Plan, server: Ipv4Addr, mac: MacAddr) -> BootFile {
 
 fn firmware(plan: &Plan, server: Ipv4Addr, facts: &ClientFacts) -> BootFile {
     let arch = facts.arch.unwrap_or(Arch::Bios);
-    let wanted = plan
-        .host(facts.mac, facts.uuid)
-        .and_then(|h| h.firmware.clone())
-        .or_else(|| rule(plan, facts.mac, arch))
-        .filter(|name| plan.files.contains_key(name))
+    let wanted = named(plan, facts)
+        .filter(|name| unfit(plan, facts, name).is_none())
         .or_else(|| plan.firmware.get(&arch.without_http()).map(|f| f.name.clone()));
     match wanted {
         None => BootFile::NoFirmware { arch },
@@ -192,6 +205,19 @@ fn firmware(plan: &Plan, server: Ipv4Addr, facts: &ClientFacts) -> BootFile {
         }
         Some(file) => BootFile::Tftp { file },
     }
+}
+
+/// The boot file that lab.toml names for this machine, if it is there.
+fn named(plan: &Plan, facts: &ClientFacts) -> Option<String> {
+    let host = plan.host(facts.mac, facts.uuid).and_then(|h| h.firmware.clone());
+    let name = host.or_else(|| rule(plan, facts.mac, facts.arch.unwrap_or(Arch::Bios)));
+    name.filter(|name| plan.files.contains_key(name))
+}
+
+/// Whether a machine's firmware cannot run this boot file: it would be loaded, fail without a word, and be asked for again.
+fn unfit(plan: &Plan, facts: &ClientFacts, name: &str) -> Option<Unfit> {
+    let (made_for, arch) = (*plan.runs_on.get(name)?, facts.arch?.without_http());
+    (made_for != arch).then(|| Unfit { file: name.to_owned(), made_for, arch })
 }
 
 /// The most specific `[[firmware]]` rule: the longest MAC prefix, then one that names the architecture.

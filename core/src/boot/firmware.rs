@@ -20,6 +20,9 @@ const SYSTEM_ENDS: [&str; 6] = ["efi", "kpxe", "kkpxe", "kkkpxe", "pxe", "lkrn"]
 const DEEPEST: usize = 4;
 const MOST_FILES: usize = 4096;
 
+/// How names of BIOS boot files end.
+const NBP: [&str; 4] = [".kpxe", ".kkpxe", ".kkkpxe", ".pxe"];
+
 /// A BIOS boot file is loaded below 640 KiB.
 const LARGEST_NBP: u64 = 640 << 10;
 
@@ -33,6 +36,8 @@ pub struct Firmware {
     pub by_arch: BTreeMap<Arch, FirmwareFile>,
     /// All of them, by name relative to their folder; `/` between the parts.
     pub files: BTreeMap<String, PathBuf>,
+    /// What runs them, where that is known.
+    pub runs_on: BTreeMap<String, Arch>,
 }
 
 /// Looks for boot files: in the lab's `firmware/` first, then in the system's folders.
@@ -52,6 +57,9 @@ fn find_in(lab: &Path, system: &[&Path]) -> Firmware {
                 continue;
             }
             found.files.insert(name.clone(), path.clone());
+            if let Some(arch) = runs_on(&name, &path) {
+                found.runs_on.insert(name.clone(), arch);
+            }
             let Some((arch, size)) = classify(&name, &path) else { continue };
             let rank = Rank { folder: n, kind: kind(&name), depth: name.matches('/').count(), name: name.clone() };
             let file = FirmwareFile { name, path, size };
@@ -106,21 +114,41 @@ fn classify(name: &str, path: &Path) -> Option<(Arch, u64)> {
         let mut file = File::open(path).ok()?;
         let mut head = Vec::new();
         (&mut file).take(4096).read_to_end(&mut head).ok()?;
-        let arch = match pe_machine(&head)? {
-            0x014c => Arch::UefiIa32,
-            0x8664 => Arch::UefiX64,
-            0x01c2 | 0x01c4 => Arch::UefiArm32,
-            0xaa64 => Arch::UefiArm64,
-            _ => return None,
-        };
+        let arch = of_machine(pe_machine(&head)?)?;
         // A boot loader or shim that somebody put there is for those who name it.
         if kind(&name) == 3 && !mentions_ipxe(&mut file)? {
             return None;
         }
         return Some((arch, size));
     }
-    let nbp = [".kpxe", ".kkpxe", ".kkkpxe", ".pxe"].iter().any(|end| name.ends_with(end));
+    let nbp = NBP.iter().any(|end| name.ends_with(end));
     (nbp && (1..=LARGEST_NBP).contains(&size)).then_some((Arch::Bios, size))
+}
+
+/// What runs a PE image of this machine type (Microsoft's PE format, "Machine Types").
+fn of_machine(machine: u16) -> Option<Arch> {
+    Some(match machine {
+        0x014c => Arch::UefiIa32,
+        0x8664 => Arch::UefiX64,
+        0x01c2 | 0x01c4 => Arch::UefiArm32,
+        0xaa64 => Arch::UefiArm64,
+        0x5032 => Arch::UefiRiscv32,
+        0x5064 => Arch::UefiRiscv64,
+        0x6232 => Arch::UefiLoong32,
+        0x6264 => Arch::UefiLoong64,
+        _ => return None,
+    })
+}
+
+/// What runs a file, whatever program it is: a UEFI program by its header, one for a BIOS by its name. `None`: not known.
+fn runs_on(name: &str, path: &Path) -> Option<Arch> {
+    let name = base(name);
+    if NBP.iter().any(|end| name.ends_with(end)) {
+        return Some(Arch::Bios);
+    }
+    let mut head = Vec::new();
+    File::open(path).ok()?.take(4096).read_to_end(&mut head).ok()?;
+    of_machine(pe_machine(&head)?)
 }
 
 fn mentions_ipxe(file: &mut File) -> Option<bool> {
@@ -210,6 +238,12 @@ pub fn firmware_remedy(arch: Arch) -> String {
             )
         }
         Arch::UefiIa32 => build("bin-i386-efi", "ia32"),
+        Arch::UefiRiscv32 => build("bin-riscv32-efi", "riscv32"),
+        Arch::UefiRiscv64 => build("bin-riscv64-efi", "riscv64"),
+        Arch::UefiLoong64 => build("bin-loong64-efi", "loong64"),
+        Arch::UefiLoong32 | Arch::RaspberryPi => {
+            "there is no iPXE for it; name a boot file of its own by a [[firmware]] rule with this `arch`".to_owned()
+        }
         _ => build("bin-arm32-efi", "arm32"),
     }
 }

@@ -11,7 +11,7 @@ pub mod script;
 
 pub use arch::Arch;
 pub use decide::{
-    Because, BootFile, ClientFacts, Decision, Given, assignment, base_url, decide, initiator_name, root_path,
+    Because, BootFile, ClientFacts, Decision, Given, Unfit, assignment, base_url, decide, initiator_name, root_path,
 };
 #[doc(hidden)]
 pub use firmware::fuzz as fuzz_pe;

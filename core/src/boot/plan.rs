@@ -19,6 +19,8 @@ pub struct Plan {
     pub firmware: BTreeMap<Arch, FirmwareFile>,
     /// Every other boot file by the name under which it is served: `firmware/` and the system's.
     pub files: BTreeMap<String, PathBuf>,
+    /// What runs a boot file, by its name, where that is known.
+    pub runs_on: BTreeMap<String, Arch>,
 }
 
 /// A network in service.

@@ -1,7 +1,5 @@
 //! What is looked at now and then because nothing tells of it: interfaces, boot files, disks and overlays, a profile's files.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::run::Run;
@@ -10,7 +8,7 @@ use super::shared::Shared;
 use crate::api::{
     DiskView, FirmwareView, GenerationView, HostId, JobKind, JobState, JobView, OverlayView, ProfileView,
 };
-use crate::boot::{Arch, FirmwareFile, find_firmware, firmware_remedy};
+use crate::boot::{Arch, Firmware, find_firmware, firmware_remedy};
 use crate::disks::{DiskFacts, OverlayKey};
 use crate::iscsi::service::SessionInfo;
 use crate::jobs::Journal;
@@ -19,20 +17,19 @@ use crate::media;
 use crate::net::{self, Interface};
 
 /// Boot files by architecture and by name.
-pub(super) type Files = (BTreeMap<Arch, FirmwareFile>, BTreeMap<String, PathBuf>);
 
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Refreshed {
     interfaces: Option<Vec<Interface>>,
-    files: Files,
+    files: Firmware,
     disks: Vec<DiskView>,
     profiles: Vec<ProfileView>,
 }
 
 /// Looks. Reads folders and files, so it works beside the loop.
 pub(super) async fn run(shared: Arc<Shared>, sessions: Vec<SessionInfo>) -> Refreshed {
-    let empty = Refreshed { interfaces: None, files: Files::default(), disks: Vec::new(), profiles: Vec::new() };
+    let empty = Refreshed { interfaces: None, files: Firmware::default(), disks: Vec::new(), profiles: Vec::new() };
     start(&shared, sessions).await.unwrap_or(empty)
 }
 
@@ -49,7 +46,7 @@ pub(super) async fn start(shared: &Arc<Shared>, sessions: Vec<SessionInfo>) -> R
         let found = find_firmware(&shared.folder.firmware());
         Refreshed {
             interfaces: net::interfaces().ok(),
-            files: (found.by_arch, found.files),
+            files: found,
             disks: disk_views(&shared, &lab, &facts, &assigned, &sessions),
             profiles: profile_views(&shared, &lab, &assigned),
         }
@@ -135,12 +132,12 @@ fn profile_views(shared: &Shared, lab: &Lab, assigned: &[(String, Boot)]) -> Vec
     lab.profiles.iter().map(view).collect()
 }
 
-fn firmware_views(files: &Files) -> Vec<FirmwareView> {
+fn firmware_views(files: &Firmware) -> Vec<FirmwareView> {
     // What is shown: the architectures that people have; HTTP Boot takes the same files.
     [Arch::Bios, Arch::UefiX64, Arch::UefiIa32, Arch::UefiArm64]
         .into_iter()
         .map(|arch| {
-            let file = files.0.get(&arch);
+            let file = files.by_arch.get(&arch);
             FirmwareView {
                 arch,
                 file: file.map(|f| f.name.clone()).unwrap_or_default(),
@@ -152,12 +149,12 @@ fn firmware_views(files: &Files) -> Vec<FirmwareView> {
 }
 
 /// Takes it into the state. Whether anything changed, and the boot files if these did.
-pub(super) fn apply(shared: &Shared, refreshed: Refreshed) -> (bool, Option<Files>) {
+pub(super) fn apply(shared: &Shared, refreshed: Refreshed) -> (bool, Option<Firmware>) {
     let Refreshed { interfaces, files, disks, profiles } = refreshed;
     let firmware = firmware_views(&files);
     let changed_files = {
         let plan = shared.plan.borrow();
-        plan.firmware != files.0 || plan.files != files.1
+        plan.firmware != files.by_arch || plan.files != files.files || plan.runs_on != files.runs_on
     };
     let mut state = shared.state();
     let interfaces = interfaces.unwrap_or_else(|| state.interfaces.clone());

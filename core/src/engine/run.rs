@@ -228,8 +228,10 @@ impl Run {
     fn refreshed(&mut self, refreshed: Refreshed) {
         let (changed, firmware) = refresh::apply(&self.shared, refreshed);
         self.dirty |= changed;
-        if let Some((by_arch, files)) = firmware {
-            self.shared.change_plan(|plan| (plan.firmware, plan.files) = (by_arch, files));
+        if let Some(found) = firmware {
+            self.shared.change_plan(|plan| {
+                (plan.firmware, plan.files, plan.runs_on) = (found.by_arch, found.files, found.runs_on);
+            });
         }
         self.identify();
         self.follow_links();

@@ -133,9 +133,16 @@ fn readable(path: &Path, device: bool) -> Result<Option<u64>, String> {
 }
 
 fn firmware(found: &Firmware, reading: &Reading, out: &mut Vec<Problem>) {
-    let rules = reading.lab.firmware.iter().map(|r| r.file.as_str()).zip(&reading.lines.firmware);
-    for (name, lines) in rules {
-        out.extend(named_firmware(found, name, lines.of("file")));
+    for (rule, lines) in reading.lab.firmware.iter().zip(&reading.lines.firmware) {
+        out.extend(named_firmware(found, &rule.file, lines.of("file")));
+        let made_for = found.runs_on.get(&rule.file);
+        if let (Some(made_for), Some(arch)) = (made_for, rule.arch.map(Arch::without_http))
+            && *made_for != arch
+        {
+            let text =
+                format!("`{}` runs on {made_for}, and this rule is for {arch}: no machine is given it", rule.file);
+            out.push(Problem::error(lines.of("file"), text).suggest("name a file for that architecture"));
+        }
     }
     for (host, lines) in reading.lab.hosts.iter().zip(&reading.lines.hosts) {
         if let Some(name) = &host.firmware {

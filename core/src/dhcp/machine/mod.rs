@@ -27,7 +27,7 @@ use self::scope::Layout;
 use self::styles::Styles;
 use super::wire::{Packet, Request};
 use crate::api::{ClientKind, EventKind, Observation, ProxyStyle, Who};
-use crate::boot::{Arch, Because, BootFile, ClientFacts, Plan, PlanNetwork, decide};
+use crate::boot::{Arch, Because, BootFile, ClientFacts, Plan, PlanNetwork, Unfit, decide};
 use crate::lab::{LeaseRecord, Mode};
 use crate::machine::{Machine, Now, Output as MachineOutput, Ticket};
 use crate::net::MacAddr;
@@ -160,6 +160,7 @@ struct Context<'a> {
 struct BootInfo {
     file: BootFile,
     short: Option<String>,
+    unfit: Option<Unfit>,
 }
 
 impl DhcpMachine {
@@ -254,6 +255,14 @@ impl DhcpMachine {
         }
     }
 
+    /// Tells of a boot file that was not given, once a minute for each machine.
+    fn passed_over(&mut self, context: &Context<'_>, boot: &BootInfo) {
+        let Some(Unfit { file, made_for, arch }) = boot.unfit.clone() else { return };
+        if self.silent.first(context.now, context.request.mac) {
+            self.frequent_event(context, context.who(), EventKind::BootFileUnfit { file, made_for, arch });
+        }
+    }
+
     fn seen(&mut self, context: &Context<'_>) {
         let packet = &context.request.packet;
         let kind = EventKind::DhcpDiscover {
@@ -304,12 +313,12 @@ impl Context<'_> {
             }),
             (_, Some(code), None) if firmware => {
                 let short = format!("its architecture, number {code} in option 93, is not one that Bootyard can boot");
-                return BootInfo { file: BootFile::None, short: Some(short) };
+                return BootInfo { file: BootFile::None, short: Some(short), unfit: None };
             }
             (BootFile::NoFirmware { arch }, _, _) => Some(format!("there is no boot file for {arch} here")),
             _ => None,
         };
-        BootInfo { file, short }
+        BootInfo { file, short, unfit: decision.value.unfit }
     }
 }
 
@@ -388,6 +397,7 @@ fn reply_to(request: &Packet) -> Packet {
         flags: request.flags,
         giaddr: request.giaddr,
         chaddr: request.chaddr,
+        plain: request.plain,
         ..Packet::default()
     }
 }

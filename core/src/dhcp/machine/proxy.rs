@@ -15,6 +15,7 @@ impl DhcpMachine {
             return None;
         }
         let boot = context.boot();
+        self.passed_over(context, &boot);
         if let Some(reason) = boot.short.clone() {
             self.silent(context, reason);
         }

@@ -29,6 +29,7 @@ impl DhcpMachine {
     fn discover(&mut self, context: &Context<'_>) {
         self.seen(context);
         let boot = context.boot();
+        self.passed_over(context, &boot);
         if let Some(reason) = &boot.short {
             self.silent(context, reason.clone());
         }

@@ -28,6 +28,10 @@ impl Packet {
         put(&mut out, 28, &self.chaddr);
         put(&mut out, SNAME.start, self.sname.get(..SNAME.len().min(self.sname.len())).unwrap_or_default());
         put(&mut out, FILE.start, self.file.get(..FILE.len().min(self.file.len())).unwrap_or_default());
+        if self.plain {
+            out.resize(SHORTEST, code::PAD);
+            return out;
+        }
         put(&mut out, 236, &COOKIE);
 
         let room = limit.max(SMALLEST_LIMIT) - HEADER;

@@ -69,6 +69,8 @@ pub struct Packet {
     pub file: Vec<u8>,
     /// Code and value.
     pub options: Vec<(u8, Vec<u8>)>,
+    /// RFC 951 without RFC 1497's cookie: nothing follows the header.
+    pub plain: bool,
 }
 
 /// Bit 15 of `flags`.
@@ -93,6 +95,7 @@ impl Default for Packet {
             sname: Vec::new(),
             file: Vec::new(),
             options: Vec::new(),
+            plain: false,
         }
     }
 }
@@ -131,12 +134,14 @@ impl Packet {
         if hlen > 16 {
             return Err(DecodeError::HardwareLength(hlen));
         }
-        if f.array(236) != COOKIE {
+        // RFC 951: before there were options, this field was a vendor's own, or nothing.
+        let plain = op == 1 && f.array(236) == [0; 4];
+        if !plain && f.array(236) != COOKIE {
             return Err(DecodeError::Cookie);
         }
         let mut walk = Walk::default();
         let region = |range: std::ops::Range<usize>| bytes.get(range).unwrap_or_default();
-        walk.over(region(HEADER..bytes.len()))?;
+        walk.over(if plain { &[] } else { region(HEADER..bytes.len()) })?;
         let overload = walk.take_overload();
         // RFC 3396 section 5: options, then file, then sname are one buffer.
         if overload & 1 != 0 {
@@ -163,6 +168,7 @@ impl Packet {
             sname: text(SNAME, overload & 2 != 0),
             file: text(FILE, overload & 1 != 0),
             options: walk.options,
+            plain,
         })
     }
 

@@ -120,6 +120,32 @@ fn firmware_that_we_have_no_file_for_gets_an_address_and_the_reason_is_said_once
 }
 
 #[test]
+fn a_boot_file_for_other_machines_is_not_given_and_that_is_said() {
+    let mut lab = lab();
+    lab.hosts = vec![Host { firmware: Some("ipxe-ia32.efi".into()), ..host(ALICE) }];
+    let mut plan = (*plan_of(lab, Mode::Dhcp)).clone();
+    for name in ["ipxe-ia32.efi", "own.bin"] {
+        plan.files.insert(name.into(), format!("/x/{name}").into());
+    }
+    plan.runs_on.insert("ipxe-ia32.efi".into(), Arch::UefiIa32);
+    let mut b = Bench::restored(Arc::new(plan.clone()), vec![]);
+    let told = |b: &Bench| b.events.iter().filter(|e| matches!(e, EventKind::BootFileUnfit { .. })).count();
+    let (_, offer) = b.send(&pxe(ALICE, 7)).unwrap();
+    assert_eq!(offer.file, b"snponly.efi");
+    b.send(&pxe(ALICE, 7));
+    assert_eq!(told(&b), 1, "once a minute");
+    b.wait(61);
+    assert_eq!(b.send(&pxe(ALICE, 6)).unwrap().1.file, b"ipxe-ia32.efi", "who can run it gets it");
+    assert_eq!(told(&b), 1);
+    // What runs a file is not always known; then lab.toml is right.
+    let mut hosts = plan.lab.hosts.clone();
+    hosts[0].firmware = Some("own.bin".into());
+    plan.lab = Arc::new(Lab { hosts, ..(*plan.lab).clone() });
+    b.input(Input::Plan(Arc::new(plan)));
+    assert_eq!(b.send(&pxe(ALICE, 7)).unwrap().1.file, b"own.bin");
+}
+
+#[test]
 fn an_ignored_machine_gets_nothing_until_its_system_asks() {
     let mut lab = lab();
     lab.hosts = vec![Host { boot: Some(Boot::Ignore), ..host(ALICE) }];

@@ -366,6 +366,24 @@ fn bootp_gets_an_address_and_a_file_without_dhcp_options() {
 }
 
 #[test]
+fn bootp_of_before_there_were_options_is_answered_in_kind() {
+    let mut b = Bench::new();
+    let mut bytes = packet(ALICE, None).encode(&[], 0);
+    bytes[236..].fill(0);
+    b.input(Input::Packet { network: 0, port: 67, source: "0.0.0.0:68".parse().unwrap(), bytes: &bytes });
+    let (reply, packet) = b.replies.pop().unwrap();
+    assert_eq!(reply.bytes.len(), 300, "RFC 951: the whole structure");
+    assert!(reply.bytes[236..].iter().all(|byte| *byte == 0), "a client that knows no options gets none");
+    assert_eq!((packet.file.as_slice(), packet.siaddr), (&b"undionly.kpxe"[..], SERVER));
+    assert_eq!(state_of(&b, packet.yiaddr), Some(LeaseState::Bound));
+    // Another cookie is neither.
+    bytes[236] = 99;
+    b.replies.clear();
+    b.input(Input::Packet { network: 0, port: 67, source: "0.0.0.0:68".parse().unwrap(), bytes: &bytes });
+    assert!(b.replies.is_empty());
+}
+
+#[test]
 fn another_server_stops_offers_and_refusals_but_not_renewals() {
     let mut b = Bench::new();
     let address = b.dora(ALICE);
