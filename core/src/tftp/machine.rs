@@ -1,4 +1,4 @@
-//! One transfer to one client: option negotiation (RFC 2347 to 2349, 7440), windows, retransmission, and how it ends.
+//! One transfer to one client: windows, retransmission, and how it ends.
 //!
 //! The machine never sees the file. It says which blocks to send ([`Blocks`], a byte range cut into blocks); the service reads them.
 //! Block numbers are kept whole (`u64`) inside and are folded to 16 bits on the wire, so a file of any length just rolls over.
@@ -6,29 +6,27 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::terms::{Terms, negotiate};
 use super::wire::{self, Packet, Request, code};
 use crate::api::{EventKind, Observation, Who};
 use crate::machine::{Machine, Now, Output};
 
-/// Largest window that is granted, in blocks.
-const MAX_WINDOW: u64 = 64;
-/// Largest window that is granted, in bytes: what a socket's send buffer takes at once.
-const MAX_WINDOW_BYTES: u64 = 128 * 1024;
-/// Block size without the option (RFC 1350).
-const DEFAULT_BLOCK: u16 = 512;
 /// Retransmissions of one thing before the client is given up.
-const MAX_TRIES: u32 = 7;
+const MAX_TRIES: u32 = 16;
 /// First timeout, before a round trip is measured.
 const FIRST_RTO: Duration = Duration::from_millis(500);
-/// Bounds of the timeout: below, a busy firmware would be sent everything twice; above, a loss would look like a hang.
-const RTO: std::ops::RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(5);
-/// The longest timeout that is granted. RFC 2349 lets a server take the client's value or leave it, not lower it; with a longer one
-/// too few repetitions would fit into [`GIVE_UP`].
-const MAX_TIMEOUT: u64 = 20;
-/// The longest silence about one thing that was sent, whatever timeout was agreed on.
-const GIVE_UP: Duration = Duration::from_secs(60);
-/// Unanswered repetitions of the end of the file after which the client is taken to have it: see [`Transfer::parting`].
-const PARTING: u32 = 2;
+/// Bounds of the timeout (RFC 1123, section 4.2.3.1, wants an adaptive one): below, every hiccup of a client would be sent a window
+/// twice; above, a loss would look like a hang.
+const RTO: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(5);
+/// The longest silence about one thing that was sent, with our own timeout.
+const GIVE_UP: Duration = Duration::from_secs(30);
+/// The same in repetitions of a timeout that the client asked for.
+const GIVE_UP_AFTER: u32 = 3;
+/// Unanswered repetitions of the end of the file, and the time that they take at least, after which the client is taken to have it:
+/// see [`Transfer::parting`].
+const PARTING: (u32, Duration) = (2, Duration::from_secs(1));
+/// The end is repeated no longer than this once it is taken to have arrived: a firmware that waits asks again within 4 s.
+const PARTED: Duration = Duration::from_secs(6);
 /// A silence after which a repeated request is a client that began again, not a late copy in the network.
 const LATE_COPY: Duration = Duration::from_secs(1);
 /// Between two progress events.
@@ -62,49 +60,6 @@ pub enum Input<'a> {
     Broken(&'a str),
 }
 
-/// What was agreed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Terms {
-    block: u16,
-    window: u64,
-    timeout: Option<Duration>,
-    accepted: Vec<(String, String)>,
-}
-
-/// What the client asked for, as far as it can be granted. An option that is malformed is left out of the OACK, as RFC 2347 wants
-/// for what a server does not support; values are only ever lowered.
-fn negotiate(request: &Request, total: u64) -> Terms {
-    let mut terms = Terms { block: DEFAULT_BLOCK, window: 1, timeout: None, accepted: Vec::new() };
-    let mut window = None;
-    for (name, value) in &request.options {
-        let number = value.trim().parse::<u64>().ok();
-        match (name.as_str(), number) {
-            ("blksize", Some(size @ 8..)) => {
-                terms.block = u16::try_from(size.min(65464)).unwrap_or(DEFAULT_BLOCK);
-                terms.accepted.push((name.clone(), terms.block.to_string()));
-            }
-            ("tsize", Some(_)) => terms.accepted.push((name.clone(), total.to_string())),
-            ("timeout", Some(seconds @ 1..=MAX_TIMEOUT)) => {
-                terms.timeout = Some(Duration::from_secs(seconds));
-                terms.accepted.push((name.clone(), seconds.to_string()));
-            }
-            ("windowsize", Some(blocks @ 1..=65535)) => {
-                window = Some((terms.accepted.len(), blocks));
-                terms.accepted.push((name.clone(), String::new()));
-            }
-            _ => {}
-        }
-    }
-    if let Some((at, blocks)) = window {
-        // The block size may stand behind the window in the request.
-        terms.window = blocks.min(MAX_WINDOW).min((MAX_WINDOW_BYTES / u64::from(terms.block)).max(1));
-        if let Some(entry) = terms.accepted.get_mut(at) {
-            entry.1 = terms.window.to_string();
-        }
-    }
-    terms
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
@@ -130,11 +85,16 @@ pub struct Transfer {
     sent: u64,
     /// When the current window, or the OACK, was sent for the first time.
     sent_at: Duration,
-    /// What is in flight was sent more than once: its round trip says nothing (Karn).
+    /// Some of what is in flight was sent more than once: its round trip says nothing (Karn).
     resent: bool,
-    /// A duplicate ACK has already made this window be sent again.
-    gap_answered: bool,
+    /// The last block that was ever sent.
+    highest: u64,
+    /// The last block that was sent more than once; 0 for the OACK. Acknowledgements of these may come more than once, too.
+    twice: Option<u64>,
+    /// Repetitions of what is waited for.
     tries: u32,
+    /// How often the timeout was doubled since a round trip was last measured.
+    backoff: u32,
     /// The end was told though its acknowledgement is still waited for.
     told_done: bool,
     rtt: Option<(Duration, Duration)>,
@@ -161,8 +121,10 @@ impl Transfer {
             sent: 0,
             sent_at: Duration::ZERO,
             resent: false,
-            gap_answered: false,
+            highest: 0,
+            twice: None,
             tries: 0,
+            backoff: 0,
             told_done: false,
             rtt: None,
             shortest_rtt: None,
@@ -185,6 +147,12 @@ impl Transfer {
         self.terms.block
     }
 
+    /// Most blocks that are sent at once.
+    #[must_use]
+    pub fn window(&self) -> u64 {
+        self.terms.window
+    }
+
     /// Blocks of the whole file: the last is shorter than the others (RFC 1350, section 6), so a multiple has an empty one.
     fn blocks(&self) -> u64 {
         self.total / u64::from(self.terms.block) + 1
@@ -198,17 +166,23 @@ impl Transfer {
         self.out.push_back(Output::Event(Observation::of(self.who.clone(), kind)));
     }
 
+    /// RFC 6298, section 2, with its doubling of section 5. The doubled timeout holds until a round trip is measured again, or one that
+    /// has become longer than the timeout would never be.
     fn rto(&self) -> Duration {
         if let Some(asked) = self.terms.timeout {
             return asked;
         }
         let base = self.rtt.map_or(FIRST_RTO, |(smooth, deviation)| smooth + deviation * 4);
         let base = base.clamp(*RTO.start(), *RTO.end());
-        (base * 2u32.saturating_pow(self.tries.min(8))).min(*RTO.end())
+        (base * 2u32.saturating_pow(self.backoff.min(10))).min(*RTO.end())
+    }
+
+    fn give_up(&self) -> Duration {
+        self.terms.timeout.map_or(GIVE_UP, |asked| GIVE_UP.max(asked * GIVE_UP_AFTER))
     }
 
     fn arm(&mut self, now: Now) {
-        self.due = Some((now.boot + self.rto()).min(self.sent_at + GIVE_UP));
+        self.due = Some((now.boot + self.rto()).min(self.sent_at + self.give_up()));
     }
 
     /// The client has all but the end, which was sent.
@@ -226,6 +200,7 @@ impl Transfer {
         let sample = now.boot.saturating_sub(self.sent_at);
         self.shortest_rtt = Some(self.shortest_rtt.map_or(sample, |known| known.min(sample)));
         if !self.resent {
+            self.backoff = 0;
             self.rtt = Some(match self.rtt {
                 None => (sample, sample / 2),
                 Some((smooth, deviation)) => ((smooth * 7 + sample) / 8, (deviation * 3 + smooth.abs_diff(sample)) / 4),
@@ -242,6 +217,11 @@ impl Transfer {
     fn send_window(&mut self) {
         let count = (self.blocks() - self.acked).min(self.terms.window);
         self.sent = self.acked + count;
+        self.resent = self.acked < self.highest;
+        if self.resent {
+            self.twice = self.twice.max(Some(self.highest.min(self.sent)));
+        }
+        self.highest = self.highest.max(self.sent);
         let size = u64::from(self.terms.block);
         let offset = self.acked * size;
         let len = (count * size).min(self.total - offset);
@@ -253,14 +233,15 @@ impl Transfer {
 
     fn next_window(&mut self, now: Now) {
         self.tries = 0;
-        self.resent = false;
-        self.gap_answered = false;
         self.sent_at = now.boot;
         self.send_window();
         self.arm(now);
     }
 
     fn begin(&mut self, now: Now) {
+        if self.state != State::Idle {
+            self.twice = self.twice.max(Some(0));
+        }
         self.acked = 0;
         self.sent = 0;
         self.told_done = false;
@@ -273,7 +254,7 @@ impl Transfer {
         } else {
             self.state = State::Negotiating;
             self.tries = 0;
-            self.resent = false;
+            self.resent = self.twice.is_some();
             self.sent_at = now.boot;
             self.send_oack();
             self.arm(now);
@@ -323,13 +304,13 @@ impl Transfer {
 
     /// RFC 1123, section 4.2.3.1: a duplicate ACK never makes DATA be sent again, or one delay doubles every packet that follows
     /// (the sorcerer's apprentice). In a window (RFC 7440, section 4) the same ACK is how a client says that the first block was
-    /// lost. It is taken so once a window, and only if the client can have seen that window at all.
+    /// lost. It is taken so only if the client can have seen that window at all, and only if it answers what was sent once: what
+    /// was sent twice is acknowledged twice, by some clients once for every block of it. Where that leaves a gap unseen, the timer
+    /// is there.
     fn duplicate(&mut self, now: Now) {
         let flight = now.boot.saturating_sub(self.sent_at);
         let seen = self.shortest_rtt.is_some_and(|rtt| flight >= rtt * 3 / 4);
-        if self.terms.window > 1 && seen && !self.gap_answered && !self.resent {
-            self.gap_answered = true;
-            self.resent = true;
+        if self.terms.window > 1 && seen && self.twice.is_none_or(|twice| self.acked > twice) {
             self.send_window();
             self.arm(now);
         }
@@ -370,12 +351,16 @@ impl Transfer {
         if self.due.is_none_or(|due| due > now.boot) {
             return;
         }
-        if self.parting() && self.tries >= PARTING {
+        let silence = now.boot.saturating_sub(self.sent_at);
+        if self.parting() && self.tries >= PARTING.0 && silence >= PARTING.1 {
             // Told before the repetitions have run out: by then the machine may be far ahead.
             self.tell_done(self.sent_at);
         }
-        let silence = now.boot.saturating_sub(self.sent_at);
-        if self.tries >= MAX_TRIES || silence >= GIVE_UP {
+        if self.told_done && silence >= PARTED {
+            self.close();
+            return;
+        }
+        if self.tries >= MAX_TRIES || silence >= self.give_up() {
             if self.told_done {
                 self.close();
                 return;
@@ -397,8 +382,10 @@ impl Transfer {
             return;
         }
         self.tries += 1;
-        self.resent = true;
+        self.backoff += 1;
         if self.state == State::Negotiating {
+            self.resent = true;
+            self.twice = self.twice.max(Some(0));
             self.send_oack();
         } else {
             self.send_window();
@@ -429,7 +416,9 @@ impl Machine for Transfer {
                     self.ack(now, block);
                 }
                 Ok(Packet::Error { code, message }) => self.aborted(code, &message),
-                _ => {
+                // Noise, or a cheap forgery: neither ends a transfer that its client wants.
+                Err(_) => {}
+                Ok(_) => {
                     let answer = wire::error(code::ILLEGAL, "expected an acknowledgement");
                     self.out.push_back(Output::Send(answer));
                     let message = "the client sent what is no acknowledgement".to_owned();
