@@ -76,10 +76,12 @@ impl Server {
     pub(crate) fn start(&self, lab: &Lab, address: Ipv4Addr, folder: &Path) -> Fallible<Running> {
         let group = groups()?.join(format!("bytftp-{}", std::process::id()));
         std::fs::create_dir_all(&group)?;
-        // The shell joins the group before it becomes the server, so that all of the server is in it.
-        let child = Command::new("ip")
-            .args(["netns", "exec", &lab.server, "sh", "-c", "echo $$ > \"$0\" && exec \"$@\""])
+        // The shell joins the group before it becomes the server, so that all of the server is in it. Inside the namespace `ip` hides
+        // the file system of the groups.
+        let child = Command::new("sh")
+            .args(["-c", "echo $$ > \"$0\" && exec ip netns exec \"$@\""])
             .arg(group.join("cgroup.procs"))
+            .arg(&lab.server)
             .arg(&self.program)
             .args((self.arguments)(&address.to_string(), &folder.display().to_string()))
             .env(ours::SERVE, folder)
