@@ -5,13 +5,13 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use crate::Fallible;
 use crate::rows::Row;
+use crate::{Fallible, lab};
 
 /// How long it waits for a packet before it says again what it has: EDK2's.
 const TIMER: Duration = Duration::from_secs(4);
 /// A transfer that takes longer has failed, and counts as this long.
-const LONGEST: Duration = Duration::from_secs(90);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A run of a row against a server.
 pub(crate) struct Load<'a> {
@@ -72,13 +72,15 @@ impl Load<'_> {
     /// All transfers of the row, from the calling thread's namespace, which new threads inherit.
     pub(crate) fn run(&self) -> Fallible<Times> {
         let begin = Barrier::new(self.row.clients);
+        let one = |own: Ipv4Addr| {
+            begin.wait();
+            let from = Instant::now();
+            self.transfer(own).map(|()| (from, Instant::now()))
+        };
         let ran: Vec<Fallible<(Instant, Instant)>> = std::thread::scope(|scope| {
-            let one = || {
-                begin.wait();
-                let from = Instant::now();
-                self.transfer().map(|()| (from, Instant::now()))
-            };
-            let threads: Vec<_> = (0..self.row.clients).map(|_| scope.spawn(one)).collect();
+            let one = &one;
+            let clients = lab::clients(self.address).take(self.row.clients);
+            let threads: Vec<_> = clients.map(|own| scope.spawn(move || one(own))).collect();
             threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("the client broke".into()))).collect()
         });
         let ran: Vec<(Instant, Instant)> = ran.into_iter().collect::<Fallible<_>>()?;
@@ -87,9 +89,9 @@ impl Load<'_> {
         Ok(Times { wall: last - first, each: ran.iter().map(|(from, to)| *to - *from).collect() })
     }
 
-    fn transfer(&self) -> Fallible<()> {
+    fn transfer(&self, own: Ipv4Addr) -> Fallible<()> {
         let until = Instant::now() + LONGEST;
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let socket = UdpSocket::bind((own, 0))?;
         socket.set_read_timeout(Some(TIMER))?;
         let mut options = vec![("blksize", self.row.block)];
         if self.row.window > 1 {
@@ -175,7 +177,9 @@ impl<'a> Taker<'a> {
                 }
             }
             [0, 3, ..] => {}
-            other => return Err(format!("refused: {}", String::from_utf8_lossy(other.get(4..).unwrap_or(other))).into()),
+            other => {
+                return Err(format!("refused: {}", String::from_utf8_lossy(other.get(4..).unwrap_or(other))).into());
+            }
         }
         Ok(taker)
     }

@@ -1,12 +1,11 @@
 //! Two network namespaces and what is between them.
 
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::process::Command;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
-use std::net::Ipv4Addr;
 
 use crate::Fallible;
 
@@ -14,6 +13,15 @@ use crate::Fallible;
 pub(crate) const QUIET: Ipv4Addr = Ipv4Addr::new(10, 69, 1, 1);
 /// The same on the lossy one.
 pub(crate) const LOSSY: Ipv4Addr = Ipv4Addr::new(10, 69, 2, 1);
+
+/// Machines that can be clients at once.
+const CLIENTS: u8 = 50;
+
+/// The clients' addresses beside a server's.
+pub(crate) fn clients(server: Ipv4Addr) -> impl Iterator<Item = Ipv4Addr> {
+    let [a, b, c, d] = server.octets();
+    (1..=CLIENTS).map(move |nth| Ipv4Addr::new(a, b, c, d + nth))
+}
 
 /// The namespaces; dropping it deletes them.
 #[derive(Debug)]
@@ -42,14 +50,18 @@ impl Lab {
         }
         let (server, client) = (lab.server.as_str(), lab.client.as_str());
         ip(&["-n", server, "link", "add", "quiet", "type", "veth", "peer", "name", "quiet", "netns", client])?;
-        lab.up("quiet", "10.69.1")?;
+        lab.up("quiet", QUIET)?;
         Ok(lab)
     }
 
-    /// Gives both ends of a wire an address and brings them up.
-    pub(crate) fn up(&self, wire: &str, net: &str) -> Fallible<()> {
-        for (name, host) in [(&self.server, 1), (&self.client, 2)] {
-            ip(&["-n", name, "address", "add", &format!("{net}.{host}/24"), "dev", wire])?;
+    /// Gives the server's end of a wire its address, the other end the clients', and brings both up.
+    pub(crate) fn up(&self, wire: &str, server: Ipv4Addr) -> Fallible<()> {
+        let own = |address: Ipv4Addr, name| ip(&["-n", name, "address", "add", &format!("{address}/24"), "dev", wire]);
+        own(server, &self.server)?;
+        for client in clients(server) {
+            own(client, &self.client)?;
+        }
+        for name in [&self.server, &self.client] {
             ip(&["-n", name, "link", "set", wire, "up"])?;
         }
         Ok(())

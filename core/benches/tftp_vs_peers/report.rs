@@ -105,7 +105,9 @@ pub(crate) fn table(outcomes: &[Outcome]) {
             );
         }
     }
-    println!("\nAll: MiB/s, CPU seconds a GiB; on the lossy wire median and longest seconds of a transfer, CPU seconds a GiB");
+    println!(
+        "\nAll: MiB/s, CPU seconds a GiB; on the lossy wire median and longest seconds of a transfer, CPU seconds a GiB"
+    );
     for outcome in outcomes {
         println!("{}", outcome.row.title);
         for (name, figures) in &outcome.figures {

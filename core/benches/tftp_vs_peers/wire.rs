@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::lab::Lab;
+use crate::lab::{self, Lab};
 use crate::rows::{DELAY, LOSS};
 use crate::{Fallible, tap};
 
@@ -27,7 +27,7 @@ impl Wire {
     pub(crate) fn start(lab: &Lab, seed: u64) -> Fallible<Self> {
         let server = Lab::inside(&lab.server, || tap::open("lossy"))??;
         let client = Lab::inside(&lab.client, || tap::open("lossy"))??;
-        lab.up("lossy", "10.69.2")?;
+        lab.up("lossy", lab::LOSSY)?;
         let over = Arc::new(AtomicBool::new(false));
         let mut ends = [End::new(server, seed), End::new(client, seed + 1000)];
         let until = over.clone();
@@ -89,7 +89,10 @@ fn carry([a, b]: &mut [End; 2]) {
     let idle = Duration::from_millis(50);
     let wait = next.map_or(idle, |at| at.saturating_duration_since(Instant::now())).min(idle);
     let wait = Timespec::try_from(wait).ok();
-    let mut fds = [PollFd::from_borrowed_fd(a.tap.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(b.tap.as_fd(), PollFlags::IN)];
+    let mut fds = [
+        PollFd::from_borrowed_fd(a.tap.as_fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(b.tap.as_fd(), PollFlags::IN),
+    ];
     // An interrupted wait is only a shorter one.
     let _ = poll(&mut fds, wait.as_ref());
     a.take_in();

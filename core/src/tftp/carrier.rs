@@ -23,6 +23,9 @@ const LISTEN: Duration = Duration::from_millis(100);
 /// Waits are made multiples of this, so that the timeout in the socket need not be changed for each; kernels count no finer anyway.
 const TICK: u64 = 4;
 
+/// The smallest block with which sends are cut by the kernel: it cuts an OACK or an ERROR just as well, and these are shorter.
+const CUT_FROM: u16 = 512;
+
 /// What the listener and a transfer's thread have to say to each other.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
@@ -90,7 +93,8 @@ impl Carrier {
     /// Runs a transfer to its end.
     pub(super) fn run(&mut self, mut transfer: Transfer, signals: &Signals, stopped: &watch::Receiver<bool>) {
         let mut buf = [0; 600];
-        self.cut = transfer.window() > 1 && cut_sends(&self.socket, transfer.block_size().saturating_add(4)).is_ok();
+        let (window, block) = (transfer.window(), transfer.block_size());
+        self.cut = window > 1 && block >= CUT_FROM && cut_sends(&self.socket, block.saturating_add(4)).is_ok();
         let mut now = Now::read();
         transfer.handle(now, Input::Start);
         loop {

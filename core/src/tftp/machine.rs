@@ -25,8 +25,10 @@ const GIVE_UP_AFTER: u32 = 3;
 /// Unanswered repetitions of the end of the file, and the time that they take at least, after which the client is taken to have it:
 /// see [`Transfer::parting`].
 const PARTING: (u32, Duration) = (2, Duration::from_secs(1));
-/// The end is repeated no longer than this once it is taken to have arrived: a firmware that waits asks again within 4 s.
-const PARTED: Duration = Duration::from_secs(6);
+/// The end is repeated so often, and for so long, once it is taken to have arrived: a firmware that waits asks again within 4 s.
+const PARTED: (u32, Duration) = (6, Duration::from_secs(6));
+/// What a doubled timeout is at most when it outlives the loss that it is from: see [`Transfer::rto`].
+const HELD: Duration = Duration::from_millis(200);
 /// A silence after which a repeated request is a client that began again, not a late copy in the network.
 const LATE_COPY: Duration = Duration::from_secs(1);
 /// Between two progress events.
@@ -166,15 +168,18 @@ impl Transfer {
         self.out.push_back(Output::Event(Observation::of(self.who.clone(), kind)));
     }
 
-    /// RFC 6298, section 2, with its doubling of section 5. The doubled timeout holds until a round trip is measured again, or one that
-    /// has become longer than the timeout would never be.
+    /// RFC 6298, section 2.
+    fn measured(&self) -> Duration {
+        let rto = self.rtt.map_or(FIRST_RTO, |(smooth, deviation)| smooth + deviation * 4);
+        rto.clamp(*RTO.start(), *RTO.end())
+    }
+
+    /// RFC 6298, section 5: the timeout doubles with each repetition, and what it has become holds until a round trip is measured
+    /// again, for one that has grown longer than the timeout would never be. On a wire that loses much, few are measured, so that
+    /// it holds up to [`HELD`] only.
     fn rto(&self) -> Duration {
-        if let Some(asked) = self.terms.timeout {
-            return asked;
-        }
-        let base = self.rtt.map_or(FIRST_RTO, |(smooth, deviation)| smooth + deviation * 4);
-        let base = base.clamp(*RTO.start(), *RTO.end());
-        (base * 2u32.saturating_pow(self.backoff.min(10))).min(*RTO.end())
+        let doubled = self.measured() * 2u32.saturating_pow(self.backoff.min(10));
+        self.terms.timeout.unwrap_or(doubled.min(*RTO.end()))
     }
 
     fn give_up(&self) -> Duration {
@@ -215,26 +220,44 @@ impl Transfer {
 
     /// Sends the window behind what is acknowledged.
     fn send_window(&mut self) {
-        let count = (self.blocks() - self.acked).min(self.terms.window);
-        self.sent = self.acked + count;
         self.resent = self.acked < self.highest;
-        if self.resent {
-            self.twice = self.twice.max(Some(self.highest.min(self.sent)));
+        self.send(self.acked);
+    }
+
+    /// Sends what is behind `from` of the window that begins behind what is acknowledged.
+    fn send(&mut self, from: u64) {
+        let to = self.blocks().min(self.acked + self.terms.window);
+        self.sent = to;
+        let count = u16::try_from(to.saturating_sub(from)).unwrap_or(u16::MAX);
+        if count == 0 {
+            return;
         }
-        self.highest = self.highest.max(self.sent);
+        if from < self.highest {
+            self.twice = self.twice.max(Some(self.highest.min(to)));
+        }
+        self.highest = self.highest.max(to);
         let size = u64::from(self.terms.block);
-        let offset = self.acked * size;
-        let len = (count * size).min(self.total - offset);
-        let first = ((self.acked + 1) & 0xffff) as u16;
-        let count = u16::try_from(count).unwrap_or(u16::MAX);
-        let source = Blocks { first, size: self.terms.block, count };
-        self.out.push_back(Output::SendRange { source, offset, len });
+        let offset = from * size;
+        let len = (u64::from(count) * size).min(self.total - offset);
+        let first = ((from + 1) & 0xffff) as u16;
+        self.out.push_back(Output::SendRange { source: Blocks { first, size: self.terms.block, count }, offset, len });
     }
 
     fn next_window(&mut self, now: Now) {
         self.tries = 0;
+        while self.backoff > 0 && self.rto() > HELD {
+            self.backoff -= 1;
+        }
         self.sent_at = now.boot;
-        self.send_window();
+        if self.acked < self.sent && self.twice.is_some_and(|twice| self.acked <= twice) {
+            // This may be no gap but the answer to a block that came twice, and what is behind it may be on its way or there. Sent
+            // again, it would be answered again: a client whose window ends elsewhere than ours would get all that follows twice.
+            // It gets the rest of its window, and with that both windows end together.
+            self.resent = true;
+            self.send(self.sent);
+        } else {
+            self.send_window();
+        }
         self.arm(now);
     }
 
@@ -356,7 +379,7 @@ impl Transfer {
             // Told before the repetitions have run out: by then the machine may be far ahead.
             self.tell_done(self.sent_at);
         }
-        if self.told_done && silence >= PARTED {
+        if self.told_done && self.tries >= PARTED.0 && silence >= PARTED.1 {
             self.close();
             return;
         }
@@ -453,3 +476,7 @@ impl Machine for Transfer {
 #[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "lossy_tests.rs"]
+mod lossy_tests;
