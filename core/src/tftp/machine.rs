@@ -7,28 +7,18 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::terms::{Terms, negotiate};
+use super::timer::Timer;
 use super::wire::{self, Packet, Request, code};
 use crate::api::{EventKind, Observation, Who};
 use crate::machine::{Machine, Now, Output};
 
 /// Retransmissions of one thing before the client is given up.
 const MAX_TRIES: u32 = 16;
-/// First timeout, before a round trip is measured.
-const FIRST_RTO: Duration = Duration::from_millis(500);
-/// Bounds of the timeout (RFC 1123, section 4.2.3.1, wants an adaptive one): below, every hiccup of a client would be sent a window
-/// twice; above, a loss would look like a hang.
-const RTO: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(5);
-/// The longest silence about one thing that was sent, with our own timeout.
-const GIVE_UP: Duration = Duration::from_secs(30);
-/// The same in repetitions of a timeout that the client asked for.
-const GIVE_UP_AFTER: u32 = 3;
 /// Unanswered repetitions of the end of the file, and the time that they take at least, after which the client is taken to have it:
 /// see [`Transfer::parting`].
 const PARTING: (u32, Duration) = (2, Duration::from_secs(1));
 /// The end is repeated so often, and for so long, once it is taken to have arrived: a firmware that waits asks again within 4 s.
 const PARTED: (u32, Duration) = (6, Duration::from_secs(6));
-/// What a doubled timeout is at most when it outlives the loss that it is from: see [`Transfer::rto`].
-const HELD: Duration = Duration::from_millis(200);
 /// A silence after which a repeated request is a client that began again, not a late copy in the network.
 const LATE_COPY: Duration = Duration::from_secs(1);
 /// Between two progress events.
@@ -95,12 +85,9 @@ pub struct Transfer {
     twice: Option<u64>,
     /// Repetitions of what is waited for.
     tries: u32,
-    /// How often the timeout was doubled since a round trip was last measured.
-    backoff: u32,
     /// The end was told though its acknowledgement is still waited for.
     told_done: bool,
-    rtt: Option<(Duration, Duration)>,
-    shortest_rtt: Option<Duration>,
+    timer: Timer,
     heard: Duration,
     due: Option<Duration>,
     progress_at: Duration,
@@ -111,12 +98,14 @@ impl Transfer {
     /// A transfer of `file` with `total` bytes (after netascii's conversion) to `who`, as `request` asked.
     #[must_use]
     pub fn new(who: Who, file: String, total: u64, request: &Request) -> Self {
+        let terms = negotiate(request, total);
         Self {
             who,
             file,
             total,
             probes: request.options.iter().any(|(name, _)| name == "tsize"),
-            terms: negotiate(request, total),
+            timer: Timer::new(terms.timeout),
+            terms,
             state: State::Idle,
             began: Duration::ZERO,
             acked: 0,
@@ -126,10 +115,7 @@ impl Transfer {
             highest: 0,
             twice: None,
             tries: 0,
-            backoff: 0,
             told_done: false,
-            rtt: None,
-            shortest_rtt: None,
             heard: Duration::ZERO,
             due: None,
             progress_at: Duration::ZERO,
@@ -168,26 +154,8 @@ impl Transfer {
         self.out.push_back(Output::Event(Observation::of(self.who.clone(), kind)));
     }
 
-    /// RFC 6298, section 2.
-    fn measured(&self) -> Duration {
-        let rto = self.rtt.map_or(FIRST_RTO, |(smooth, deviation)| smooth + deviation * 4);
-        rto.clamp(*RTO.start(), *RTO.end())
-    }
-
-    /// RFC 6298, section 5: the timeout doubles with each repetition, and what it has become holds until a round trip is measured
-    /// again, for one that has grown longer than the timeout would never be. On a wire that loses much, few are measured, so that
-    /// it holds up to [`HELD`] only.
-    fn rto(&self) -> Duration {
-        let doubled = self.measured() * 2u32.saturating_pow(self.backoff.min(10));
-        self.terms.timeout.unwrap_or(doubled.min(*RTO.end()))
-    }
-
-    fn give_up(&self) -> Duration {
-        self.terms.timeout.map_or(GIVE_UP, |asked| GIVE_UP.max(asked * GIVE_UP_AFTER))
-    }
-
     fn arm(&mut self, now: Now) {
-        self.due = Some((now.boot + self.rto()).min(self.sent_at + self.give_up()));
+        self.due = Some((now.boot + self.timer.rto()).min(self.sent_at + self.timer.give_up()));
     }
 
     /// The client has all but the end, which was sent.
@@ -200,17 +168,8 @@ impl Transfer {
         self.state == State::Sending && self.acked > 0 && self.sent == self.blocks()
     }
 
-    /// RFC 6298, section 2.
     fn measure(&mut self, now: Now) {
-        let sample = now.boot.saturating_sub(self.sent_at);
-        self.shortest_rtt = Some(self.shortest_rtt.map_or(sample, |known| known.min(sample)));
-        if !self.resent {
-            self.backoff = 0;
-            self.rtt = Some(match self.rtt {
-                None => (sample, sample / 2),
-                Some((smooth, deviation)) => ((smooth * 7 + sample) / 8, (deviation * 3 + smooth.abs_diff(sample)) / 4),
-            });
-        }
+        self.timer.measure(now.boot.saturating_sub(self.sent_at), self.resent);
     }
 
     fn send_oack(&mut self) {
@@ -245,9 +204,7 @@ impl Transfer {
 
     fn next_window(&mut self, now: Now) {
         self.tries = 0;
-        while self.backoff > 0 && self.rto() > HELD {
-            self.backoff -= 1;
-        }
+        self.timer.progressed();
         self.sent_at = now.boot;
         if self.acked < self.sent && self.twice.is_some_and(|twice| self.acked <= twice) {
             // This may be no gap but the answer to a block that came twice, and what is behind it may be on its way or there. Sent
@@ -332,8 +289,10 @@ impl Transfer {
     /// is there.
     fn duplicate(&mut self, now: Now) {
         let flight = now.boot.saturating_sub(self.sent_at);
-        let seen = self.shortest_rtt.is_some_and(|rtt| flight >= rtt * 3 / 4);
-        if self.terms.window > 1 && seen && self.twice.is_none_or(|twice| self.acked > twice) {
+        if self.terms.window > 1
+            && self.timer.may_be_answered(flight)
+            && self.twice.is_none_or(|twice| self.acked > twice)
+        {
             self.send_window();
             self.arm(now);
         }
@@ -383,7 +342,7 @@ impl Transfer {
             self.close();
             return;
         }
-        if self.tries >= MAX_TRIES || silence >= self.give_up() {
+        if self.tries >= MAX_TRIES || silence >= self.timer.give_up() {
             if self.told_done {
                 self.close();
                 return;
@@ -405,7 +364,7 @@ impl Transfer {
             return;
         }
         self.tries += 1;
-        self.backoff += 1;
+        self.timer.passed();
         if self.state == State::Negotiating {
             self.resent = true;
             self.twice = self.twice.max(Some(0));

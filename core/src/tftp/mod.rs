@@ -10,6 +10,7 @@ pub mod netascii;
 pub mod service;
 mod source;
 mod terms;
+mod timer;
 pub mod wire;
 
 use std::net::IpAddr;
