@@ -56,7 +56,7 @@ const fn quiet(name: &'static str, title: &'static str, mib: usize, block: u16, 
 
 const fn lossy(name: &'static str, title: &'static str, window: u16, part: f64) -> Row {
     let (wire, wanted) = (Wire::Lossy, Wanted::Median(part));
-    Row { name, title, wire, bytes: MIB / 2, clients: 9, block: 1468, window, wanted }
+    Row { name, title, wire, bytes: MIB, clients: 9, block: 1468, window, wanted }
 }
 
 /// The acceptance table.
