@@ -3,7 +3,8 @@
 //! `cargo bench -p bootyard-core --bench tftp_vs_peers [-- --rows NAME,… --servers NAME,… --repeats N --json]`, as root, for the
 //! servers and the client are in network namespaces of their own. A server that is not installed is left out, and that is said
 //! ([`servers`] tells where they are looked for). The client compares every byte that it is given with the file. Each figure of a
-//! quiet wire is the best of the repeats, each one of a wire that loses packets is the median of all transfers; CPU time is the
+//! quiet wire is the best of the repeats, each one of a wire that loses packets is the median of all transfers (these rows take half an
+//! hour, for the others wait for seconds; `--rows` chooses); CPU time is the
 //! operating system's count for all processes of the server (its control group).
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "prints a table")]
 
@@ -106,10 +107,11 @@ fn measure(options: &Options) -> Fallible<bool> {
     let mut outcomes = Vec::new();
     for row in &options.rows {
         let mut figures: Vec<(&'static str, Figures)> = Vec::new();
-        for repeat in 1..=options.repeats {
+        let repeats = row.runs(options.repeats);
+        for repeat in 1..=repeats {
             for server in &servers {
                 if shown {
-                    eprint!("\r{}: {repeat} of {}, {} \x1b[K", row.title, options.repeats, server.name);
+                    eprint!("\r{}: {repeat} of {repeats}, {} \x1b[K", row.title, server.name);
                 }
                 let run = one(&lab, server, row, folder.path(), &noise, repeat)
                     .map_err(|error| format!("{}, {}: {error}", row.title, server.name))?;

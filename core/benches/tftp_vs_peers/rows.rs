@@ -45,6 +45,15 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// How often the row is run. On the lossy wire about half of a server's transfers meet a loss that its timer of some seconds must
+    /// mend, and half do not: the median of few transfers is a matter of luck.
+    pub(crate) fn runs(&self, repeats: u64) -> u64 {
+        match self.wire {
+            Wire::Quiet => repeats,
+            Wire::Lossy => repeats * 2,
+        }
+    }
+
     pub(crate) fn file(&self) -> String {
         format!("{}.bin", self.name)
     }
