@@ -242,7 +242,7 @@ pub fn firmware_remedy(arch: Arch) -> String {
         Arch::UefiRiscv64 => build("bin-riscv64-efi", "riscv64"),
         Arch::UefiLoong64 => build("bin-loong64-efi", "loong64"),
         Arch::UefiLoong32 | Arch::RaspberryPi => {
-            "there is no iPXE for it; name a boot file of its own by a [[firmware]] rule with this `arch`".to_owned()
+            "there is no iPXE for it; put a boot file of its own into the lab's firmware/ and name it by a [[firmware]] rule with this `arch`".to_owned()
         }
         _ => build("bin-arm32-efi", "arm32"),
     }

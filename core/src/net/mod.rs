@@ -20,6 +20,7 @@ mod memory;
 #[cfg(target_os = "linux")]
 mod networkmanager;
 mod privileges;
+mod segments;
 mod sleep;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -40,6 +41,7 @@ pub use helper::Helper;
 pub use interfaces::{interfaces, is_bridge, neighbour};
 pub use memory::give_memory_back;
 pub use privileges::{drop_privileges, free_space};
+pub use segments::{MOST_BYTES, MOST_SEGMENTS, cut_sends, is_uncut};
 pub use sleep::sleep_inhibit;
 
 /// Firmware asks for DHCP and TFTP at their own ports, which are UDP; the TCP ones can be others.

@@ -1,4 +1,4 @@
-//! One transfer to one client: option negotiation (RFC 2347 to 2349, 7440), windows, retransmission, and how it ends.
+//! One transfer to one client: windows, retransmission, and how it ends.
 //!
 //! The machine never sees the file. It says which blocks to send ([`Blocks`], a byte range cut into blocks); the service reads them.
 //! Block numbers are kept whole (`u64`) inside and are folded to 16 bits on the wire, so a file of any length just rolls over.
@@ -6,29 +6,19 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::terms::{Terms, negotiate};
+use super::timer::Timer;
 use super::wire::{self, Packet, Request, code};
 use crate::api::{EventKind, Observation, Who};
 use crate::machine::{Machine, Now, Output};
 
-/// Largest window that is granted, in blocks.
-const MAX_WINDOW: u64 = 64;
-/// Largest window that is granted, in bytes: what a socket's send buffer takes at once.
-const MAX_WINDOW_BYTES: u64 = 128 * 1024;
-/// Block size without the option (RFC 1350).
-const DEFAULT_BLOCK: u16 = 512;
 /// Retransmissions of one thing before the client is given up.
-const MAX_TRIES: u32 = 7;
-/// First timeout, before a round trip is measured.
-const FIRST_RTO: Duration = Duration::from_millis(500);
-/// Bounds of the timeout: below, a busy firmware would be sent everything twice; above, a loss would look like a hang.
-const RTO: std::ops::RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(5);
-/// The longest timeout that is granted. RFC 2349 lets a server take the client's value or leave it, not lower it; with a longer one
-/// too few repetitions would fit into [`GIVE_UP`].
-const MAX_TIMEOUT: u64 = 20;
-/// The longest silence about one thing that was sent, whatever timeout was agreed on.
-const GIVE_UP: Duration = Duration::from_secs(60);
-/// Unanswered repetitions of the end of the file after which the client is taken to have it: see [`Transfer::parting`].
-const PARTING: u32 = 2;
+const MAX_TRIES: u32 = 16;
+/// Unanswered repetitions of the end of the file, and the time that they take at least, after which the client is taken to have it:
+/// see [`Transfer::parting`].
+const PARTING: (u32, Duration) = (2, Duration::from_secs(1));
+/// The end is repeated so often, and for so long, once it is taken to have arrived: a firmware that waits asks again within 4 s.
+const PARTED: (u32, Duration) = (6, Duration::from_secs(6));
 /// A silence after which a repeated request is a client that began again, not a late copy in the network.
 const LATE_COPY: Duration = Duration::from_secs(1);
 /// Between two progress events.
@@ -62,49 +52,6 @@ pub enum Input<'a> {
     Broken(&'a str),
 }
 
-/// What was agreed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Terms {
-    block: u16,
-    window: u64,
-    timeout: Option<Duration>,
-    accepted: Vec<(String, String)>,
-}
-
-/// What the client asked for, as far as it can be granted. An option that is malformed is left out of the OACK, as RFC 2347 wants
-/// for what a server does not support; values are only ever lowered.
-fn negotiate(request: &Request, total: u64) -> Terms {
-    let mut terms = Terms { block: DEFAULT_BLOCK, window: 1, timeout: None, accepted: Vec::new() };
-    let mut window = None;
-    for (name, value) in &request.options {
-        let number = value.trim().parse::<u64>().ok();
-        match (name.as_str(), number) {
-            ("blksize", Some(size @ 8..)) => {
-                terms.block = u16::try_from(size.min(65464)).unwrap_or(DEFAULT_BLOCK);
-                terms.accepted.push((name.clone(), terms.block.to_string()));
-            }
-            ("tsize", Some(_)) => terms.accepted.push((name.clone(), total.to_string())),
-            ("timeout", Some(seconds @ 1..=MAX_TIMEOUT)) => {
-                terms.timeout = Some(Duration::from_secs(seconds));
-                terms.accepted.push((name.clone(), seconds.to_string()));
-            }
-            ("windowsize", Some(blocks @ 1..=65535)) => {
-                window = Some((terms.accepted.len(), blocks));
-                terms.accepted.push((name.clone(), String::new()));
-            }
-            _ => {}
-        }
-    }
-    if let Some((at, blocks)) = window {
-        // The block size may stand behind the window in the request.
-        terms.window = blocks.min(MAX_WINDOW).min((MAX_WINDOW_BYTES / u64::from(terms.block)).max(1));
-        if let Some(entry) = terms.accepted.get_mut(at) {
-            entry.1 = terms.window.to_string();
-        }
-    }
-    terms
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
@@ -130,15 +77,17 @@ pub struct Transfer {
     sent: u64,
     /// When the current window, or the OACK, was sent for the first time.
     sent_at: Duration,
-    /// What is in flight was sent more than once: its round trip says nothing (Karn).
+    /// Some of what is in flight was sent more than once: its round trip says nothing (Karn).
     resent: bool,
-    /// A duplicate ACK has already made this window be sent again.
-    gap_answered: bool,
+    /// The last block that was ever sent.
+    highest: u64,
+    /// The last block that was sent more than once; 0 for the OACK. Acknowledgements of these may come more than once, too.
+    twice: Option<u64>,
+    /// Repetitions of what is waited for.
     tries: u32,
     /// The end was told though its acknowledgement is still waited for.
     told_done: bool,
-    rtt: Option<(Duration, Duration)>,
-    shortest_rtt: Option<Duration>,
+    timer: Timer,
     heard: Duration,
     due: Option<Duration>,
     progress_at: Duration,
@@ -149,23 +98,24 @@ impl Transfer {
     /// A transfer of `file` with `total` bytes (after netascii's conversion) to `who`, as `request` asked.
     #[must_use]
     pub fn new(who: Who, file: String, total: u64, request: &Request) -> Self {
+        let terms = negotiate(request, total);
         Self {
             who,
             file,
             total,
             probes: request.options.iter().any(|(name, _)| name == "tsize"),
-            terms: negotiate(request, total),
+            timer: Timer::new(terms.timeout),
+            terms,
             state: State::Idle,
             began: Duration::ZERO,
             acked: 0,
             sent: 0,
             sent_at: Duration::ZERO,
             resent: false,
-            gap_answered: false,
+            highest: 0,
+            twice: None,
             tries: 0,
             told_done: false,
-            rtt: None,
-            shortest_rtt: None,
             heard: Duration::ZERO,
             due: None,
             progress_at: Duration::ZERO,
@@ -185,6 +135,12 @@ impl Transfer {
         self.terms.block
     }
 
+    /// Most blocks that are sent at once.
+    #[must_use]
+    pub fn window(&self) -> u64 {
+        self.terms.window
+    }
+
     /// Blocks of the whole file: the last is shorter than the others (RFC 1350, section 6), so a multiple has an empty one.
     fn blocks(&self) -> u64 {
         self.total / u64::from(self.terms.block) + 1
@@ -198,17 +154,8 @@ impl Transfer {
         self.out.push_back(Output::Event(Observation::of(self.who.clone(), kind)));
     }
 
-    fn rto(&self) -> Duration {
-        if let Some(asked) = self.terms.timeout {
-            return asked;
-        }
-        let base = self.rtt.map_or(FIRST_RTO, |(smooth, deviation)| smooth + deviation * 4);
-        let base = base.clamp(*RTO.start(), *RTO.end());
-        (base * 2u32.saturating_pow(self.tries.min(8))).min(*RTO.end())
-    }
-
     fn arm(&mut self, now: Now) {
-        self.due = Some((now.boot + self.rto()).min(self.sent_at + GIVE_UP));
+        self.due = Some((now.boot + self.timer.rto()).min(self.sent_at + self.timer.give_up()));
     }
 
     /// The client has all but the end, which was sent.
@@ -221,16 +168,8 @@ impl Transfer {
         self.state == State::Sending && self.acked > 0 && self.sent == self.blocks()
     }
 
-    /// RFC 6298, section 2.
     fn measure(&mut self, now: Now) {
-        let sample = now.boot.saturating_sub(self.sent_at);
-        self.shortest_rtt = Some(self.shortest_rtt.map_or(sample, |known| known.min(sample)));
-        if !self.resent {
-            self.rtt = Some(match self.rtt {
-                None => (sample, sample / 2),
-                Some((smooth, deviation)) => ((smooth * 7 + sample) / 8, (deviation * 3 + smooth.abs_diff(sample)) / 4),
-            });
-        }
+        self.timer.measure(now.boot.saturating_sub(self.sent_at), self.resent);
     }
 
     fn send_oack(&mut self) {
@@ -240,27 +179,49 @@ impl Transfer {
 
     /// Sends the window behind what is acknowledged.
     fn send_window(&mut self) {
-        let count = (self.blocks() - self.acked).min(self.terms.window);
-        self.sent = self.acked + count;
+        self.resent = self.acked < self.highest;
+        self.send(self.acked);
+    }
+
+    /// Sends what is behind `from` of the window that begins behind what is acknowledged.
+    fn send(&mut self, from: u64) {
+        let to = self.blocks().min(self.acked + self.terms.window);
+        self.sent = to;
+        let count = u16::try_from(to.saturating_sub(from)).unwrap_or(u16::MAX);
+        if count == 0 {
+            return;
+        }
+        if from < self.highest {
+            self.twice = self.twice.max(Some(self.highest.min(to)));
+        }
+        self.highest = self.highest.max(to);
         let size = u64::from(self.terms.block);
-        let offset = self.acked * size;
-        let len = (count * size).min(self.total - offset);
-        let first = ((self.acked + 1) & 0xffff) as u16;
-        let count = u16::try_from(count).unwrap_or(u16::MAX);
-        let source = Blocks { first, size: self.terms.block, count };
-        self.out.push_back(Output::SendRange { source, offset, len });
+        let offset = from * size;
+        let len = (u64::from(count) * size).min(self.total - offset);
+        let first = ((from + 1) & 0xffff) as u16;
+        self.out.push_back(Output::SendRange { source: Blocks { first, size: self.terms.block, count }, offset, len });
     }
 
     fn next_window(&mut self, now: Now) {
         self.tries = 0;
-        self.resent = false;
-        self.gap_answered = false;
+        self.timer.progressed();
         self.sent_at = now.boot;
-        self.send_window();
+        if self.acked < self.sent && self.twice.is_some_and(|twice| self.acked <= twice) {
+            // This may be no gap but the answer to a block that came twice, and what is behind it may be on its way or there. Sent
+            // again, it would be answered again: a client whose window ends elsewhere than ours would get all that follows twice.
+            // It gets the rest of its window, and with that both windows end together.
+            self.resent = true;
+            self.send(self.sent);
+        } else {
+            self.send_window();
+        }
         self.arm(now);
     }
 
     fn begin(&mut self, now: Now) {
+        if self.state != State::Idle {
+            self.twice = self.twice.max(Some(0));
+        }
         self.acked = 0;
         self.sent = 0;
         self.told_done = false;
@@ -273,7 +234,7 @@ impl Transfer {
         } else {
             self.state = State::Negotiating;
             self.tries = 0;
-            self.resent = false;
+            self.resent = self.twice.is_some();
             self.sent_at = now.boot;
             self.send_oack();
             self.arm(now);
@@ -323,13 +284,15 @@ impl Transfer {
 
     /// RFC 1123, section 4.2.3.1: a duplicate ACK never makes DATA be sent again, or one delay doubles every packet that follows
     /// (the sorcerer's apprentice). In a window (RFC 7440, section 4) the same ACK is how a client says that the first block was
-    /// lost. It is taken so once a window, and only if the client can have seen that window at all.
+    /// lost. It is taken so only if the client can have seen that window at all, and only if it answers what was sent once: what
+    /// was sent twice is acknowledged twice, by some clients once for every block of it. Where that leaves a gap unseen, the timer
+    /// is there.
     fn duplicate(&mut self, now: Now) {
         let flight = now.boot.saturating_sub(self.sent_at);
-        let seen = self.shortest_rtt.is_some_and(|rtt| flight >= rtt * 3 / 4);
-        if self.terms.window > 1 && seen && !self.gap_answered && !self.resent {
-            self.gap_answered = true;
-            self.resent = true;
+        if self.terms.window > 1
+            && self.timer.may_be_answered(flight)
+            && self.twice.is_none_or(|twice| self.acked > twice)
+        {
             self.send_window();
             self.arm(now);
         }
@@ -370,12 +333,16 @@ impl Transfer {
         if self.due.is_none_or(|due| due > now.boot) {
             return;
         }
-        if self.parting() && self.tries >= PARTING {
+        let silence = now.boot.saturating_sub(self.sent_at);
+        if self.parting() && self.tries >= PARTING.0 && silence >= PARTING.1 {
             // Told before the repetitions have run out: by then the machine may be far ahead.
             self.tell_done(self.sent_at);
         }
-        let silence = now.boot.saturating_sub(self.sent_at);
-        if self.tries >= MAX_TRIES || silence >= GIVE_UP {
+        if self.told_done && self.tries >= PARTED.0 && silence >= PARTED.1 {
+            self.close();
+            return;
+        }
+        if self.tries >= MAX_TRIES || silence >= self.timer.give_up() {
             if self.told_done {
                 self.close();
                 return;
@@ -397,8 +364,10 @@ impl Transfer {
             return;
         }
         self.tries += 1;
-        self.resent = true;
+        self.timer.passed();
         if self.state == State::Negotiating {
+            self.resent = true;
+            self.twice = self.twice.max(Some(0));
             self.send_oack();
         } else {
             self.send_window();
@@ -429,7 +398,9 @@ impl Machine for Transfer {
                     self.ack(now, block);
                 }
                 Ok(Packet::Error { code, message }) => self.aborted(code, &message),
-                _ => {
+                // Noise, or a cheap forgery: neither ends a transfer that its client wants.
+                Err(_) => {}
+                Ok(_) => {
                     let answer = wire::error(code::ILLEGAL, "expected an acknowledgement");
                     self.out.push_back(Output::Send(answer));
                     let message = "the client sent what is no acknowledgement".to_owned();
@@ -464,3 +435,7 @@ impl Machine for Transfer {
 #[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "lossy_tests.rs"]
+mod lossy_tests;

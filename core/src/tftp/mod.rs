@@ -1,12 +1,16 @@
 //! TFTP (RFC 1350, 2347, 2348, 2349, 7440), read-only.
 //!
 //! [`wire`] turns packets into types and back, [`netascii`] is the text mode's conversion, [`machine`] is one transfer without
-//! sockets, and [`service`] listens, opens files and runs one machine for each client.
+//! sockets, and [`service`] listens and gives each client a thread with one machine, which `carrier` runs.
 
+mod ahead;
+mod carrier;
 pub mod machine;
 pub mod netascii;
 pub mod service;
 mod source;
+mod terms;
+mod timer;
 pub mod wire;
 
 use std::net::IpAddr;

@@ -1,27 +1,32 @@
-//! The TFTP server's sockets and tasks: one listener for each address, one task and one port of its own for each transfer.
+//! The TFTP server's listeners, one for each address, and its transfers: each has a thread and a port of its own.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Root;
-use super::machine::{Blocks, Input, Transfer};
+use super::ahead::Ahead;
+use super::carrier::{Carrier, Signals, is_over};
+use super::machine::Transfer;
 use super::source::Source;
 use super::wire::{self, Packet, Request, code};
 use crate::api::{Allowance, EventKind, Observation, Rate, Reporter, Who};
-use crate::machine::{Machine, Now, Output};
+use crate::machine::Now;
 use crate::net::{NetError, PortSet, UdpSpec};
 
 /// Transfers at once.
 const MAX_TRANSFERS: usize = 512;
 /// Transfers at once to one address; more than one, because clones behind one address translator share it.
 const MAX_PER_CLIENT: usize = 32;
+/// Bytes of a transfer's stack; it needs little.
+const STACK: usize = 256 * 1024;
 /// Transfers of one client that are told, each with its end; those above are served and not told. A boot loader that fetches its
 /// modules over TFTP asks for some hundred files.
 const TOLD: Rate = Rate { burst: 400, per_second: 40 };
@@ -51,6 +56,8 @@ pub struct Service {
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
+    /// Says nothing but that no transfer runs any more.
+    transfers: mpsc::Receiver<()>,
 }
 
 impl Service {
@@ -64,6 +71,7 @@ impl Service {
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
         while self.listeners.join_next().await.is_some() {}
+        while self.transfers.recv().await.is_some() {}
     }
 }
 
@@ -93,10 +101,11 @@ pub async fn start<R: Root>(config: Config<R>) -> Result<Service, NetError> {
         stopped,
     });
     let mut listeners = JoinSet::new();
+    let (running, transfers) = mpsc::channel(1);
     for (socket, local) in sockets {
-        listeners.spawn(listen(shared.clone(), socket, local));
+        listeners.spawn(listen(shared.clone(), socket, local, running.clone()));
     }
-    Ok(Service { addresses, stop, listeners })
+    Ok(Service { addresses, stop, listeners, transfers })
 }
 
 /// A transfer that runs.
@@ -105,17 +114,6 @@ struct Running {
     number: u64,
     request: Request,
     signals: Arc<Signals>,
-}
-
-/// What the listener and a transfer's task have to say to each other. Each is said once and kept until it is heard.
-#[derive(Debug, Default)]
-struct Signals {
-    /// The same request came again.
-    again: Notify,
-    /// Another request came from the same port: end.
-    replaced: Notify,
-    /// The task has ended, and what it had to tell is told.
-    ended: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -151,12 +149,13 @@ impl<R> Shared<R> {
     }
 }
 
-/// Takes its transfer out of the table, however the task ends.
+/// Takes its transfer out of the table, however the thread ends.
 struct Entry<R> {
     shared: Arc<Shared<R>>,
     key: (Ipv4Addr, SocketAddr),
     number: u64,
     signals: Arc<Signals>,
+    _running: mpsc::Sender<()>,
 }
 
 impl<R> Drop for Entry<R> {
@@ -166,7 +165,7 @@ impl<R> Drop for Entry<R> {
             table.by_client.remove(&self.key);
         }
         drop(table);
-        self.signals.ended.notify_one();
+        self.signals.end();
     }
 }
 
@@ -181,18 +180,16 @@ async fn over(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-async fn listen<R: Root>(shared: Arc<Shared<R>>, socket: UdpSocket, local: Ipv4Addr) {
+async fn listen<R: Root>(shared: Arc<Shared<R>>, socket: UdpSocket, local: Ipv4Addr, running: mpsc::Sender<()>) {
     let mut stopped = shared.stopped.clone();
-    let mut transfers = JoinSet::new();
     let mut buf = vec![0; 65536];
     loop {
         tokio::select! {
             () = over(&mut stopped) => break,
-            Some(_) = transfers.join_next(), if !transfers.is_empty() => {}
             received = socket.recv_from(&mut buf) => match received {
                 Ok((len, peer)) => {
                     let packet = buf.get(..len).unwrap_or_default();
-                    if let Some(answer) = request(&shared, &mut transfers, local, peer, packet) {
+                    if let Some(answer) = request(&shared, &running, local, peer, packet) {
                         // A refusal that the network does not take is repeated with the client's next request.
                         let _ = socket.send_to(&answer, peer).await;
                     }
@@ -202,13 +199,12 @@ async fn listen<R: Root>(shared: Arc<Shared<R>>, socket: UdpSocket, local: Ipv4A
             },
         }
     }
-    while transfers.join_next().await.is_some() {}
 }
 
 /// Begins what a packet to the listening port asks for, or says what to answer.
 fn request<R: Root>(
     shared: &Arc<Shared<R>>,
-    transfers: &mut JoinSet<()>,
+    running: &mpsc::Sender<()>,
     local: Ipv4Addr,
     peer: SocketAddr,
     packet: &[u8],
@@ -228,13 +224,13 @@ fn request<R: Root>(
     let key = (local, peer);
     let mut table = shared.table();
     let mut before = None;
-    if let Some(running) = table.by_client.get(&key) {
-        if running.request == request {
-            running.signals.again.notify_one();
+    if let Some(known) = table.by_client.get(&key) {
+        if known.request == request {
+            known.signals.again();
             return None;
         }
-        running.signals.replaced.notify_one();
-        before = table.by_client.remove(&key).map(|running| running.signals);
+        known.signals.replace();
+        before = table.by_client.remove(&key).map(|known| known.signals);
     }
     let same = table.by_client.keys().filter(|(_, other)| other.ip() == peer.ip()).count();
     if table.by_client.len() >= MAX_TRANSFERS || same >= MAX_PER_CLIENT {
@@ -246,22 +242,27 @@ fn request<R: Root>(
     table.number += 1;
     let number = table.number;
     let signals = Arc::new(Signals::default());
-    let entry = Entry { shared: shared.clone(), key, number, signals: signals.clone() };
+    let entry = Entry { shared: shared.clone(), key, number, signals: signals.clone(), _running: running.clone() };
     table.by_client.insert(key, Running { number, request: request.clone(), signals });
-    // The task's entry takes the table's lock when it ends, so it may well begin while it is held here.
-    transfers.spawn(async move { serve(entry, request, before).await });
+    drop(table);
+    let file = shown(&request.file);
+    let thread = thread::Builder::new().name("tftp".to_owned()).stack_size(STACK);
+    if let Err(error) = thread.spawn(move || serve(&entry, &request, before)) {
+        shared.refused(peer, file, code::UNDEFINED, format!("no thread for the transfer: {error}"));
+        return Some(wire::error(code::UNDEFINED, "the server is out of threads; try again later"));
+    }
     None
 }
 
 /// One transfer, from its request to its end; `before` is the transfer whose place it takes.
-async fn serve<R: Root>(entry: Entry<R>, request: Request, before: Option<Arc<Signals>>) {
+fn serve<R: Root>(entry: &Entry<R>, request: &Request, before: Option<Arc<Signals>>) {
     let (local, peer) = entry.key;
     if let Some(before) = before {
-        before.ended.notified().await;
+        before.wait_for_end();
     }
     let file = shown(&request.file);
     let shared = &entry.shared;
-    let socket = match UdpSocket::bind((local, 0)).await {
+    let socket = match std::net::UdpSocket::bind((local, 0)) {
         Ok(socket) => socket,
         Err(error) => {
             let message = format!("no port for the transfer on {local}: {error}");
@@ -269,19 +270,17 @@ async fn serve<R: Root>(entry: Entry<R>, request: Request, before: Option<Arc<Si
             return;
         }
     };
-    let found = tokio::select! {
-        biased;
-        () = entry.signals.replaced.notified() => return,
-        found = find(shared.root.clone(), &request, peer) => found,
-    };
-    let source = match found {
+    let source = match find(&*shared.root, request, peer) {
         Ok(source) => source,
         Err((code, message)) => {
-            let _ = socket.send_to(&wire::error(code, &message), peer).await;
+            let _ = socket.send_to(&wire::error(code, &message), peer);
             shared.refused(peer, file, code, message);
             return;
         }
     };
+    if entry.signals.is_replaced() || is_over(&shared.stopped) {
+        return;
+    }
     let now = Now::read();
     let reporter = shared.told.take(now.boot, peer.ip()).then(|| shared.reporter.clone());
     let who = Who::ip(peer.ip());
@@ -289,102 +288,23 @@ async fn serve<R: Root>(entry: Entry<R>, request: Request, before: Option<Arc<Si
         let kind = EventKind::TftpRequest { file: file.clone(), options: request.options.clone() };
         reporter.report(now, Observation::of(who.clone(), kind));
     }
-    let transfer = Transfer::new(who, file, source.total(), &request);
-    let mut carrier = Carrier { socket, peer, source, reporter, read: Vec::new(), packet: Vec::new() };
-    carrier.run(transfer, &entry.signals, shared.stopped.clone()).await;
+    let transfer = Transfer::new(who, file, source.total(), request);
+    let mut carrier = Carrier::new(socket, peer, Ahead::new(source), reporter);
+    carrier.run(transfer, &entry.signals, &shared.stopped);
 }
 
-/// Finds and opens what is asked for, off the async threads. An error has what the client is told.
-async fn find<R: Root>(root: Arc<R>, request: &Request, peer: SocketAddr) -> Result<Source, (u16, String)> {
+/// Finds and opens what is asked for. An error has what the client is told.
+fn find<R: Root>(root: &R, request: &Request, peer: SocketAddr) -> Result<Source, (u16, String)> {
     let Some(name) = wire::clean_name(&request.file) else {
         return Err((code::ACCESS, "the name leaves the served folder or is empty".to_owned()));
     };
-    let mode = request.mode;
-    let opened = tokio::task::spawn_blocking(move || {
-        let missing = || (code::NOT_FOUND, format!("there is no file {name}"));
-        let path = root.find(&name, peer.ip()).ok_or_else(missing)?;
-        Source::open(&path, mode).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => missing(),
-            io::ErrorKind::PermissionDenied => (code::ACCESS, format!("the server may not read {name}")),
-            _ => (code::UNDEFINED, format!("{name} can't be opened: {error}")),
-        })
-    });
-    opened.await.unwrap_or_else(|_| Err((code::UNDEFINED, "the server failed to look the file up".to_owned())))
-}
-
-/// What carries out a transfer's outputs.
-struct Carrier {
-    socket: UdpSocket,
-    peer: SocketAddr,
-    source: Source,
-    /// None for a client that has caused too many events.
-    reporter: Option<Reporter>,
-    read: Vec<u8>,
-    packet: Vec<u8>,
-}
-
-impl Carrier {
-    async fn run(&mut self, mut transfer: Transfer, signals: &Signals, mut stopped: watch::Receiver<bool>) {
-        let mut buf = [0; 2048];
-        transfer.handle(Now::read(), Input::Start);
-        loop {
-            while let Some(output) = transfer.poll() {
-                match output {
-                    // A packet that the network does not take is as good as lost: the timer repeats it.
-                    Output::Send(packet) => drop(self.socket.send_to(&packet, self.peer).await),
-                    Output::SendRange { source, offset, len } => {
-                        if let Err(error) = self.send(source, offset, len).await {
-                            transfer.handle(Now::read(), Input::Broken(&format!("reading the file failed: {error}")));
-                        }
-                    }
-                    Output::Event(observation) => {
-                        if let Some(reporter) = &self.reporter {
-                            reporter.report(Now::read(), observation);
-                        }
-                    }
-                    Output::Persist(_, never) => match never {},
-                }
-            }
-            if transfer.ended() {
-                return;
-            }
-            let now = Now::read();
-            let wait = transfer.deadline().map_or(Duration::from_secs(30), |at| at.saturating_sub(now.boot));
-            tokio::select! {
-                biased;
-                received = self.socket.recv_from(&mut buf) => if let Ok((len, from)) = received {
-                    if from == self.peer {
-                        transfer.handle(Now::read(), Input::Packet(buf.get(..len).unwrap_or_default()));
-                    } else {
-                        let answer = wire::error(code::UNKNOWN_TID, "this transfer is another client's");
-                        let _ = self.socket.send_to(&answer, from).await;
-                    }
-                },
-                () = signals.replaced.notified() => transfer.handle(Now::read(), Input::Replaced),
-                () = signals.again.notified() => transfer.handle(Now::read(), Input::Again),
-                () = over(&mut stopped) => {
-                    transfer.handle(Now::read(), Input::Broken("Bootyard stopped while the transfer ran"));
-                }
-                () = tokio::time::sleep(wait) => transfer.handle(Now::read(), Input::Due),
-            }
-        }
-    }
-
-    /// Reads a window at once and sends it block by block.
-    async fn send(&mut self, blocks: Blocks, offset: u64, len: u64) -> io::Result<()> {
-        // A window is at most 128 KiB and nearly always read ahead: a thread for it would cost more than the read.
-        self.source.read(offset, usize::try_from(len).unwrap_or(usize::MAX), &mut self.read)?;
-        let mut parts = self.read.chunks(usize::from(blocks.size));
-        for at in 0..blocks.count {
-            self.packet.clear();
-            self.packet.extend_from_slice(&3u16.to_be_bytes());
-            self.packet.extend_from_slice(&blocks.first.wrapping_add(at).to_be_bytes());
-            self.packet.extend_from_slice(parts.next().unwrap_or_default());
-            // As with a lost packet, the timer or the client's next ACK repeats it.
-            let _ = self.socket.send_to(&self.packet, self.peer).await;
-        }
-        Ok(())
-    }
+    let missing = || (code::NOT_FOUND, format!("there is no file {name}"));
+    let path = root.find(&name, peer.ip()).ok_or_else(missing)?;
+    Source::open(&path, request.mode).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => missing(),
+        io::ErrorKind::PermissionDenied => (code::ACCESS, format!("the server may not read {name}")),
+        _ => (code::UNDEFINED, format!("{name} can't be opened: {error}")),
+    })
 }
 
 #[cfg(test)]

@@ -62,11 +62,11 @@ impl Source {
 
     /// Makes `buf` the `len` bytes from `offset`, both in bytes as the client gets them.
     pub(super) fn read(&self, offset: u64, len: usize, buf: &mut Vec<u8>) -> io::Result<()> {
-        buf.clear();
         let Some(marks) = &self.marks else {
             buf.resize(len, 0);
             return self.file.read_exact_at(buf, offset);
         };
+        buf.clear();
         if len == 0 {
             return Ok(());
         }

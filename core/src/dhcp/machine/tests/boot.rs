@@ -104,7 +104,7 @@ fn the_classic_root_path_has_an_empty_file() {
 
 #[test]
 fn firmware_that_we_have_no_file_for_gets_an_address_and_the_reason_is_said_once_a_minute() {
-    for (arch, text) in [(11, "uefi-arm64"), (27, "number 27")] {
+    for (arch, text) in [(11, "uefi-arm64"), (27, "uefi-riscv64"), (99, "number 99")] {
         let mut b = Bench::new();
         for _ in 0..3 {
             let (_, offer) = b.send(&pxe(ALICE, arch)).unwrap();
