@@ -341,6 +341,7 @@ pub(super) fn service(service: ServiceKind) -> &'static str {
         ServiceKind::Ndp => "NDP",
         ServiceKind::Tftp => "TFTP",
         ServiceKind::Http => "HTTP",
+        ServiceKind::Https => "HTTPS",
         ServiceKind::Iscsi => "iSCSI",
     }
 }

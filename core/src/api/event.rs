@@ -160,6 +160,8 @@ pub enum ServiceKind {
     Tftp,
     /// HTTP.
     Http,
+    /// HTTP over TLS.
+    Https,
     /// The iSCSI target.
     Iscsi,
 }

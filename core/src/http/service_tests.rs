@@ -1,8 +1,12 @@
 //! The server on loopback.
 
 use super::*;
-use crate::api::{Reports, reports};
+use crate::api::{EventKind, Reports, Who, reports};
+use crate::http::{AppBody, AppReply, AppRequest};
+use crate::machine::Now;
 use crate::net::testing::Loopback;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -53,7 +57,7 @@ async fn serve_within(folder: &Path, limits: Limits) -> (Service, Reports, Arc<S
     let (reporter, reports) = reports();
     let app = Arc::new(Site { folder: folder.into(), ..Site::default() });
     let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
-    let config = Config { binds, ports: Arc::new(Loopback), app: app.clone(), reporter };
+    let config = Config { binds, secure: None, ports: Arc::new(Loopback), app: app.clone(), reporter };
     (start_with(config, limits).unwrap(), reports, app)
 }
 

@@ -19,6 +19,8 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod networkmanager;
 mod privileges;
+#[cfg(unix)]
+mod send_file;
 mod sleep;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -38,6 +40,8 @@ pub use direct::Direct;
 pub use helper::Helper;
 pub use interfaces::{interfaces, is_bridge, neighbour};
 pub use privileges::{drop_privileges, free_space};
+#[cfg(unix)]
+pub use send_file::{SENDS_FILES, send_file, send_more, unacknowledged};
 pub use sleep::sleep_inhibit;
 
 /// Firmware asks for DHCP and TFTP at their own ports, which are UDP; the TCP ones can be others.
