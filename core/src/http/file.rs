@@ -4,6 +4,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -19,6 +20,9 @@ pub(super) struct Served {
     /// Its file system keeps everything in memory.
     memory: bool,
 }
+
+/// The file system without a disk that was met last: it is not asked again what it is.
+static MEMORY: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// What tells two states of one file apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +92,8 @@ impl Served {
         }
         let stamp = Stamp::of(&meta);
         let version = Version::new(stamp.size, stamp.modified, stamp.changed, meta.ino());
-        Ok(Self { file, version, stamp, memory: false })
+        let memory = meta.dev() == MEMORY.load(Ordering::Relaxed);
+        Ok(Self { file, version, stamp, memory })
     }
 
     /// Bytes from here on are asked for in order. Advice only.
@@ -117,6 +122,9 @@ impl Served {
             Ok(len) => Some(len),
             Err(Errno::OPNOTSUPP) if !self.memory && in_memory(&self.file) => {
                 self.memory = true;
+                if let Ok(meta) = self.file.metadata() {
+                    MEMORY.store(meta.dev(), Ordering::Relaxed);
+                }
                 self.read_known(buf, at)
             }
             Err(_) => None,

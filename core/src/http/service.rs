@@ -280,6 +280,17 @@ async fn connection<A: App>(
     }
 }
 
+/// Every test of the server on the wire where the kernel sends files, if it does here.
 #[cfg(test)]
 #[path = "service_tests.rs"]
-mod tests;
+mod direct_wire;
+
+/// And on hyper's.
+#[cfg(test)]
+#[path = "service_tests.rs"]
+#[allow(clippy::duplicate_mod, reason = "the same clauses hold on both wires")]
+mod library_wire;
+
+#[cfg(test)]
+#[path = "secure_tests.rs"]
+mod secure;
