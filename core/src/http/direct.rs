@@ -120,7 +120,7 @@ impl Connection {
                     }
                 }
             };
-            exchange.tell(&head, who, &path, &reply);
+            exchange.tell(&head, &who, &path, &reply);
             self.served += 1;
             let keep = keep && !reply.close && self.served < shared.limits.requests && !*shared.stopped.borrow();
             self.answer(&head, reply, keep).await?;

@@ -89,7 +89,7 @@ impl<'a, A: App> Exchange<'a, A> {
     }
 
     /// Tells of the request, unless its client has had its share of that.
-    pub(super) fn tell(self, head: &Head<'_>, who: Who, path: &str, reply: &Reply) {
+    pub(super) fn tell(self, head: &Head<'_>, who: &Who, path: &str, reply: &Reply) {
         let client = self.ends.peer.ip();
         let status = reply.status;
         if !self.told {
@@ -97,7 +97,7 @@ impl<'a, A: App> Exchange<'a, A> {
         }
         let (method, path) = (shown(head.method), shown(path));
         if status < 400 || self.shared.ledger.refuses(client, status, &path) {
-            let who = Who { ip: Some(client), ..who };
+            let who = Who { ip: Some(client), ..who.clone() };
             self.shared.ledger.report(&who, EventKind::HttpRequest { method, path, status, agent: self.agent });
         }
     }

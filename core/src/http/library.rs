@@ -70,7 +70,7 @@ async fn answer<A: App>(shared: &Shared<A>, ends: Ends, request: Request<Incomin
             }
         },
     };
-    exchange.tell(&head, who, &path, &reply);
+    exchange.tell(&head, &who, &path, &reply);
     reply
 }
 
