@@ -238,3 +238,24 @@ async fn a_file_that_is_written_while_it_is_sent_is_cut_off_and_one_that_is_repl
     assert_eq!(site.delivered.lock().unwrap().len(), 1);
     service.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_on_the_disk_alone_comes_as_what_is_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = (0..2_500_000_u32).flat_map(u32::to_le_bytes).collect();
+    let path = dir.path().join("cold.img");
+    std::fs::write(&path, &content).unwrap();
+    let (service, _events, _) = serve(dir.path()).await;
+    let mut client = Asker::to(service.addresses()[0]).await;
+    for (range, expected) in
+        [("0-", &content[..]), ("1234567-9000000", &content[1_234_567..=9_000_000]), ("5-9", &content[5..10])]
+    {
+        let file = File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        // Where there is a disk, the file is on it alone now.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let (_, body) = client.ask("GET", "/cold.img", &format!("Range: bytes={range}\r\n")).await;
+        assert!(body == expected, "{range}");
+    }
+    service.stop().await;
+}

@@ -3,7 +3,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -222,50 +221,35 @@ impl Connection {
     /// Sends a range of a file; the answer when it is with the kernel.
     async fn send(&mut self, mut served: Served, mut delivery: Delivery) -> io::Result<Sent> {
         served.sequential(delivery.left().0);
-        let mut own: Option<OwnedFd> = None;
         loop {
             let (at, left) = delivery.left();
-            let want = usize::try_from(left).unwrap_or(RUN).min(RUN);
+            let want = served.reach(at, usize::try_from(left).unwrap_or(RUN).min(RUN));
+            if !served.known(at, want) {
+                served = served.read_in(at, want).await?;
+            }
             served.unchanged()?;
             let mut sent = 0;
-            let result = if served.known(at, want) {
+            let result = self.stream.try_io(Interest::WRITABLE, || {
+                sent = send_file(&self.stream, &served.file, at, want)?;
                 // What does not go whole has filled the buffer: that it is full need not be found out by another call.
-                self.stream.try_io(Interest::WRITABLE, || {
-                    sent = send_file(&self.stream, &served.file, at, want)?;
-                    if sent < want { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-                })
-            } else {
-                // The disk is asked on a thread.
-                let to = match own.take() {
-                    Some(to) => to,
-                    None => self.stream.as_fd().try_clone_to_owned()?,
-                };
-                let asked = tokio::task::spawn_blocking(move || {
-                    let result = send_file(&to, &served.file, at, want);
-                    (served, to, result)
-                });
-                let result;
-                (served, own, result) = {
-                    let (served, to, result) = asked.await.map_err(io::Error::other)?;
-                    (served, Some(to), result)
-                };
-                result.map(|bytes| sent = bytes)
-            };
+                if (1..want).contains(&sent) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
             if sent > 0 {
                 self.stall.moved();
-                if let Some(whole) = delivery.advance(sent) {
-                    // Bytes of another version are not in it, or the client does not take it for whole.
-                    if let Err(error) = served.unchanged() {
-                        whole.lost();
-                        return Err(error);
-                    }
-                    return Ok(whole);
+            }
+            if let Some(whole) = delivery.advance(sent) {
+                // Bytes of another version are not in it, or the client does not take it for whole.
+                if let Err(error) = served.unchanged() {
+                    whole.lost();
+                    return Err(error);
                 }
+                return Ok(whole);
             }
             match result {
                 Ok(()) if sent == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(()) => tokio::task::coop::consume_budget().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // A file that became shorter does not fill the buffer.
                     served.unchanged()?;
                     self.room().await?;
                 }

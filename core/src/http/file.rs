@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +10,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::machine::Version;
+
+/// Bytes that are read at once.
+const PIECE: usize = 256 * 1024;
 
 /// A file with the version that an answer is about.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(super) struct Served {
     stamp: Stamp,
     /// Its file system keeps everything in memory.
     memory: bool,
+    /// Bytes that were read in last, from the first to the one behind the last.
+    read_in: (u64, u64),
 }
 
 /// The file system without a disk that was met last: it is not asked again what it is.
@@ -93,7 +98,7 @@ impl Served {
         let stamp = Stamp::of(&meta);
         let version = Version::new(stamp.size, stamp.modified, stamp.changed, meta.ino());
         let memory = meta.dev() == MEMORY.load(Ordering::Relaxed);
-        Ok(Self { file, version, stamp, memory })
+        Ok(Self { file, version, stamp, memory, read_in: (0, 0) })
     }
 
     /// Bytes from here on are asked for in order. Advice only.
@@ -131,14 +136,43 @@ impl Served {
         }
     }
 
-    /// Whether the bytes of this range are likely to be in memory: its first and its last are.
+    /// Whether the bytes of this range are likely to be in memory: its first and its last are, or they were read in just now, for
+    /// those file systems that can't tell.
     pub(super) fn known(&mut self, at: u64, len: usize) -> bool {
-        if self.memory {
+        let end = at + len as u64;
+        if self.memory || (self.read_in.0 <= at && end <= self.read_in.1) {
             return true;
         }
-        let last = at + (len as u64).saturating_sub(1);
         let mut byte = [0];
-        self.read_known(&mut byte, last).is_some() && (self.memory || self.read_known(&mut byte, at).is_some())
+        let last = self.read_known(&mut byte, end.saturating_sub(1)).is_some();
+        last && (self.memory || self.read_known(&mut byte, at).is_some())
+    }
+
+    /// How much of a range is best sent at once: of what was read in, not beyond.
+    pub(super) fn reach(&self, at: u64, len: usize) -> usize {
+        let (first, end) = self.read_in;
+        if first <= at && at < end { usize::try_from(end - at).unwrap_or(len).min(len) } else { len }
+    }
+
+    /// Has a thread bring this range into memory.
+    ///
+    /// # Errors
+    /// The disk's. A file that ends before is none.
+    pub(super) async fn read_in(mut self, at: u64, len: usize) -> io::Result<Self> {
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut buf = vec![0; len.min(PIECE)];
+            let end = at + len as u64;
+            let mut from = at;
+            while from < end {
+                match self.file.read_at(&mut buf, from)? {
+                    0 => break,
+                    read => from += read as u64,
+                }
+            }
+            self.read_in = (at, end);
+            Ok(self)
+        });
+        reading.await.map_err(io::Error::other)?
     }
 }
 
@@ -207,5 +241,18 @@ mod tests {
             assert_eq!((served.read_known(&mut buf, 8), &buf[..2]), (Some(2), &b"89"[..]));
             assert_eq!(served.read_known(&mut buf, 10), None);
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_in_is_known_even_where_the_file_system_can_t_tell() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), vec![1; 1 << 20]).unwrap();
+        let served = open(dir.path().join("f")).await.unwrap();
+        let mut served = served.read_in(1000, 600_000).await.unwrap();
+        assert_eq!(served.read_in, (1000, 601_000));
+        assert!(served.known(2000, 599_000));
+        assert_eq!((served.reach(600_000, 5000), served.reach(601_000, 5000), served.reach(0, 9)), (1000, 5000, 9));
+        // Behind the end is no error: the answer's own check finds a file that became shorter.
+        assert!(served.read_in(1 << 20, 10).await.is_ok());
     }
 }
