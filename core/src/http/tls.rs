@@ -1,8 +1,9 @@
 //! HTTPS: an authority of this lab, made once, and a certificate that it signs for the addresses in service, made anew when they change
 //! or its end is near.
 //!
-//! People enrol the authority in their machines' firmware, so it outlives addresses and years. Firmware's clocks stand still in every
-//! second of them, so validity begins long ago. All is in one folder of the lab:
+//! People enroll the authority in their machines' firmware, so it outlives addresses and years. Firmware's clocks are often wrong, so
+//! validity begins long ago. Keys are P-256: EDK2 asks OpenSSL for security level 3, on which RSA keys of 2048 bits are too weak, and
+//! firmware that knows no elliptic curves has no method in common with rustls anyway. All is in one folder of the lab:
 //!
 //! | file | what |
 //! | --- | --- |
