@@ -98,15 +98,19 @@ impl Connection {
         let mut stopped = shared.stopped.clone();
         let mut stop = pin!(over(&mut stopped));
         loop {
-            self.patience.renew();
-            let input = loop {
-                match head::parse(&self.input) {
-                    Parsed::Plain(..) => break std::mem::take(&mut self.input),
-                    Parsed::Partial if self.input.len() < MAX_HEAD => self.read(stop.as_mut()).await?,
-                    Parsed::Partial | Parsed::Other => return Ok(()),
+            let input = std::mem::take(&mut self.input);
+            let (head, len, keep) = match head::parse(&input) {
+                Parsed::Plain(head, len, keep) => (head, len, keep),
+                Parsed::Partial if input.len() < MAX_HEAD => {
+                    self.input = input;
+                    self.read(stop.as_mut()).await?;
+                    continue;
+                }
+                Parsed::Partial | Parsed::Other => {
+                    self.input = input;
+                    return Ok(());
                 }
             };
-            let Parsed::Plain(head, len, keep) = head::parse(&input) else { return Ok(()) };
             let (reply, who, path, exchange) = {
                 let exchange = Exchange::begin(shared, ends, &head);
                 match exchange.admit(&head) {
@@ -124,6 +128,7 @@ impl Connection {
             let keep = keep && !reply.close && self.served < shared.limits.requests && !*shared.stopped.borrow();
             self.answer(&head, reply, keep).await?;
             self.keep_rest(input, len);
+            self.patience.renew();
             if !keep {
                 self.linger().await;
                 return Err(Gone::Closed);
