@@ -350,6 +350,7 @@ pub(super) fn service(service: ServiceKind) -> &'static str {
         ServiceKind::Ndp => "NDP",
         ServiceKind::Tftp => "TFTP",
         ServiceKind::Http => "HTTP",
+        ServiceKind::Https => "HTTPS",
         ServiceKind::Iscsi => "iSCSI",
     }
 }

@@ -11,6 +11,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("dhcp", bootyard_core::dhcp::wire::fuzz),
     ("http", bootyard_core::http::machine::fuzz),
+    ("http-head", bootyard_core::http::head::fuzz),
     ("iscsi-machine", machines::iscsi),
     ("iscsi-wire", bootyard_core::iscsi::wire::fuzz),
     ("lab", lab),

@@ -181,6 +181,8 @@ pub enum ServiceKind {
     Tftp,
     /// HTTP.
     Http,
+    /// HTTP over TLS.
+    Https,
     /// The iSCSI target.
     Iscsi,
 }

@@ -2,7 +2,7 @@
 //!
 //! A start that fails at any point takes back what it did: sockets are closed, a held address is returned.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::api::{EventKind, ServiceKind};
 use crate::boot::{Plan, PlanNetwork};
 use crate::dhcp::{LeaseStore, StoreError};
 use crate::lab::{Lab, LeaseRecord, Mode, Network, ProfileKind, check_networks};
+use crate::machine::Now;
 use crate::media::{self, answers};
 use crate::net::{self, AddressHold, Interface, MacAddr, PortSet};
 use crate::{dhcp, http, iscsi, ndp, tftp};
@@ -158,8 +159,22 @@ async fn servers(
         };
         blocking(move || iscsi::service::start(config)).await?.map_err(failed(ServiceKind::Iscsi))?
     };
+    let secure = {
+        let folder = shared.folder.https();
+        let addresses: Vec<IpAddr> = networks.iter().map(|n| n.address.address.into()).collect();
+        let made = blocking(move || http::tls::Tls::open(&folder, addresses, Now::read().wall)).await;
+        match made.and_then(|made| made.map_err(|e| e.to_string())) {
+            Ok(tls) => Some(http::Secure { binds: binds(lab.ports.https), tls }),
+            // Most machines never ask for it.
+            Err(error) => {
+                shared.report(None, EventKind::ServiceFailed { service: ServiceKind::Https, error });
+                None
+            }
+        }
+    };
     let http = http::service::start(http::service::Config {
         binds: binds(lab.ports.http),
+        secure,
         ports: ports.clone(),
         app: Arc::new(Web(shared.clone())),
         reporter: reporter.clone(),
@@ -219,6 +234,14 @@ async fn servers(
         Ok((dhcp, ndp)) => {
             up(ServiceKind::Iscsi, lab.ports.iscsi);
             up(ServiceKind::Http, lab.ports.http);
+            match http.secure_failure() {
+                Some(error) => {
+                    let error = error.to_string();
+                    shared.report(None, EventKind::ServiceFailed { service: ServiceKind::Https, error });
+                }
+                None if http.secure_addresses().is_empty() => {}
+                None => up(ServiceKind::Https, lab.ports.https),
+            }
             up(ServiceKind::Tftp, 69);
             up(ServiceKind::Dhcp, 67);
             up(ServiceKind::Pxe, 4011);

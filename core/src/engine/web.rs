@@ -10,6 +10,7 @@
 //! | `/media/PROFILE/…` | kernels, initrds, hypervisors |
 //! | `/firmware/FILE` | boot files, for UEFI HTTP Boot |
 //! | `/answers/MAC/TOKEN/FILE` | the host's answer file, for that host alone |
+//! | `/https/ca.pem`, `/https/ca.der` | what a machine must know to trust us over HTTPS |
 //!
 //! Nothing here changes what a machine is assigned: the port on the wire has no control endpoint.
 
@@ -24,6 +25,7 @@ use super::shared::{SETTLE, Shared};
 use crate::api::{EventKind, HostId, Stage, Who, machine_uuid};
 use crate::boot::script::{Dialect, ScriptFor, entry, fetches_answers, render};
 use crate::boot::{Plan, PlanNetwork, base_url, initiator_name};
+use crate::http::tls::{CA_DER, CA_PEM};
 use crate::http::{App, AppBody, AppReply, AppRequest};
 use crate::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia, Profile};
 use crate::machine::Now;
@@ -64,6 +66,7 @@ impl App for Web {
             ["answers", mac, token, leaf] => self.answers(&request, mac, token, leaf).await,
             ["media", profile, ref rest @ ..] => self.reply(peer, self.media(profile, rest)),
             ["firmware", ref rest @ ..] => self.reply(peer, self.firmware(&rest.join("/"))),
+            ["https", leaf @ (CA_PEM | CA_DER)] => self.reply(peer, AppBody::File(self.0.folder.https().join(leaf))),
             [""] => self.reply(peer, AppBody::Bytes(200, TEXT, b"Bootyard serves network boot here.\n".to_vec())),
             _ => self.reply(peer, AppBody::NotFound(format!("nothing is at {}", request.path))),
         }

@@ -1,11 +1,12 @@
 //! What a machine is told over HTTP, from its first script to the end of its installation.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::bench::{A, B, Bench, IP_A, IP_B, answer, path_in};
 use super::web::Web;
 use crate::api::{Command, EventKind, Stage, Who};
-use crate::http::App;
+use crate::http::{self, App};
 use crate::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia};
 
 const BOOT_A: &str = "/boot/52-54-00-00-00-01";
@@ -222,4 +223,82 @@ async fn an_iscsi_disk_is_given_as_it_was_assigned() {
     bench.assign(A, Boot::Iscsi(disk)).await;
     let (_, script) = bench.get_as(IP_A, &format!("{BOOT_A}/boot.ipxe"), "gPXE/1.0.1").await;
     assert!(script.starts_with("#!gpxe\n") && script.contains("sanboot iscsi:"), "{script}");
+}
+
+/// The server itself, on loopback, before the engine's app.
+async fn wire(bench: &Bench) -> (http::Service, std::net::SocketAddr) {
+    let tls = http::tls::Tls::open(&bench.shared.folder.https(), [Ipv4Addr::LOCALHOST.into()], jiff::Timestamp::now());
+    let local = std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    let service = http::start(http::Config {
+        binds: vec![(local, None)],
+        secure: Some(http::Secure { binds: vec![(local, None)], tls: tls.unwrap() }),
+        ports: std::sync::Arc::new(crate::net::testing::Loopback),
+        app: std::sync::Arc::new(Web(bench.shared.clone())),
+        reporter: bench.shared.reporter.clone(),
+    });
+    let service = service.await.unwrap();
+    let to = service.addresses()[0];
+    (service, to)
+}
+
+/// What a machine at this address of the loopback net gets: status and body.
+async fn ask(from: Ipv4Addr, to: std::net::SocketAddr, method: &str, path: &str) -> (u16, String) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut stream = socket.connect(to).await.unwrap();
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: iPXE/1.21.1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.get(9..12).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test]
+async fn over_the_wire_what_is_one_machine_s_is_its_address_s_and_its_token_s() {
+    const HERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 21);
+    const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 22);
+    let bench = Bench::new(&host("{ install = \"debian\" }")).await;
+    bench.addressed(A, HERE).await;
+    bench.addressed(B, THERE).await;
+    let (service, to) = wire(&bench).await;
+    for leaf in ["boot.ipxe", "script.ipxe", "wait.ipxe", "choose.ipxe?to=local", "step?name=x", "error?step=x&code=1"]
+    {
+        let (status, why) = ask(THERE, to, "GET", &format!("{BOOT_A}/{leaf}")).await;
+        assert!(status == 403 && why.contains("127.0.0.22 is 52:54:00:00:00:02's address"), "{leaf}: {why}");
+    }
+    let (status, script) = ask(HERE, to, "GET", &format!("{BOOT_A}/script.ipxe")).await;
+    assert_eq!(status, 200);
+    let answers = path_in(&script, "/answers/");
+    let token = answers.split('/').nth(3).unwrap().to_owned();
+    for (from, path) in [
+        (THERE, answers.clone()),
+        (HERE, answers.replace(&token, "0123")),
+        (HERE, answers.replace(&token, &token.to_uppercase().replace('A', "B"))),
+        (THERE, answers.replace("52-54-00-00-00-01", "52-54-00-00-00-02")),
+        (HERE, answers.replace("52-54-00-00-00-01", "52-54-00-00-00-02")),
+    ] {
+        let (status, why) = ask(from, to, "GET", &path).await;
+        assert!(status == 403 && !why.contains("netcfg") && !why.contains(&token), "{from} {path}: {why}");
+    }
+    assert_eq!(ask(HERE, to, "HEAD", &answers).await, (200, String::new()));
+    assert!(bench.toml().contains("install"), "a HEAD is no installer that runs");
+    let (status, text) = ask(HERE, to, "GET", &answers.replacen('/', "//", 2)).await;
+    assert_eq!((status, text.as_str()), (200, "d-i netcfg/get_hostname string pc-1\n"));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn the_authority_is_offered_and_no_key_is() {
+    let bench = Bench::new("").await;
+    let (service, to) = wire(&bench).await;
+    let (status, pem) = ask(Ipv4Addr::new(127, 0, 0, 9), to, "GET", "/https/ca.pem").await;
+    assert!(status == 200 && pem.starts_with("-----BEGIN CERTIFICATE-----"), "{pem}");
+    for path in ["/https/ca.key", "/https/server.key", "/https/server.pem", "/https/", "/https/x/ca.pem"] {
+        assert_eq!(ask(Ipv4Addr::new(127, 0, 0, 9), to, "GET", path).await.0, 404, "{path}");
+    }
+    assert_eq!(service.secure_addresses().len(), 1);
+    service.stop().await;
 }

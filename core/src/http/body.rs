@@ -1,161 +1,21 @@
-//! The body of an answer. A file is read in large pieces: at once what the page cache has, on a thread what it has not.
+//! The body of an answer as hyper takes it: for connections that the kernel can't copy a file to by itself. A file is read in large
+//! pieces: at once what the page cache has, on a thread what it has not.
 
-use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use rustix::io::{Errno, ReadWriteFlags};
 use tokio::task::JoinHandle;
 
-use super::machine::{Deliveries, Version};
+use super::file::Served;
+use super::ledger::Delivery;
 use super::stream::Unflushed;
-use crate::api::{Allowance, EventKind, Observation, Rate, Reporter, Who};
-use crate::machine::Now;
 
 /// Bytes of one piece: measured as the best compromise between system calls and cache.
 const PIECE: usize = 256 * 1024;
-/// Between two progress events.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-/// Files up to this many bytes have no progress events.
-const SMALL: u64 = 64 * 1024;
-
-/// Answers of which one client is told, each with its end. An installer that fetches packages, or a disk that is read over HTTP in
-/// small ranges, may exceed it; a machine that boots does not.
-const TOLD: Rate = Rate { burst: 500, per_second: 50 };
-/// The same for all clients together.
-const TOLD_TO_ALL: Rate = Rate { burst: 10_000, per_second: 1000 };
-/// Refusals among them.
-const REFUSALS: Rate = Rate { burst: 50, per_second: 5 };
-/// The same for all clients together.
-const REFUSALS_TO_ALL: Rate = Rate { burst: 1000, per_second: 100 };
-/// The same refusal of the same client is told once in this time.
-const SAME_REFUSAL: Duration = Duration::from_secs(1);
-/// Refusals that are remembered for that.
-const MAX_REFUSALS: usize = 256;
-
-/// Calls [`super::App::delivered`].
-type Delivered = Box<dyn Fn(&Who, &str) + Send + Sync>;
-
-/// Where the fate of file answers is written down.
-pub(super) struct Ledger {
-    reporter: Reporter,
-    deliveries: Mutex<Deliveries>,
-    delivered: Delivered,
-    told: Allowance,
-    refused: Allowance,
-    refusals: Mutex<VecDeque<Refusal>>,
-}
-
-/// A refusal that was told.
-#[derive(Debug, PartialEq, Eq)]
-struct Refusal {
-    at: Duration,
-    client: IpAddr,
-    status: u16,
-    path: String,
-}
-
-impl std::fmt::Debug for Ledger {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ledger").finish_non_exhaustive()
-    }
-}
-
-impl Ledger {
-    pub(super) fn new(reporter: Reporter, delivered: Delivered) -> Self {
-        Self {
-            reporter,
-            deliveries: Mutex::default(),
-            delivered,
-            told: Allowance::new(TOLD, TOLD_TO_ALL),
-            refused: Allowance::new(REFUSALS, REFUSALS_TO_ALL),
-            refusals: Mutex::default(),
-        }
-    }
-
-    /// A request came: whether it and how it ends are told.
-    pub(super) fn begins(&self, client: IpAddr) -> bool {
-        self.told.take(Now::read().boot, client)
-    }
-
-    /// A request was refused: whether that is told.
-    pub(super) fn refuses(&self, client: IpAddr, status: u16, path: &str) -> bool {
-        let now = Now::read().boot;
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |one: &Refusal| now.saturating_sub(one.at) < SAME_REFUSAL;
-        while refusals.len() >= MAX_REFUSALS || refusals.front().is_some_and(|one| !fresh(one)) {
-            refusals.pop_front();
-        }
-        if refusals.iter().any(|one| (one.client, one.status, one.path.as_str()) == (client, status, path)) {
-            return false;
-        }
-        refusals.push_back(Refusal { at: now, client, status, path: path.to_owned() });
-        drop(refusals);
-        self.refused.take(now, client)
-    }
-
-    pub(super) fn report(&self, who: &Who, kind: EventKind) {
-        self.reporter.report(Now::read(), Observation::of(who.clone(), kind));
-    }
-}
-
-/// One answer with bytes of a file: what, for whom, since when.
-#[derive(Debug)]
-pub(super) struct Sent {
-    pub(super) ledger: Arc<Ledger>,
-    /// Its events are told; what it delivers counts either way.
-    pub(super) told: bool,
-    pub(super) who: Who,
-    pub(super) client: IpAddr,
-    pub(super) path: String,
-    pub(super) version: Version,
-    pub(super) first: u64,
-    /// The byte behind the last.
-    pub(super) end: u64,
-    pub(super) began: Duration,
-}
-
-impl Sent {
-    fn report(&self, kind: EventKind) {
-        if self.told {
-            self.ledger.report(&self.who, kind);
-        }
-    }
-
-    /// The network has every byte.
-    pub(super) fn flushed(self) {
-        let bytes = self.end - self.first;
-        let millis = u64::try_from(Now::read().boot.saturating_sub(self.began).as_millis()).unwrap_or(u64::MAX);
-        self.report(EventKind::HttpDone { path: self.path.clone(), bytes, millis });
-        let whole = self.ledger.deliveries.lock().unwrap_or_else(PoisonError::into_inner).add(
-            self.client,
-            &self.path,
-            &self.version,
-            self.first,
-            self.end,
-        );
-        if whole {
-            (self.ledger.delivered)(&self.who, &self.path);
-        }
-    }
-
-    /// The connection ended with bytes of this answer still here.
-    pub(super) fn lost(self) {
-        self.aborted(self.end);
-    }
-
-    fn aborted(&self, at: u64) {
-        let (sent, total) = (at - self.first, self.end - self.first);
-        self.report(EventKind::HttpAborted { path: self.path.clone(), sent, total });
-    }
-}
 
 /// What hyper sends.
 #[derive(Debug)]
@@ -181,14 +41,14 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Small(bytes) => bytes.is_empty(),
-            Self::File(file) => file.sent.is_none(),
+            Self::File(file) => file.delivery.left().1 == 0,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match self {
             Self::Small(bytes) => bytes.len() as u64,
-            Self::File(file) => file.sent.as_ref().map_or(0, |sent| sent.end - file.at),
+            Self::File(file) => file.delivery.left().1,
         })
     }
 }
@@ -212,101 +72,76 @@ impl Drop for Piece {
     }
 }
 
-/// A buffer and how many of its bytes were read.
-type Read = io::Result<(Vec<u8>, usize)>;
+/// The file again, a buffer, and how many of its bytes were read.
+type Read = (Served, Vec<u8>, io::Result<usize>);
 
 /// Streams a range of a file.
 #[derive(Debug)]
 pub(super) struct FileBody {
-    file: Arc<File>,
-    at: u64,
-    /// Gone when the last piece is given.
-    sent: Option<Sent>,
+    /// Away while a thread reads.
+    served: Option<Served>,
+    delivery: Delivery,
     unflushed: Unflushed,
-    told: Duration,
     pool: Arc<Mutex<Vec<Vec<u8>>>>,
     reading: Option<JoinHandle<Read>>,
 }
 
 impl FileBody {
-    /// `sent` says which bytes; at least one.
-    pub(super) fn new(file: File, sent: Sent, unflushed: Unflushed) -> Self {
-        // Advice only.
-        let _ = rustix::fs::fadvise(&file, sent.first, None, rustix::fs::Advice::Sequential);
-        let (at, told) = (sent.first, sent.began);
-        Self { file: Arc::new(file), at, sent: Some(sent), unflushed, told, pool: Arc::default(), reading: None }
+    pub(super) fn new(served: Served, delivery: Delivery, unflushed: Unflushed) -> Self {
+        served.sequential(delivery.left().0);
+        Self { served: Some(served), delivery, unflushed, pool: Arc::default(), reading: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let Some(end) = self.sent.as_ref().map(|sent| sent.end) else { return Poll::Ready(None) };
-        let want = usize::try_from(end - self.at).unwrap_or(PIECE).min(PIECE);
-        let read = match &mut self.reading {
-            Some(reading) => {
+        let (at, left) = self.delivery.left();
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        let (buf, read) = loop {
+            if let Some(reading) = &mut self.reading {
                 let joined = ready!(Pin::new(reading).poll(cx));
                 self.reading = None;
-                joined.unwrap_or_else(|error| Err(io::Error::other(error)))
+                match joined {
+                    Ok((served, buf, read)) => {
+                        self.served = Some(served);
+                        break (buf, read);
+                    }
+                    Err(error) => return Poll::Ready(Some(Err(io::Error::other(error)))),
+                }
             }
-            None => match self.read(want) {
-                Some(read) => read,
-                None => return self.poll(cx),
-            },
+            let want = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            let Some(mut served) = self.served.take() else {
+                return Poll::Ready(Some(Err(io::Error::other("a thread that read the file is gone"))));
+            };
+            let mut buf = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            if buf.len() < want {
+                buf.resize(want, 0);
+            }
+            match served.read_known(buf.get_mut(..want).unwrap_or_default(), at) {
+                Some(len) => {
+                    self.served = Some(served);
+                    break (buf, Ok(len));
+                }
+                // Nothing in memory, or the end of a file that became shorter.
+                None => {
+                    self.reading = Some(tokio::task::spawn_blocking(move || {
+                        let read = served.file.read_at(buf.get_mut(..want).unwrap_or_default(), at);
+                        (served, buf, read)
+                    }));
+                }
+            }
         };
-        let (buf, len) = match read {
-            Ok((_, 0)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
-            Ok(read) => read,
+        // After the bytes were read: then they are this version's.
+        let unchanged = self.served.as_mut().map_or(Ok(()), Served::unchanged);
+        let len = match unchanged.and(read) {
+            Ok(0) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
+            Ok(len) => len,
             Err(error) => return Poll::Ready(Some(Err(error))),
         };
-        self.at += len as u64;
-        self.tell();
+        if let Some(sent) = self.delivery.advance(len) {
+            self.unflushed.push(sent);
+        }
         let piece = Piece { buf, len, pool: self.pool.clone() };
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(piece)))))
-    }
-
-    /// Reads what the page cache has; `None` when a thread had to be asked.
-    fn read(&mut self, want: usize) -> Option<Read> {
-        let mut buf = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        if buf.len() < want {
-            buf.resize(want, 0);
-        }
-        let at = self.at;
-        let now = buf.get_mut(..want).map_or(Err(Errno::INVAL), |part| {
-            rustix::io::preadv2(&self.file, &mut [io::IoSliceMut::new(part)], at, ReadWriteFlags::NOWAIT)
-        });
-        match now {
-            Ok(len) if len > 0 => Some(Ok((buf, len))),
-            // Nothing in the cache, the end of a file that became shorter, or a file system without this flag.
-            _ => {
-                let file = self.file.clone();
-                self.reading = Some(tokio::task::spawn_blocking(move || {
-                    let len = file.read_at(buf.get_mut(..want).unwrap_or_default(), at)?;
-                    Ok((buf, len))
-                }));
-                None
-            }
-        }
-    }
-
-    fn tell(&mut self) {
-        let Some(sent) = &self.sent else { return };
-        if self.at == sent.end {
-            if let Some(sent) = self.sent.take() {
-                self.unflushed.push(sent);
-            }
-            return;
-        }
-        let now = Now::read();
-        if sent.version.size > SMALL && now.boot.saturating_sub(self.told) >= PROGRESS_EVERY {
-            self.told = now.boot;
-            let kind = EventKind::HttpProgress { path: sent.path.clone(), sent: self.at, total: sent.version.size };
-            sent.report(kind);
-        }
-    }
-}
-
-impl Drop for FileBody {
-    fn drop(&mut self) {
-        if let Some(sent) = &self.sent {
-            sent.aborted(self.at);
-        }
     }
 }

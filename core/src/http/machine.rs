@@ -98,6 +98,8 @@ pub fn content_type(path: &str) -> &'static str {
         Some("img") => "application/vnd.efi-img",
         Some("ipxe" | "txt" | "cfg" | "seed" | "ks") => "text/plain",
         Some("json") => "application/json",
+        Some("pem") => "application/x-pem-file",
+        Some("der" | "cer") => "application/pkix-cert",
         _ => "application/octet-stream",
     }
 }
@@ -114,12 +116,14 @@ pub struct Version {
 }
 
 impl Version {
-    /// Of a file with this size in bytes, change time and inode.
+    /// Of a file with this size in bytes, times (seconds and nanoseconds) and inode. The change time tells what was written by those
+    /// who set the modification time back.
     #[must_use]
-    pub fn new(size: u64, seconds: i64, nanoseconds: i64, inode: u64) -> Self {
+    pub fn new(size: u64, modified: (i64, i64), changed: (i64, i64), inode: u64) -> Self {
+        let ((seconds, nanos), (changed, changed_nanos)) = (modified, changed);
         Self {
             size,
-            etag: format!("\"{size:x}-{seconds:x}-{nanoseconds:x}-{inode:x}\""),
+            etag: format!("\"{size:x}-{seconds:x}.{nanos:x}-{changed:x}.{changed_nanos:x}-{inode:x}\""),
             modified: Timestamp::from_second(seconds).ok(),
         }
     }
@@ -201,27 +205,58 @@ pub fn evaluate(conditions: &Conditions<'_>, file: &Version, get: bool) -> Verdi
     if same { part(range, file.size) } else { Verdict::Whole }
 }
 
-/// Section 14.2: what is no valid range is ignored, and so are several at once: the whole file is a right answer to both.
+/// Ranges of one request that are looked at; who asks for more gets the whole file.
+const MAX_RANGES: usize = 16;
+
+/// Section 14.2: what is no valid set of ranges is ignored. Several ranges that make one piece are that piece; of others the whole file
+/// is sent, which is a right answer to any of them and the only one that no client misreads.
 fn part(range: &str, size: u64) -> Verdict {
     let Some((unit, set)) = range.split_once('=') else { return Verdict::Whole };
-    let Some((first, last)) = set.trim().split_once('-') else { return Verdict::Whole };
-    if !unit.trim().eq_ignore_ascii_case("bytes") || set.contains(',') {
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
         return Verdict::Whole;
     }
+    let mut pieces = Vec::new();
+    for spec in set.split(',').map(str::trim) {
+        match one_range(spec, size) {
+            // Section 5.6.1: a list may have empty elements.
+            _ if spec.is_empty() => {}
+            Some(piece) if pieces.len() < MAX_RANGES => pieces.push(piece),
+            _ => return Verdict::Whole,
+        }
+    }
+    if pieces.is_empty() {
+        return Verdict::Whole;
+    }
+    let mut inside: Vec<(u64, u64)> = pieces.into_iter().flatten().collect();
+    inside.sort_unstable();
+    let mut inside = inside.into_iter();
+    let Some((first, mut last)) = inside.next() else { return Verdict::Unsatisfiable };
+    for (from, to) in inside {
+        if from > last + 1 {
+            return Verdict::Whole;
+        }
+        last = last.max(to);
+    }
+    Verdict::Part { first, last }
+}
+
+/// First and last byte of one range, cut to the file; `Some(None)` if it has none of it, `None` if it is no range.
+fn one_range(spec: &str, size: u64) -> Option<Option<(u64, u64)>> {
+    let (first, last) = spec.split_once('-')?;
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
     let (first, last) = (first.trim(), last.trim());
     let (first, last) = match (digits(first), digits(last)) {
-        (true, true) if number(first) > number(last) => return Verdict::Whole,
+        (true, true) if number(first) > number(last) => return None,
         (true, true) => (number(first), number(last)),
         (true, false) if last.is_empty() => (number(first), u64::MAX),
         (false, true) if first.is_empty() => match number(last) {
-            0 => return Verdict::Unsatisfiable,
+            0 => return Some(None),
             tail => (size.saturating_sub(tail), u64::MAX),
         },
-        _ => return Verdict::Whole,
+        _ => return None,
     };
-    if first >= size { Verdict::Unsatisfiable } else { Verdict::Part { first, last: last.min(size - 1) } }
+    Some((first < size).then(|| (first, last.min(size - 1))))
 }
 
 /// Files of which a client has parts; the longest untouched is forgotten above this many.
@@ -294,7 +329,7 @@ pub fn fuzz(data: &[u8]) {
         let _ = content_type(&path);
     }
     assert!(query(pairs).len() <= pairs.split('&').count());
-    let file = Version::new(data.len() as u64, 1_767_225_600, 5, 42);
+    let file = Version::new(data.len() as u64, (1_767_225_600, 5), (1_767_225_600, 5), 42);
     let conditions = Conditions {
         range: lines.next(),
         if_range: lines.next(),

@@ -35,7 +35,7 @@ fn a_plus_is_a_plus() {
 }
 
 fn file() -> Version {
-    Version::new(1000, 1_767_225_600, 5, 42)
+    Version::new(1000, (1_767_225_600, 5), (1_767_225_600, 5), 42)
 }
 
 fn range(range: &str) -> Verdict {
@@ -52,8 +52,47 @@ fn ranges_are_cut_to_the_file() {
     for gone in ["bytes=1000-", "bytes=-0", "bytes=5000-6000"] {
         assert_eq!(range(gone), Verdict::Unsatisfiable, "{gone}");
     }
-    for ignored in ["bytes=5-4", "bytes=", "lines=1-2", "bytes=0-1,5-6", "bytes=a-b", "bytes=-", "bytes=+1-2"] {
+    for ignored in ["bytes=5-4", "bytes=", "lines=1-2", "bytes=a-b", "bytes=-", "bytes=+1-2", "bytes"] {
         assert_eq!(range(ignored), Verdict::Whole, "{ignored}");
+    }
+}
+
+#[test]
+fn several_ranges_are_one_piece_or_the_whole_file() {
+    assert_eq!(range("bytes=0-1,2-6"), Verdict::Part { first: 0, last: 6 }, "side by side");
+    assert_eq!(range("bytes=5-20, ,0-9"), Verdict::Part { first: 0, last: 20 }, "overlapping, in any order");
+    assert_eq!(range("bytes=990-,-20"), Verdict::Part { first: 980, last: 999 });
+    assert_eq!(range("bytes=2000-3000,10-19"), Verdict::Part { first: 10, last: 19 }, "only one has bytes");
+    assert_eq!(range("bytes=2000-3000,1000-"), Verdict::Unsatisfiable, "none has");
+    for apart in ["bytes=0-1,5-6", "bytes=0-0,-1", "bytes=0-1,x", "bytes=,", "bytes=0-1,9-5"] {
+        assert_eq!(range(apart), Verdict::Whole, "{apart}");
+    }
+    let many = format!("bytes={}", (0..=MAX_RANGES).map(|n| format!("{n}-{n}")).collect::<Vec<_>>().join(","));
+    assert_eq!(range(&many), Verdict::Whole, "confetti");
+}
+
+#[test]
+fn a_file_that_was_written_without_a_trace_in_its_time_is_another_version() {
+    let (size, modified) = (1000, (1_767_225_600, 5));
+    assert_ne!(
+        Version::new(size, modified, (1_767_225_600, 5), 42),
+        Version::new(size, modified, (1_767_225_600, 6), 42)
+    );
+    assert!(file().etag.starts_with('"') && file().etag.ends_with('"'), "strong: {}", file().etag);
+}
+
+#[test]
+fn types_are_what_firmware_compares_whole() {
+    let types = [
+        ("/a/BOOTX64.EFI", "application/efi"),
+        ("/x.iso", "application/vnd.efi-iso"),
+        ("/x.img", "application/vnd.efi-img"),
+        ("/https/ca.der", "application/pkix-cert"),
+        ("/linux", "application/octet-stream"),
+        ("/a.efi/linux", "application/octet-stream"),
+    ];
+    for (path, kind) in types {
+        assert_eq!(content_type(path), kind, "{path}");
     }
 }
 
@@ -114,7 +153,7 @@ proptest! {
 
     #[test]
     fn a_part_is_always_inside(text in "bytes=[0-9]{0,3}-[0-9]{0,4}", size in 0u64..2000) {
-        let file = Version::new(size, 0, 0, 0);
+        let file = Version::new(size, (0, 0), (0, 0), 0);
         let conditions = Conditions { range: Some(&text), ..Conditions::default() };
         if let Verdict::Part { first, last } = evaluate(&conditions, &file, true) {
             prop_assert!(first <= last && last < size);
@@ -123,7 +162,7 @@ proptest! {
 
     #[test]
     fn pieces_make_a_whole_exactly_when_every_byte_came(pieces in prop::collection::vec((0u64..50, 1u64..20), 1..20)) {
-        let file = Version::new(50, 0, 0, 0);
+        let file = Version::new(50, (0, 0), (0, 0), 0);
         let (mut deliveries, mut seen) = (Deliveries::default(), [false; 50]);
         for (first, len) in pieces {
             let end = (first + len).min(50);

@@ -1,20 +1,32 @@
 //! HTTP/1.1: scripts, answer files, kernels, initrds and boot files.
 //!
-//! The wire is hyper's. [`App`] says what a path means; the engine implements it, so this module knows neither hosts nor labs.
-//! [`machine`] decides what a request gets (paths, conditions, ranges, what was delivered) without a socket; `body` streams a
-//! file and alone knows how; `stream` is a connection's bytes; [`service`] has the sockets and tasks.
+//! [`App`] says what a path means; the engine implements it, so this module knows neither hosts nor labs. [`machine`] decides what a
+//! request gets (paths, conditions, ranges, what was delivered) without a socket, [`head`] and `reply` are a request and an answer
+//! without their bytes, and `exchange` leads from one to the other. Two wires carry them: `direct`, on which the kernel sends files
+//! by itself, and `library`, which is hyper's, for all that is not plain: TLS, bodies, other systems. `file`, `ledger` and `stall` are
+//! a file, the fate of answers and the patience with clients, for both. [`tls`] makes the certificate; [`service`] has the sockets
+//! and tasks.
 
 mod body;
+mod direct;
+mod exchange;
+mod file;
+pub mod head;
+mod ledger;
+mod library;
 pub mod machine;
+mod reply;
 pub mod service;
+mod stall;
 mod stream;
+pub mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::api::Who;
 
-pub use service::{Config, Service, start};
+pub use service::{Config, Secure, Service, start, start_portable};
 
 /// A request as an [`App`] sees it: path decoded and normalised, never with `..`, `//`, a NUL or a backslash.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,18 @@
-//! The server on loopback.
+//! The server on loopback, on either wire.
 
 use super::*;
-use crate::api::{Reports, reports};
+use crate::api::{EventKind, Reports, Who, reports};
+use crate::http::{AppBody, AppReply, AppRequest};
+use crate::machine::Now;
 use crate::net::testing::Loopback;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[path = "clauses_tests.rs"]
+#[allow(clippy::duplicate_mod, reason = "the same clauses hold on both wires")]
+mod clauses;
 
 #[derive(Debug, Default)]
 struct Site {
@@ -44,8 +52,12 @@ impl App for Site {
     }
 }
 
+fn limits() -> Limits {
+    Limits { library_only: module_path!().ends_with("library_wire"), ..Limits::default() }
+}
+
 async fn serve(folder: &Path) -> (Service, Reports, Arc<Site>) {
-    serve_within(folder, Limits::default()).await
+    serve_within(folder, limits()).await
 }
 
 #[allow(clippy::unused_async, reason = "the server's tasks need a runtime to be started in")]
@@ -53,7 +65,7 @@ async fn serve_within(folder: &Path, limits: Limits) -> (Service, Reports, Arc<S
     let (reporter, reports) = reports();
     let app = Arc::new(Site { folder: folder.into(), ..Site::default() });
     let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
-    let config = Config { binds, ports: Arc::new(Loopback), app: app.clone(), reporter };
+    let config = Config { binds, secure: None, ports: Arc::new(Loopback), app: app.clone(), reporter };
     (start_with(config, limits).unwrap(), reports, app)
 }
 
@@ -214,7 +226,7 @@ async fn ended(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn connections_are_limited_for_a_client_and_for_all() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = Limits { connections: 3, per_client: 2, ..Limits::default() };
+    let limits = Limits { connections: 3, per_client: 2, ..limits() };
     let (service, _events, _) = serve_within(dir.path(), limits).await;
     let to = service.addresses()[0];
     let mut first = connect_from([127, 0, 0, 1], to).await;
@@ -234,7 +246,7 @@ async fn connections_are_limited_for_a_client_and_for_all() {
 async fn a_client_that_dawdles_is_ended() {
     let dir = tempfile::tempdir().unwrap();
     let short = Duration::from_millis(150);
-    let limits = Limits { head_within: short, body_within: short, ..Limits::default() };
+    let limits = Limits { head_within: short, body_within: short, ..limits() };
     let (service, _events, _) = serve_within(dir.path(), limits).await;
     let to = service.addresses()[0];
 
@@ -271,7 +283,7 @@ async fn a_client_that_dawdles_is_ended() {
 async fn a_client_that_takes_nothing_is_ended() {
     let dir = tempfile::tempdir().unwrap();
     File::create(dir.path().join("big")).unwrap().set_len(64 << 20).unwrap();
-    let limits = Limits { stalled: Duration::from_millis(150), ..Limits::default() };
+    let limits = Limits { stalled: Duration::from_millis(150), ..limits() };
     let (service, mut events, site) = serve_within(dir.path(), limits).await;
     let mut stream = TcpStream::connect(service.addresses()[0]).await.unwrap();
     stream.write_all(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

@@ -1,4 +1,4 @@
-//! A connection's bytes: a client that takes nothing is ended, and what was handed to the network is known.
+//! A connection's bytes as hyper has them: a client that takes nothing is ended, and what was handed to the network is known.
 
 use std::io;
 use std::pin::Pin;
@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
 
-use super::body::Sent;
+use super::ledger::Sent;
+use super::stall::Stall;
 
 /// File answers whose last byte hyper has, but perhaps not the network yet.
 #[derive(Debug, Clone, Default)]
@@ -25,52 +26,85 @@ impl Unflushed {
     fn take(&self) -> Vec<Sent> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
 
-/// See the module's text.
-#[derive(Debug)]
-pub(super) struct Stream {
-    inner: TcpStream,
-    unflushed: Unflushed,
-    /// A client that takes no byte for this long is gone.
-    within: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Stream {
-    pub(super) fn new(inner: TcpStream, unflushed: Unflushed, within: Duration) -> Self {
-        Self { inner, unflushed, within, stalled: None }
-    }
-
-    fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if result.is_ready() {
-            self.stalled = None;
-            return result;
-        }
-        let within = self.within;
-        let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
-        match sleep.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+    /// All that was pushed is with the network.
+    pub(super) fn flushed(&self) {
+        for sent in self.take() {
+            sent.flushed();
         }
     }
-}
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        for sent in self.unflushed.take() {
+    /// The connection ended before.
+    pub(super) fn lost(&self) {
+        for sent in self.take() {
             sent.lost();
         }
     }
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+/// What hyper may read from and write to.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The connection below.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Wire for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
     }
 }
 
-impl AsyncWrite for Stream {
+impl Wire for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Stream<W> {
+    inner: W,
+    /// Was read already; comes first.
+    before: Vec<u8>,
+    unflushed: Unflushed,
+    stall: Stall,
+}
+
+impl<W: Wire> Stream<W> {
+    pub(super) fn new(inner: W, before: Vec<u8>, unflushed: Unflushed, within: Duration) -> Self {
+        Self { inner, before, unflushed, stall: Stall::new(within) }
+    }
+}
+
+impl<W> Drop for Stream<W> {
+    fn drop(&mut self) {
+        self.unflushed.lost();
+    }
+}
+
+impl<W: Wire> Stream<W> {
+    fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.stall.moved();
+            return result;
+        }
+        self.stall.poll(cx, self.inner.tcp()).map(Err)
+    }
+}
+
+impl<W: Wire> AsyncRead for Stream<W> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.before.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(cx, buf);
+        }
+        let len = self.before.len().min(buf.remaining());
+        let first: Vec<u8> = self.before.drain(..len).collect();
+        buf.put_slice(&first);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<W: Wire> AsyncWrite for Stream<W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.watch(cx, result)
@@ -93,14 +127,14 @@ impl AsyncWrite for Stream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.inner).poll_flush(cx);
         if matches!(result, Poll::Ready(Ok(()))) {
-            for sent in self.unflushed.take() {
-                sent.flushed();
-            }
+            self.unflushed.flushed();
+            return result;
         }
-        result
+        self.watch(cx, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let result = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.watch(cx, result)
     }
 }

@@ -217,6 +217,12 @@ impl Folder {
         self.dir.join("firmware")
     }
 
+    /// `https/`: the lab's authority and certificate, made when HTTPS is first served.
+    #[must_use]
+    pub fn https(&self) -> PathBuf {
+        self.dir.join("https")
+    }
+
     /// lab.toml's text.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ mod memory;
 mod networkmanager;
 mod privileges;
 mod segments;
+#[cfg(unix)]
+mod send_file;
 mod sleep;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -42,6 +44,8 @@ pub use interfaces::{interfaces, is_bridge, neighbour};
 pub use memory::give_memory_back;
 pub use privileges::{drop_privileges, free_space};
 pub use segments::{MOST_BYTES, MOST_SEGMENTS, cut_sends, is_uncut};
+#[cfg(unix)]
+pub use send_file::{SENDS_FILES, send_file, send_more, unacknowledged};
 pub use sleep::sleep_inhibit;
 
 /// Firmware asks for DHCP and TFTP at their own ports, which are UDP; the TCP ones can be others.
