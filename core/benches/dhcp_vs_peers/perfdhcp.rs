@@ -1,0 +1,75 @@
+//! Kea's `perfdhcp` as a relay with many clients, in rising steps.
+
+use std::time::Duration;
+
+use crate::Fallible;
+use crate::report::{Offer, Run};
+use crate::server::Server;
+use crate::wire::{RIGHT, SERVER, Wire};
+
+/// Exchanges a second.
+const STEPS: [u32; 11] = [1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10_000, 12_000];
+const CLIENTS: u32 = 5000;
+/// Steps in a row that fail before the rest is taken to fail too.
+const ENOUGH: u32 = 2;
+
+/// What one step came to.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    /// Exchanges completed.
+    done: f64,
+    /// Share of the exchanges begun that were not completed.
+    dropped: f64,
+    /// Exchanges a second.
+    rate: f64,
+}
+
+/// Runs the steps. The speed is the highest step with less than one percent lost; the cost is that of the cheapest such step.
+pub(crate) fn steps(wire: &Wire, server: &Server, lasts: Duration) -> Fallible<Run> {
+    let mut run = Run { cpu: f64::INFINITY, ..Run::default() };
+    let mut failed = 0;
+    for rate in STEPS {
+        let before = server.cpu()?;
+        let step = step(wire, rate, lasts)?;
+        let cpu = server.cpu()?.saturating_sub(before).as_secs_f64() / step.done.max(1.0);
+        if std::env::var_os("BOOTYARD_BENCH_STEPS").is_some() {
+            eprintln!("{rate}: {step:?}, {:.1} s/100k", cpu * 1e5);
+        }
+        run.most = run.most.max(step.rate);
+        // perfdhcp itself may be too slow for a step; what it did not ask for was not served.
+        if step.dropped < 0.01 && step.rate > 0.9 * f64::from(rate) {
+            run.rate = f64::from(rate);
+            run.cpu = run.cpu.min(cpu);
+            failed = 0;
+        } else {
+            failed += 1;
+            if failed == ENOUGH {
+                break;
+            }
+        }
+    }
+    run.offer = Offer::default();
+    Ok(run)
+}
+
+fn step(wire: &Wire, rate: u32, lasts: Duration) -> Fallible<Step> {
+    let mut command = wire.client_side("perfdhcp");
+    command.args(["-4", "-l", RIGHT, "-W", "500000", "-r", &rate.to_string(), "-R", &CLIENTS.to_string()]);
+    command.args(["-p", &lasts.as_secs().to_string(), SERVER]);
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // 3 is "some were dropped", which is told below.
+    if !matches!(output.status.code(), Some(0 | 3)) {
+        return Err(format!("perfdhcp: {text}{}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let numbers = |label: &str| -> Vec<f64> {
+        let values = text.lines().filter_map(|line| line.trim().strip_prefix(label));
+        values.filter_map(|v| v.split_whitespace().next()?.parse().ok()).collect()
+    };
+    let (sent, received) = (numbers("sent packets:"), numbers("received packets:"));
+    let (Some(begun), Some(done)) = (sent.first().copied(), received.get(1).copied()) else {
+        return Err(format!("perfdhcp said something new: {text}").into());
+    };
+    let rate = numbers("Rate:").first().copied().unwrap_or(done / lasts.as_secs_f64());
+    Ok(Step { done, dropped: (begun - done) / begun.max(1.0), rate })
+}
