@@ -14,6 +14,8 @@ pub enum Purpose {
     RouterDiscovery,
     /// Receives UDP packets to ports 67 and 68; sends a DHCP client's packets.
     DhcpListen,
+    /// Receives DHCP servers' replies; sends nothing. A server is not woken by requests that its own port gets anyway.
+    DhcpReplies,
 }
 
 const IPV4: u16 = 0x0800;
@@ -24,6 +26,8 @@ const ROUTER_SOLICIT: u8 = 133;
 const ROUTER_ADVERT: u8 = 134;
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
+/// `op` of RFC 951's replies.
+const BOOTREPLY: u32 = 2;
 
 // Offsets into an Ethernet frame without a VLAN tag.
 const ETHERTYPE: u32 = 12;
@@ -41,7 +45,7 @@ impl Purpose {
             Self::RouterDiscovery => IPV6,
             // Only a socket for all protocols sees the VLAN tag that the kernel takes off, and a DHCP server on a tagged VLAN
             // is no rival on the untagged one.
-            Self::DhcpListen => libc::ETH_P_ALL as u16,
+            Self::DhcpListen | Self::DhcpReplies => libc::ETH_P_ALL as u16,
         }
     }
 
@@ -50,7 +54,7 @@ impl Purpose {
         match self {
             // All nodes and all routers, RFC 4291 section 2.7.1 and RFC 2464 section 7.
             Self::RouterDiscovery => &[[0x33, 0x33, 0, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 2]],
-            Self::Ipv4Send | Self::DhcpListen => &[],
+            Self::Ipv4Send | Self::DhcpListen | Self::DhcpReplies => &[],
         }
     }
 
@@ -89,6 +93,24 @@ impl Purpose {
                 give(u32::MAX),
                 give(0),
             ],
+            Self::DhcpReplies => vec![
+                load_word(ancillary(libc::SKF_AD_VLAN_TAG)),
+                and(0x0fff),
+                unless_equal(0, 12),
+                load_half(ETHERTYPE),
+                unless_equal(u32::from(IPV4), 10),
+                load_byte(IP4_PROTOCOL),
+                unless_equal(u32::from(UDP), 8),
+                load_half(IP4_FRAGMENT),
+                if_any_bit(0x1fff, 6),
+                ip4_header_length(14),
+                load_half_after_header(14),
+                unless_equal(u32::from(DHCP_SERVER), 3),
+                load_byte_after_header(14 + 8),
+                unless_equal(BOOTREPLY, 1),
+                give(u32::MAX),
+                give(0),
+            ],
         }
     }
 
@@ -98,6 +120,7 @@ impl Purpose {
         match self {
             Self::Ipv4Send => udp_ports(frame).is_some_and(|(from, _)| from == DHCP_SERVER),
             Self::DhcpListen => udp_ports(frame) == Some((DHCP_CLIENT, DHCP_SERVER)),
+            Self::DhcpReplies => false,
             Self::RouterDiscovery => {
                 half(frame, ETHERTYPE) == Some(IPV6)
                     && byte(frame, IP6_NEXT) == Some(ICMPV6)
@@ -160,6 +183,10 @@ fn load_half_after_header(at: u32) -> Instruction {
     instruction(libc::BPF_LD | libc::BPF_H | libc::BPF_IND, at, 0, 0)
 }
 
+fn load_byte_after_header(at: u32) -> Instruction {
+    instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, at, 0, 0)
+}
+
 fn and(mask: u32) -> Instruction {
     instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mask, 0, 0)
 }
@@ -217,6 +244,7 @@ mod tests {
         assert!(!Purpose::Ipv4Send.may_send(&udp_frame(53, 68)));
         assert!(Purpose::DhcpListen.may_send(&udp_frame(68, 67)));
         assert!(!Purpose::DhcpListen.may_send(&udp_frame(67, 68)), "the probe never plays the server");
+        assert!(!Purpose::DhcpReplies.may_send(&udp_frame(68, 67)));
         assert!(Purpose::RouterDiscovery.may_send(&advert(134)));
         assert!(!Purpose::RouterDiscovery.may_send(&advert(136)), "no neighbour advertisements");
         assert!(!Purpose::RouterDiscovery.may_send(&udp_frame(67, 68)));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bootyard_core::api::reports;
 use bootyard_core::boot::{Arch, FirmwareFile, Plan, PlanNetwork};
-use bootyard_core::dhcp::{Config, LeaseStore, StoreError};
+use bootyard_core::dhcp::{Config, Done, LeaseStore, StoreError};
 use bootyard_core::lab::{Db, LeaseRecord, Mode};
 use bootyard_core::net::{Direct, interfaces};
 
@@ -53,11 +53,8 @@ pub(crate) fn serve(folder: &Path) -> Fallible<()> {
 struct Leases(Db);
 
 impl LeaseStore for Leases {
-    fn commit(
-        &self,
-        records: Vec<LeaseRecord>,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + '_>> {
-        Box::pin(async move { self.0.commit_leases(records).await.map_err(|e| StoreError(e.to_string())) })
+    fn commit(&self, records: Vec<LeaseRecord>, done: Done) {
+        self.0.commit_leases_then(records, |result| done.tell(result.map_err(|e| StoreError(e.to_string()))));
     }
 }
 

@@ -19,6 +19,8 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod networkmanager;
 mod privileges;
+#[cfg(unix)]
+pub(crate) mod ready;
 mod sleep;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -118,6 +120,8 @@ pub enum PacketUse {
     RouterDiscovery,
     /// Receives UDP packets to ports 67 and 68: other DHCP servers' answers.
     DhcpListen,
+    /// Receives other DHCP servers' answers alone, for a server that hears the requests on its own port.
+    DhcpReplies,
 }
 
 /// A raw link-layer socket on one interface: whole Ethernet frames both ways, non-blocking.

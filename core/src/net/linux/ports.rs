@@ -51,6 +51,7 @@ pub(in crate::net) fn purpose_of(purpose: PacketUse) -> Purpose {
         PacketUse::Ipv4Send => Purpose::Ipv4Send,
         PacketUse::RouterDiscovery => Purpose::RouterDiscovery,
         PacketUse::DhcpListen => Purpose::DhcpListen,
+        PacketUse::DhcpReplies => Purpose::DhcpReplies,
     }
 }
 
