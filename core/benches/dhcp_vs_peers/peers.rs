@@ -34,7 +34,7 @@ pub(crate) fn kea(wire: &Wire, folder: &Path) -> Fallible<Command> {
     let leases = folder.join("kea-leases.csv");
     let config = format!(
         r#"{{ "Dhcp4": {{
-            "interfaces-config": {{ "interfaces": ["{LEFT}"], "dhcp-socket-type": "raw" }},
+            "interfaces-config": {{ "interfaces": ["{LEFT}"], "dhcp-socket-type": "udp" }},
             "multi-threading": {{ "enable-multi-threading": true, "thread-pool-size": 2, "packet-queue-size": 64 }},
             "lease-database": {{ "type": "memfile", "persist": true, "name": "{}", "lfc-interval": 0 }},
             "valid-lifetime": 1800,

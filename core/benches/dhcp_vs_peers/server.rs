@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::wire::Wire;
-use crate::{Fallible, clients, ours, peers};
+use crate::{Fallible, clients, ours, peers, perfdhcp};
 
 /// Unit of times in `/proc/PID/stat`: `USER_HZ` is 100.
 const TICK: Duration = Duration::from_millis(10);
@@ -54,12 +54,17 @@ impl Server {
         command.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file);
         let mut server = Self { kind, child: command.spawn()?, log };
         let until = Instant::now() + Duration::from_secs(10);
-        while !clients::answers(wire)? {
+        while !server.answers(wire)? {
             if Instant::now() > until || server.child.try_wait()?.is_some() {
                 return Err(format!("{} does not answer; it said: {}", kind.name(), server.said()).into());
             }
         }
         Ok(server)
+    }
+
+    /// Kea answers relays alone with the sockets that are its fastest.
+    fn answers(&self, wire: &Wire) -> Fallible<bool> {
+        if self.kind == Kind::Kea { perfdhcp::answers(wire) } else { clients::answers(wire) }
     }
 
     fn said(&self) -> String {

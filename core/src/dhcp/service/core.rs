@@ -1,7 +1,8 @@
 //! The thread that owns the machine: it reads the sockets, sends the replies and hands leases to the store.
 //!
-//! It takes what is there, up to [`TURN`] packets of each socket, and only then hands over the leases and the events of the turn:
-//! under load a turn is one commit and one word to the engine, and a lone client waits for nothing.
+//! It takes what is there, up to [`TURN`] packets of each socket, and only then hands over the events, the replies and the leases of
+//! the turn: under load a turn is one commit and one word to the engine, and a lone client waits for nothing. The engine has its word
+//! before the client has its reply, because the client's next step is a question to another service.
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,14 +14,14 @@ use super::sockets::{BUFFER, Heard, Sockets, Source};
 use super::{Done, LeaseStore, StoreError, foreign_server};
 use crate::api::{EventKind, Observation, Reporter, ServiceKind};
 use crate::boot::Plan;
-use crate::dhcp::machine::{DhcpMachine, Input, OncePerMinute, Output};
+use crate::dhcp::machine::{DhcpMachine, Input, OncePerMinute, Output, Reply};
 use crate::lab::LeaseRecord;
 use crate::machine::{Machine, Now, Ticket};
 use crate::net::MacAddr;
 use crate::net::ready::{Bell, Waker, wait};
 
 /// Packets of one socket before the others have their turn, and before leases are handed to the store.
-const TURN: usize = 64;
+const TURN: usize = 32;
 /// Commits handed to the store: one that is being written and the next. What comes meanwhile waits here, and goes as one.
 const UNDER_WAY: usize = 2;
 /// The longest sleep; nothing depends on it.
@@ -78,6 +79,7 @@ pub(super) struct Turn {
     tickets: Vec<Ticket>,
     records: Vec<LeaseRecord>,
     events: Vec<Observation>,
+    replies: Vec<Reply>,
     /// Commits that the store has not told of.
     under_way: usize,
     foreign: OncePerMinute<(usize, Ipv4Addr)>,
@@ -175,11 +177,7 @@ impl Core {
         }
         while let Some(output) = self.machine.poll() {
             match output {
-                Output::Send(reply) => {
-                    if let Some(sockets) = self.sockets.get(reply.network) {
-                        sockets.send(&reply);
-                    }
-                }
+                Output::Send(reply) => self.turn.replies.push(reply),
                 Output::Persist(ticket, records) => {
                     self.turn.tickets.push(ticket);
                     self.turn.records.extend(records);
@@ -207,8 +205,14 @@ impl Core {
         self.turn.events.push(Observation::engine(kind));
     }
 
-    /// Ends a turn: its leases go to the store, its events to the engine.
+    /// Ends a turn: its events go to the engine, its replies to the wire, its leases to the store.
     fn hand_over(&mut self, now: Now) {
+        self.reporter.report_all(now, self.turn.events.drain(..));
+        for reply in self.turn.replies.drain(..) {
+            if let Some(sockets) = self.sockets.get(reply.network) {
+                sockets.send(&reply);
+            }
+        }
         if !self.turn.tickets.is_empty() && self.turn.under_way < UNDER_WAY {
             let tickets = std::mem::take(&mut self.turn.tickets);
             let records = std::mem::take(&mut self.turn.records);
@@ -217,7 +221,6 @@ impl Core {
             let told = move |result| mailbox.post(|orders| orders.committed.push((tickets, result)));
             self.store.commit(records, Done::new(told));
         }
-        self.reporter.report_all(now, self.turn.events.drain(..));
     }
 
     /// What was accepted is written, and its clients are told, before the ports go.

@@ -108,3 +108,7 @@ fn foreign_server(bytes: &[u8], source: Ipv4Addr) -> Option<Ipv4Addr> {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests;
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod load_tests;
