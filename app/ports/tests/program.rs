@@ -102,7 +102,8 @@ fn a_process_without_privileges_gets_its_ports_and_the_program_keeps_three_capab
         let dns = UdpSpec { bind: "192.168.77.1:53".parse().unwrap(), ..dhcp };
         assert!(matches!(program.udp(&dns), Err(NetError::Refused(text)) if text.contains("UDP port 53")));
 
-        for purpose in [PacketUse::Ipv4Send, PacketUse::RouterDiscovery, PacketUse::DhcpListen] {
+        for purpose in [PacketUse::Ipv4Send, PacketUse::RouterDiscovery, PacketUse::DhcpListen, PacketUse::DhcpReplies]
+        {
             assert!(matches!(Direct.packet("left", purpose), Err(NetError::NoPrivilege { .. })));
             program.packet("left", purpose).unwrap();
         }

@@ -26,7 +26,9 @@ pub trait LeaseStore: Send + Sync + 'static {
 
 /// Told once what became of the records; dropped untold, it tells of a failure.
 #[expect(missing_debug_implementations, reason = "a function has nothing to show")]
-pub struct Done(Option<Box<dyn FnOnce(Result<(), StoreError>) + Send>>);
+pub struct Done(Option<Tell>);
+
+type Tell = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 impl Done {
     /// Calls `tell` with the result.

@@ -52,7 +52,6 @@ pub struct Service {
 ///
 /// # Errors
 /// [`NetError`] of the first port that cannot be had. In mode `proxy` port 67 may belong to another server on this computer.
-#[expect(clippy::unused_async, reason = "every service starts so, and a port set may come to wait")]
 pub async fn start(config: Config) -> Result<Service, NetError> {
     let Config { plan, ports, reporter, store, leases } = config;
     let (mut sources, mut sockets) = (Vec::new(), Vec::new());
