@@ -100,6 +100,7 @@ pub(crate) fn run(wire: &Wire, server: &Server, load: Load) -> Fallible<Run> {
     Ok(Run {
         rate: done / seconds,
         most: done / seconds,
+        strict: 0.0,
         cpu: cpu / done.max(1.0),
         offer: Offer { p50, naks: crowd.naks, timeouts: crowd.timeouts },
         alone: None,

@@ -68,6 +68,8 @@ pub(crate) struct Run {
     pub(crate) rate: f64,
     /// Exchanges a second where any number may be lost.
     pub(crate) most: f64,
+    /// `relay`: exchanges a second where perfdhcp's own losses count too.
+    pub(crate) strict: f64,
     /// CPU seconds an exchange.
     pub(crate) cpu: f64,
     pub(crate) offer: Offer,
@@ -92,6 +94,7 @@ impl Best {
         self.worst_rate = self.worst_rate.min(run.rate);
         best.rate = best.rate.max(run.rate);
         best.most = best.most.max(run.most);
+        best.strict = best.strict.max(run.strict);
         best.cpu = best.cpu.min(run.cpu);
         let add = |a: Offer, b: Offer| Offer {
             p50: a.p50.min(b.p50),
@@ -143,8 +146,8 @@ impl Outcome {
 
 pub(crate) fn table(outcomes: &[Outcome]) {
     println!(
-        "{:<44} {:<15} {:>8} {:>17} {:>8} {:>8} {:>9} {:>9} {:>5} {:>8}",
-        "", "", "DORA/s", "(worst, most)", "s/100k", "p50 us", "alone us", "", "NAKs", "timeouts"
+        "{:<44} {:<15} {:>8} {:>17} {:>8} {:>8} {:>8} {:>9} {:>5} {:>8}",
+        "", "", "DORA/s", "(worst, most)", "strict", "s/100k", "p50 us", "alone us", "NAKs", "timeouts"
     );
     for outcome in outcomes {
         for (name, best) in [(Kind::Bootyard.name(), Some(outcome.ours)), (outcome.row.peer().name(), outcome.theirs)] {
@@ -155,14 +158,14 @@ pub(crate) fn table(outcomes: &[Outcome]) {
                 micros => micros.to_string(),
             };
             println!(
-                "{:<44} {name:<15} {:>8.0} {:>17} {:>8.2} {:>8} {:>9} {:>9} {:>5} {:>8}",
+                "{:<44} {name:<15} {:>8.0} {:>17} {:>8} {:>8.2} {:>8} {:>9} {:>5} {:>8}",
                 outcome.row.title(),
                 run.rate,
                 format!("({:.0}, {:.0})", best.worst_rate, run.most),
+                if run.strict > 0.0 { format!("{:.0}", run.strict) } else { "-".to_owned() },
                 run.cpu * 1e5,
                 micros(run.offer),
                 run.alone.map_or("-".to_owned(), micros),
-                "",
                 run.offer.naks + run.alone.map_or(0, |a| a.naks),
                 run.offer.timeouts + run.alone.map_or(0, |a| a.timeouts),
             );
@@ -191,6 +194,7 @@ pub(crate) fn json(outcomes: &[Outcome]) -> Fallible<()> {
                     "exchanges-per-second": run.rate,
                     "exchanges-per-second-worst": best.worst_rate,
                     "exchanges-per-second-any-loss": run.most,
+                    "exchanges-per-second-strict": run.strict,
                     "cpu-seconds-per-100k": run.cpu * 1e5,
                     "offer": offer(run.offer),
                     "offer-alone": run.alone.map(offer),

@@ -5,6 +5,9 @@
 //! only the newest [`EVENTS_KEPT`] would be kept anyway. A reserve ([`reserve`]) is given up when the disk is full, so that
 //! leases survive. Reads go through a connection of their own; they take a moment on the disk, and see what has been written, not
 //! what is queued ([`Db::flush`] waits for that).
+//!
+//! Leases are written to the end of a [`journal`] and folded into their table when it is long or nothing happens, for a lease must be
+//! on disk before its acknowledgement leaves, and thirty machines at once touch thirty places of the table.
 
 mod journal;
 mod records;
