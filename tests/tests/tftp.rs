@@ -33,6 +33,7 @@ impl Fetching {
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("large.bin"), pattern(LARGE))?;
         std::fs::write(folder.join("small.bin"), pattern(1468 * 4))?;
+        std::fs::write(folder.join("middle.bin"), pattern(5000))?;
         std::fs::write(folder.join("empty.bin"), [])?;
         std::fs::write(folder.join("notes.txt"), "one\ntwo\n\nfour\n".repeat(1000))?;
         let serve = Serve::start(&bench, &lab)?;
@@ -84,6 +85,8 @@ fn atftp_gets_files_with_every_option() -> Result<()> {
         ("small.bin", &["blksize 1468", "windowsize 4", "timeout 2"]),
         // A block that must be fragmented, in a window that the kernel therefore does not cut.
         ("large.bin", &["blksize 4000", "windowsize 8"]),
+        // Two packets in all, each refused as long as it might have to be cut.
+        ("middle.bin", &["blksize 8192", "windowsize 4"]),
         ("empty.bin", &["blksize 1468", "windowsize 16"]),
     ] {
         let remote = format!("boot/{name}");

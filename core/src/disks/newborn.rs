@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::copy::move_anew;
 use super::{DiskError, Store, identity, import};
-use crate::lab::{Lab, Name};
+use crate::lab::{Disk, Lab, Name};
 
 /// Gives an image that is whole its name, which must be free, and lets `note` write down what it is.
 pub(super) fn appear(
@@ -60,9 +60,15 @@ pub(super) fn clear_rests(dir: &Path, lab: Option<&Lab>) {
         let name = entry.file_name();
         let Some(name) = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(".part")) else { continue };
         let (part, path) = (entry.path(), dir.join(name));
-        let inode = |path: &Path| fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
-        let entered = |lab: &Lab| lab.disks.iter().any(|disk| dir.join(&disk.image) == path);
-        if name.ends_with(".raw") && inode(&part) == inode(&path) && lab.is_some_and(|lab| !entered(lab)) {
+        let inode = |path: &Path| fs::metadata(path).map(|m| (m.dev(), m.ino()));
+        let made = inode(&part).ok().filter(|made| inode(&path).is_ok_and(|is| is == *made));
+        // However lab.toml spells its path, it is the same file; where one cannot be looked at, it may be that.
+        let entry = |disk: &Disk| match inode(&dir.join(&disk.image)) {
+            Ok(is) => Some(is) == made,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        let nobodys = lab.is_some_and(|lab| !lab.disks.iter().any(entry));
+        if name.ends_with(".raw") && made.is_some() && nobodys {
             undo(dir, &part, &path);
         } else if name.ends_with(".raw") || name.ends_with(".id") {
             let _ = fs::remove_file(&part);
@@ -98,6 +104,11 @@ mod tests {
             store.not_entered(&name);
             assert!(files().is_empty());
         }
+        // By whatever name lab.toml calls it.
+        store.import(&from, "one", &|_, _| {}, &AtomicBool::new(false)).unwrap();
+        store.recover(Some(&lab("[[disk]]\nname = \"other\"\nimage = \"./one.raw\"\n")));
+        assert_eq!(files(), ["one.raw", "one.raw.id"]);
+        store.not_entered(&"one".parse().unwrap());
         // Somebody's own file, beside the rest of an import of the same name.
         fs::write(store.dir().join("one.raw"), vec![8; 512]).unwrap();
         fs::write(store.import_part("one"), vec![7; 512]).unwrap();

@@ -244,16 +244,20 @@ impl Run {
             self.asked.clear();
             return;
         };
+        let now = Instant::now();
         let networks: Vec<PlanNetwork> = {
             let state = self.shared.state();
             let auto = |n: &&PlanNetwork| {
                 let configured = state.plan.lab.networks.get(n.index).map(|network| network.mode);
-                n.mode == Mode::Proxy && configured == Some(Mode::Auto) && serving.own_port.contains(&n.interface)
+                let rivals = state.rivals.get(&n.interface).copied().unwrap_or_default();
+                n.mode == Mode::Proxy
+                    && configured == Some(Mode::Auto)
+                    && serving.own_port.contains(&n.interface)
+                    && modes::is_silent(rivals, now.into_std())
             };
             state.plan.networks.iter().filter(auto).cloned().collect()
         };
         for network in networks {
-            let now = Instant::now();
             let asked = self.asked.entry(network.interface.clone()).or_insert(now);
             if now.duration_since(*asked) >= ASK_EVERY {
                 *asked = now;
@@ -275,6 +279,10 @@ impl Run {
         };
         for (network, running) in networks {
             let before = self.linked.insert(network.interface.clone(), running);
+            if before == Some(true) && !running {
+                // It may be put into another network: offers wait until that was asked.
+                self.shared.change_network(&network.interface, |network, _, _| network.foreign = true);
+            }
             if running && (before == Some(false) || (before.is_none() && network.foreign)) {
                 tokio::spawn(modes::probe_again(self.shared.clone(), serving.ports.clone(), network));
             }

@@ -84,6 +84,7 @@ pub(super) async fn start(shared: Arc<Shared>, ports: Arc<dyn PortSet>, trust: b
     if let Some(problem) = wrong.map_err(|e| e.to_string())?.first() {
         return Err(format!("{problem}; `bootyard check` shows all problems"));
     }
+    net::raise_open_files();
     let mut networks = Vec::new();
     let mut holds = Vec::new();
     let mut own_port = Vec::new();

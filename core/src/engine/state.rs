@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -49,6 +50,15 @@ pub(super) struct Folded {
     pub(super) gone: Vec<HostId>,
 }
 
+/// Other DHCP servers on an interface.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rivals {
+    /// When one was heard last.
+    pub(super) heard: Option<Instant>,
+    /// How often `auto` stood back because of one.
+    pub(super) stood_back: u32,
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct State {
@@ -65,6 +75,8 @@ pub(super) struct State {
     pub(super) engine: EngineState,
     pub(super) because: HashMap<String, String>,
     pub(super) foreign: HashMap<String, Vec<Ipv4Addr>>,
+    /// When one was last heard there, and how often `auto` stood back because of one.
+    pub(super) rivals: HashMap<String, Rivals>,
     pub(super) interfaces: Vec<Interface>,
     pub(super) confirmed: Vec<MacAddr>,
     pub(super) disks: Vec<DiskView>,
@@ -97,6 +109,7 @@ impl State {
             engine: EngineState::Stopped,
             because: HashMap::new(),
             foreign: HashMap::new(),
+            rivals: HashMap::new(),
             interfaces: Vec::new(),
             confirmed: Vec::new(),
             disks: Vec::new(),
@@ -255,6 +268,7 @@ impl State {
                 self.because.insert(interface.clone(), because.clone());
             }
             EventKind::ForeignDhcp { interface, server, .. } => {
+                self.rivals.entry(interface.clone()).or_default().heard = Some(Instant::now());
                 let seen = self.foreign.entry(interface.clone()).or_default();
                 // More than these tell nothing new; how many there are is up to whoever forges them.
                 if seen.len() < 16 && !seen.contains(server) {
@@ -271,6 +285,7 @@ impl State {
                 // What a failed start said of its services stays on show; what ran does not run any more.
                 self.services.retain(|_, s| s.error.is_some() && error.is_some());
                 self.foreign.clear();
+                self.rivals.clear();
                 self.because.clear();
                 for tracked in self.hosts.values_mut() {
                     tracked.host.engine_stopped(event.time);

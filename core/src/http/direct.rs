@@ -243,7 +243,8 @@ impl Connection {
                 self.stall.moved();
             }
             if let Some(whole) = delivery.advance(sent) {
-                // Bytes of another version are not in it, or the client does not take it for whole.
+                // What was read from another version is found here, but for what the kernel still has to send of its own pages: who writes
+                // into a file in place while it is served can still change that (THREAT_MODEL.md).
                 if let Err(error) = served.unchanged() {
                     whole.lost();
                     return Err(error);

@@ -41,7 +41,7 @@ pub const CA_DER: &str = "ca.der";
 const DAY: i64 = 24 * 60 * 60;
 /// How long an authority holds, in seconds.
 const CA_HOLDS: i64 = 25 * 365 * DAY;
-/// How long a certificate holds: what clients that are strict accept.
+/// How long a certificate holds from the day on which it is made.
 const CERTIFICATE_HOLDS: i64 = 397 * DAY;
 /// What ends sooner is made anew.
 const NEAR: i64 = 30 * DAY;
@@ -61,6 +61,11 @@ pub enum TlsError {
         /// Why not.
         source: io::Error,
     },
+    /// The authority's key is there and no key.
+    #[error(
+        "{0} is damaged; restore it from a copy, or remove it: a new authority is made then, which no machine knows yet"
+    )]
+    Authority(String),
     /// A certificate can't be made.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
@@ -212,9 +217,19 @@ impl Authority {
             // Another one in its place would be a surprise to every machine that knows this one.
             Err(error) => return Err(io_error("read", &path)(error)),
         };
-        let (key, until, new) = match text.as_deref().and_then(read_key).filter(|(_, until)| !near(*until, now)) {
-            Some((key, until)) => (key, until, false),
-            None => (KeyPair::generate()?, after(now, CA_HOLDS), true),
+        let known = match &text {
+            Some(text) => Some(read_key(text).ok_or_else(|| TlsError::Authority(path.display().to_string()))?),
+            None => None,
+        };
+        let (key, until, new) = match known {
+            Some((key, until)) if !near(until, now) => (key, until, false),
+            known => {
+                // Whoever's clock was wrong can take the old one up again.
+                if known.is_some() {
+                    fs::rename(&path, path.with_extension("key.old")).map_err(io_error("rename", &path))?;
+                }
+                (KeyPair::generate()?, after(now, CA_HOLDS), true)
+            }
         };
         let digest = Sha256::digest(key.der_bytes());
         let name: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();

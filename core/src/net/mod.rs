@@ -11,6 +11,7 @@ pub(crate) mod bench;
 mod choose;
 mod clock;
 pub mod direct;
+mod files;
 #[cfg(target_os = "linux")]
 pub mod helper;
 mod interfaces;
@@ -40,6 +41,7 @@ pub use addr::{AddrError, Ipv4Cidr, Ipv4Range, MacAddr};
 pub use choose::{hold_address, port_set};
 pub use clock::boot_time;
 pub use direct::Direct;
+pub use files::raise_open_files;
 #[cfg(target_os = "linux")]
 pub use helper::Helper;
 pub use interfaces::{interfaces, is_bridge, neighbour};

@@ -146,7 +146,7 @@ impl Carrier {
         while let Some(output) = transfer.poll() {
             match output {
                 // A packet that the network does not take is as good as lost: the timer repeats it.
-                Output::Send(packet) => drop(self.socket.send_to(&packet, self.peer)),
+                Output::Send(packet) => drop(self.send_one(&packet)),
                 Output::SendRange { source, offset, len } => {
                     if let Err(error) = self.send(source, offset, len) {
                         transfer.handle(now, Input::Broken(&format!("reading the file failed: {error}")));
@@ -167,22 +167,38 @@ impl Carrier {
         self.file.packets(blocks, offset, len, &mut self.packets)?;
         let one = usize::from(blocks.size) + 4;
         let at_once = (MOST_BYTES / one).clamp(1, MOST_SEGMENTS);
-        for run in self.packets.chunks(one * at_once) {
+        let packets = std::mem::take(&mut self.packets);
+        for run in packets.chunks(one * at_once) {
             if self.cut && run.len() > one {
                 match self.socket.send_to(run, self.peer) {
-                    Err(error) if is_uncut(&error) => {
-                        self.cut = false;
-                        // It was possible before; where it is not undone, the sends below fail as lost packets do.
-                        let _ = cut_sends(&self.socket, 0);
-                    }
+                    Err(error) if is_uncut(&error) => self.cut_no_more(),
                     // As with a lost packet, the timer or the client's next ACK repeats it.
                     _ => continue,
                 }
             }
             for packet in run.chunks(one) {
-                let _ = self.socket.send_to(packet, self.peer);
+                let _ = self.send_one(packet);
             }
         }
+        self.packets = packets;
         Ok(())
+    }
+
+    /// Sends one packet. Where sends are to be cut, the kernel may refuse even one that needs no cutting, because of a way whose MTU is
+    /// below a block.
+    fn send_one(&mut self, packet: &[u8]) -> io::Result<usize> {
+        match self.socket.send_to(packet, self.peer) {
+            Err(error) if self.cut && is_uncut(&error) => {
+                self.cut_no_more();
+                self.socket.send_to(packet, self.peer)
+            }
+            sent => sent,
+        }
+    }
+
+    fn cut_no_more(&mut self) {
+        self.cut = false;
+        // It was possible before; where it is not undone, sends fail as lost packets do.
+        let _ = cut_sends(&self.socket, 0);
     }
 }

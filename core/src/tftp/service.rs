@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -119,7 +119,15 @@ struct Running {
 #[derive(Debug, Default)]
 struct Table {
     by_client: HashMap<(Ipv4Addr, SocketAddr), Running>,
+    /// Threads by client, those that end because another request took their place included.
+    threads: HashMap<IpAddr, usize>,
     number: u64,
+}
+
+impl Table {
+    fn all_threads(&self) -> usize {
+        self.threads.values().sum()
+    }
 }
 
 #[derive(Debug)]
@@ -163,6 +171,12 @@ impl<R> Drop for Entry<R> {
         let mut table = self.shared.table();
         if table.by_client.get(&self.key).is_some_and(|running| running.number == self.number) {
             table.by_client.remove(&self.key);
+        }
+        if let std::collections::hash_map::Entry::Occupied(mut threads) = table.threads.entry(self.key.1.ip()) {
+            *threads.get_mut() -= 1;
+            if *threads.get() == 0 {
+                threads.remove();
+            }
         }
         drop(table);
         self.signals.end();
@@ -232,13 +246,14 @@ fn request<R: Root>(
         known.signals.replace();
         before = table.by_client.remove(&key).map(|known| known.signals);
     }
-    let same = table.by_client.keys().filter(|(_, other)| other.ip() == peer.ip()).count();
-    if table.by_client.len() >= MAX_TRANSFERS || same >= MAX_PER_CLIENT {
+    let same = table.threads.get(&peer.ip()).copied().unwrap_or(0);
+    if table.all_threads() >= MAX_TRANSFERS || same >= MAX_PER_CLIENT {
         drop(table);
         let message = format!("refused: {same} transfers to this client are running, and at most {MAX_PER_CLIENT} may");
         shared.refused(peer, shown(&request.file), code::UNDEFINED, message);
         return Some(wire::error(code::UNDEFINED, "too many transfers; try again later"));
     }
+    *table.threads.entry(peer.ip()).or_default() += 1;
     table.number += 1;
     let number = table.number;
     let signals = Arc::new(Signals::default());
@@ -259,6 +274,9 @@ fn serve<R: Root>(entry: &Entry<R>, request: &Request, before: Option<Arc<Signal
     let (local, peer) = entry.key;
     if let Some(before) = before {
         before.wait_for_end();
+    }
+    if entry.signals.is_replaced() {
+        return;
     }
     let file = shown(&request.file);
     let shared = &entry.shared;
