@@ -9,8 +9,8 @@ use super::Request;
 use super::core::Core;
 use super::landing::{Gathered, Piece};
 use super::session::{INVALID_FIELD, Session, TASK_IN_PROGRESS};
-use crate::api::EventKind;
 use crate::iscsi::scsi::{Action, BLOCK, Data, Done, Job, Sense, Status, elsewhere};
+use crate::machine::Now;
 
 /// Bytes that R2Ts may ask for at one time, over all commands of a session.
 const BUDGET: u64 = 16 << 20;
@@ -267,7 +267,7 @@ impl Session {
     }
 
     /// A job was carried out.
-    pub(super) fn ran(&mut self, core: &mut Core, running: &Running, done: Done) {
+    pub(super) fn ran(&mut self, core: &mut Core, now: Now, running: &Running, done: Done) {
         // A reset in the meantime has aborted it.
         if self.nexus.as_ref().is_none_or(|n| n.epoch() != running.epoch) {
             return;
@@ -287,9 +287,7 @@ impl Session {
             }
             Done::Failed { sense, error } => {
                 if let Some(message) = error {
-                    let target = self.login.target.clone();
-                    let lba = super::control::lba(&running.command.cdb);
-                    core.event(self.who.as_ref(), EventKind::IscsiError { target, lba, message });
+                    self.trouble(core, now, super::control::lba(&running.command.cdb), message);
                 }
                 self.status(core, running, Status::CheckCondition, Some(sense), 0);
             }

@@ -15,6 +15,8 @@ use crate::iscsi::LoginRequest;
 use crate::iscsi::scsi::{Buffers, Done, Nexus};
 use crate::machine::{Now, Ticket};
 
+/// The same trouble is told again after this time: a disk that is full fails every write.
+const TROUBLE_EVERY: Duration = Duration::from_secs(5);
 /// Progress is told at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
@@ -81,6 +83,8 @@ pub(super) struct Session {
     pub(super) read: u64,
     pub(super) written: u64,
     told: (u64, u64),
+    /// The trouble with the storage that was told last, and when.
+    trouble: Option<(String, Duration)>,
     tell_at: Option<Duration>,
 }
 
@@ -104,6 +108,7 @@ impl Session {
             read: 0,
             written: 0,
             told: (0, 0),
+            trouble: None,
             tell_at: None,
         }
     }
@@ -152,12 +157,22 @@ impl Session {
     /// The service has carried a job out.
     pub(super) fn done(&mut self, core: &mut Core, now: Now, ticket: Ticket, done: Done) {
         if let Some(running) = self.running.remove(&ticket) {
-            self.ran(core, &running, done);
+            self.ran(core, now, &running, done);
         } else {
             self.settled(core, ticket, &done);
         }
         core.window(self.open());
         self.progress(core, now);
+    }
+
+    /// Tells people of a failure of the storage.
+    pub(super) fn trouble(&mut self, core: &mut Core, now: Now, lba: u64, message: String) {
+        if self.trouble.as_ref().is_some_and(|(last, at)| *last == message && now.boot < *at + TROUBLE_EVERY) {
+            return;
+        }
+        self.trouble = Some((message.clone(), now.boot));
+        let target = self.login.target.clone();
+        core.event(self.who.as_ref(), EventKind::IscsiError { target, lba, message });
     }
 
     /// Commands that are not answered yet.

@@ -165,7 +165,15 @@ fn storage(error: &io::Error, otherwise: Sense) -> Failure {
         io::ErrorKind::InvalidInput => return (Sense::RANGE, None),
         _ => otherwise,
     };
-    (sense, Some(error.to_string()))
+    let told = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!(
+                "there is no room for what this machine writes ({error}); free some space where the disks are, and it goes on"
+            )
+        }
+        _ => error.to_string(),
+    };
+    (sense, Some(told))
 }
 
 /// Whole blocks of what the initiator gave.

@@ -420,3 +420,21 @@ fn a_command_that_has_begun_never_waits_for_one_that_has_not() {
     b.data_out(begun, ttt, 1, 256 << 10, true, &vec![1; 256 << 10]);
     assert!(matches!(b.take().pop(), Some((Response::R2t { itt, offset: 524_288, .. }, _)) if itt == begun));
 }
+
+#[test]
+fn the_same_trouble_is_told_once_in_a_while() {
+    let mut b = bench();
+    b.session("");
+    b.disk.error = Some(io::ErrorKind::StorageFull);
+    let told = |b: &Bench| b.events.iter().filter(|e| matches!(e, EventKind::IscsiError { .. })).count();
+    for _ in 0..5 {
+        assert_eq!(b.command(write10(0, 1), true, 512, &[1; 512]), (2, Some((7, 0x2707))), "the machine hears of each");
+    }
+    assert_eq!(told(&b), 1);
+    b.disk.error = Some(io::ErrorKind::Other);
+    b.command(write10(0, 1), true, 512, &[1; 512]);
+    assert_eq!(told(&b), 2, "another one is news");
+    b.now += Duration::from_secs(6);
+    b.command(write10(0, 1), true, 512, &[1; 512]);
+    assert_eq!(told(&b), 3);
+}
