@@ -12,6 +12,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "prints a table")]
 
 mod clients;
+#[path = "../common/mod.rs"]
+mod common;
 mod ours;
 mod peers;
 mod perfdhcp;
@@ -33,22 +35,7 @@ use wire::Wire;
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    if let Some(folder) = std::env::var_os(ours::SERVE) {
-        return match ours::serve(Path::new(&folder)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&*error),
-        };
-    }
-    match Options::from_args().and_then(|options| measure(&options)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => failed(&*error),
-    }
-}
-
-fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("dhcp_vs_peers: {error}");
-    ExitCode::FAILURE
+    common::main("dhcp_vs_peers", ours::SERVE, ours::serve, || measure(&Options::from_args()?))
 }
 
 /// What the command line says.
@@ -68,13 +55,7 @@ impl Options {
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
             match arg.as_str() {
-                "--rows" => {
-                    let find = |name: &str| {
-                        let row = Row::ALL.into_iter().find(|row| row.name() == name);
-                        row.ok_or_else(|| format!("there is no row {name}; the rows are relay, direct and new"))
-                    };
-                    options.rows = value()?.split(',').map(find).collect::<Result<_, _>>()?;
-                }
+                "--rows" => options.rows = common::pick(&value()?, &Row::ALL, Row::name)?,
                 "--repeats" => options.repeats = value()?.parse::<usize>()?.max(1),
                 "--seconds" => options.seconds = value()?.parse::<u32>()?.max(1),
                 "--json" => options.json = true,

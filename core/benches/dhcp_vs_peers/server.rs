@@ -8,9 +8,6 @@ use std::time::{Duration, Instant};
 use crate::wire::Wire;
 use crate::{Fallible, clients, ours, peers, perfdhcp};
 
-/// Unit of times in `/proc/PID/stat`: `USER_HZ` is 100.
-const TICK: Duration = Duration::from_millis(10);
-
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -73,15 +70,7 @@ impl Server {
 
     /// User and system time of all its threads so far, those that have ended included.
     pub(crate) fn cpu(&self) -> Fallible<Duration> {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let stat = std::fs::read_to_string(&path)?;
-        // The program's name is in brackets and may have anything in it.
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
-        let (Some(user), Some(system)) = (ticks(11), ticks(12)) else {
-            return Err(format!("{path} is not understood: {stat}").into());
-        };
-        Ok(TICK * u32::try_from(user + system)?)
+        crate::common::cpu(self.child.id())
     }
 
     /// Ends it, and says so if it had ended already.

@@ -1,14 +1,13 @@
 //! Our server, in a process of its own: this program, started with the folder of the files in its environment.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bootyard_core::api::{Who, reports};
 use bootyard_core::http::{App, AppBody, AppReply, AppRequest, Config, start as start_service, start_portable};
-use bootyard_core::net::{AddressHold, Ipv4Cidr, NetError, PacketSocket, PacketUse, PortSet, TcpSpec, UdpSpec};
 
 use crate::Fallible;
 use crate::server::Server;
@@ -52,7 +51,7 @@ pub(crate) fn serve(folder: &Path) -> Fallible<()> {
         let config = Config {
             binds: vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)],
             secure: None,
-            ports: Arc::new(Loopback),
+            ports: Arc::new(crate::common::Loopback),
             app: Arc::new(Folder(folder.to_owned())),
             reporter,
         };
@@ -76,33 +75,4 @@ impl App for Folder {
     }
 
     fn delivered(&self, _: &Who, _: &str) {}
-}
-
-/// Opens ordinary ports.
-#[derive(Debug)]
-struct Loopback;
-
-fn none<T>(what: &str) -> Result<T, NetError> {
-    Err(NetError::Unsupported(what.to_owned()))
-}
-
-impl PortSet for Loopback {
-    fn udp(&self, _: &UdpSpec) -> Result<UdpSocket, NetError> {
-        none("UDP")
-    }
-
-    fn tcp(&self, spec: &TcpSpec) -> Result<TcpListener, NetError> {
-        let failed = |source| NetError::Io { what: format!("cannot listen on {}", spec.bind), source };
-        let listener = TcpListener::bind(spec.bind).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        Ok(listener)
-    }
-
-    fn packet(&self, _: &str, _: PacketUse) -> Result<Box<dyn PacketSocket>, NetError> {
-        none("packets")
-    }
-
-    fn hold_address(&self, _: &str, _: Ipv4Cidr) -> Result<Box<dyn AddressHold>, NetError> {
-        none("addresses")
-    }
 }

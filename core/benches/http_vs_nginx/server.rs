@@ -5,11 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Child;
 use std::time::Duration;
 
+use crate::common::cpu;
 use crate::load::{LARGE, SMALL};
 use crate::{Fallible, SIZE};
-
-/// Unit of times in `/proc/PID/stat`: `USER_HZ` is 100.
-const TICK: Duration = Duration::from_millis(10);
 
 /// A server that runs; dropping it ends it.
 #[derive(Debug)]
@@ -53,18 +51,6 @@ impl Server {
         stream.read_to_end(&mut answer)?;
         Ok(answer)
     }
-}
-
-fn cpu(pid: u32) -> Fallible<Duration> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = std::fs::read_to_string(&path)?;
-    // The program's name is in brackets and may have anything in it.
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
-    let (Some(user), Some(system)) = (ticks(11), ticks(12)) else {
-        return Err(format!("{path} is not understood: {stat}").into());
-    };
-    Ok(TICK * u32::try_from(user + system)?)
 }
 
 impl Drop for Server {

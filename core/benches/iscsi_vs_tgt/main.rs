@@ -8,6 +8,8 @@
 
 mod awake;
 mod clients;
+#[path = "../common/mod.rs"]
+mod common;
 mod ours;
 mod report;
 mod rows;
@@ -31,22 +33,7 @@ const SIZE: usize = 512 << 20;
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    if let Some(folder) = std::env::var_os(ours::SERVE) {
-        return match ours::serve(Path::new(&folder)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&*error),
-        };
-    }
-    match Options::from_args().and_then(|options| measure(&options)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => failed(&*error),
-    }
-}
-
-fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("iscsi_vs_tgt: {error}");
-    ExitCode::FAILURE
+    common::main("iscsi_vs_tgt", ours::SERVE, ours::serve, || measure(&Options::from_args()?))
 }
 
 /// What the command line says.
@@ -67,14 +54,7 @@ impl Options {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
             match arg.as_str() {
                 "--rows" => {
-                    let names = value()?;
-                    let find = |name| {
-                        rows::ROWS.iter().find(|row| row.name == name).ok_or_else(|| {
-                            let all: Vec<&str> = rows::ROWS.iter().map(|row| row.name).collect();
-                            format!("there is no row {name}; the rows are {}", all.join(", "))
-                        })
-                    };
-                    options.rows = names.split(',').map(find).collect::<Result<_, _>>()?;
+                    options.rows = common::pick(&value()?, &rows::ROWS.iter().collect::<Vec<_>>(), |row| row.name)?
                 }
                 "--repeats" => options.repeats = value()?.parse::<usize>()?.max(1),
                 "--seconds" => options.seconds = value()?.parse::<u32>()?.max(1),

@@ -1,7 +1,7 @@
 //! Our target, in a process of its own: this program, started with the folder of the images in its environment.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use bootyard_core::api::{Who, reports};
 use bootyard_core::disks::{BlockDevice, OpenRequest, OverlayKey, Store};
 use bootyard_core::iscsi::{Config, Gate, Grant, LoginRequest, Refusal, start as start_service};
 use bootyard_core::lab::{Disk, Lab, Writes};
-use bootyard_core::net::{AddressHold, Ipv4Cidr, NetError, PacketSocket, PacketUse, PortSet, TcpSpec, UdpSpec};
 
 use crate::Fallible;
 use crate::target::Target;
@@ -57,7 +56,7 @@ pub(crate) fn serve(folder: &Path) -> Fallible<()> {
     let (reporter, _reports) = reports();
     let service = start_service(Config {
         binds: vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)],
-        ports: Arc::new(Loopback),
+        ports: Arc::new(crate::common::Loopback),
         gate: Arc::new(Everybody { disks: lab.disks, store }),
         reporter,
     })?;
@@ -112,34 +111,5 @@ impl Gate for Everybody {
 
     fn targets(&self, _: &str, _: IpAddr) -> Vec<String> {
         self.disks.iter().map(|disk| disk.iqn.clone()).collect()
-    }
-}
-
-/// Opens ordinary ports.
-#[derive(Debug)]
-struct Loopback;
-
-fn none<T>(what: &str) -> Result<T, NetError> {
-    Err(NetError::Unsupported(what.to_owned()))
-}
-
-impl PortSet for Loopback {
-    fn udp(&self, _: &UdpSpec) -> Result<UdpSocket, NetError> {
-        none("UDP")
-    }
-
-    fn tcp(&self, spec: &TcpSpec) -> Result<TcpListener, NetError> {
-        let failed = |source| NetError::Io { what: format!("cannot listen on {}", spec.bind), source };
-        let listener = TcpListener::bind(spec.bind).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        Ok(listener)
-    }
-
-    fn packet(&self, _: &str, _: PacketUse) -> Result<Box<dyn PacketSocket>, NetError> {
-        none("packets")
-    }
-
-    fn hold_address(&self, _: &str, _: Ipv4Cidr) -> Result<Box<dyn AddressHold>, NetError> {
-        none("addresses")
     }
 }

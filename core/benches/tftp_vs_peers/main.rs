@@ -9,6 +9,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "prints a table")]
 
 mod client;
+#[path = "../common/mod.rs"]
+mod common;
 mod lab;
 mod ours;
 mod report;
@@ -30,22 +32,7 @@ use servers::Server;
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
-    if let Some(folder) = std::env::var_os(ours::SERVE) {
-        return match ours::serve(Path::new(&folder)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&*error),
-        };
-    }
-    match Options::from_args().and_then(|options| measure(&options)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => failed(&*error),
-    }
-}
-
-fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("tftp_vs_peers: {error}");
-    ExitCode::FAILURE
+    common::main("tftp_vs_peers", ours::SERVE, ours::serve, || measure(&Options::from_args()?))
 }
 
 /// What the command line says.
@@ -64,14 +51,7 @@ impl Options {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
             match arg.as_str() {
                 "--rows" => {
-                    let names = value()?;
-                    let find = |name| {
-                        rows::ROWS.iter().find(|row| row.name == name).ok_or_else(|| {
-                            let all: Vec<&str> = rows::ROWS.iter().map(|row| row.name).collect();
-                            format!("there is no row {name}; the rows are {}", all.join(", "))
-                        })
-                    };
-                    options.rows = names.split(',').map(find).collect::<Result<_, _>>()?;
+                    options.rows = common::pick(&value()?, &rows::ROWS.iter().collect::<Vec<_>>(), |row| row.name)?;
                 }
                 "--servers" => options.servers = Some(value()?.split(',').map(str::to_owned).collect()),
                 "--repeats" => options.repeats = value()?.parse::<u64>()?.max(1),

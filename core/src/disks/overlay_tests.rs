@@ -172,6 +172,9 @@ fn header(size: u64) -> Header {
     }
 }
 
+/// What a sector may read as.
+type May = Vec<[u8; SECTOR]>;
+
 /// The machine on which a simulated overlay runs.
 struct Bench {
     base: Arc<Golden>,
@@ -185,9 +188,9 @@ struct Bench {
     size: u64,
     overlay: Option<Overlay>,
     /// An interrupted atomic write: from which sector on, what these could read as before, and with what they were written.
-    whole: Option<(usize, Vec<Vec<[u8; SECTOR]>>, u8)>,
+    whole: Option<(usize, Vec<May>, u8)>,
     /// What each sector may read as: its flushed content and all that came since; the last is what it reads as without a cut.
-    model: Vec<Vec<[u8; SECTOR]>>,
+    model: Vec<May>,
 }
 
 impl Bench {
