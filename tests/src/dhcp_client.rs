@@ -75,9 +75,10 @@ impl Program {
             Self::Dhclient => format!("send dhcp-client-identifier 00:64:68:{word};\n"),
             Self::Udhcpc => format!("0x3d:007564{word}"),
             Self::Dhcpcd => format!("clientid 00:64:63:{word}\n"),
-            Self::Networkd => {
-                format!("[DHCPv4]\nClientIdentifier=duid\nDUIDType=vendor\nDUIDRawData=00:00:ab:11:{word}\n")
-            }
+            // It takes a DUID of this type with exactly eight bytes after the enterprise number.
+            Self::Networkd => format!(
+                "[DHCPv4]\nClientIdentifier=duid\nDUIDType=vendor\nDUIDRawData=00:00:ab:11:6e:64:00:00:00:00:00:{word}\n"
+            ),
         }
     }
 
@@ -117,7 +118,8 @@ impl Program {
         Ok(Running { program: self, child, dir })
     }
 
-    /// What runs it, as a shell script whose first argument is its folder. The last command becomes the client: its number is the child's.
+    /// What runs it, as a shell script whose first argument is its folder. Its last command becomes the client, whose number
+    /// is the child's.
     fn script(self) -> &'static str {
         match self {
             Self::Dhclient => {
