@@ -16,8 +16,6 @@ use crate::lab::{Boot, Lab};
 use crate::media;
 use crate::net::{self, Interface};
 
-/// Boot files by architecture and by name.
-
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Refreshed {
