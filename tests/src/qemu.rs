@@ -19,6 +19,8 @@ pub enum Firmware {
     Bios,
     /// EDK2 with its own PXE client and no ROM: a firmware that knows nothing of iPXE.
     Uefi,
+    /// The same with Secure Boot on, and Microsoft's keys.
+    UefiSecure,
 }
 
 /// A machine to start.
@@ -78,13 +80,22 @@ impl Machine {
             Firmware::Bios => {
                 command.args(["-device", &format!("virtio-net-pci,netdev=n0,mac={}", spec.mac)]);
             }
-            Firmware::Uefi => {
-                let code = first_of(&["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd"])?;
-                let template = first_of(&["/usr/share/OVMF/OVMF_VARS_4M.fd", "/usr/share/OVMF/OVMF_VARS.fd"])?;
+            Firmware::Uefi | Firmware::UefiSecure => {
+                let secure = spec.firmware == Firmware::UefiSecure;
+                let kind = if secure { ".ms" } else { "" };
+                let of = |what: &str| {
+                    let folder = "/usr/share/OVMF";
+                    first_of(&[&format!("{folder}/OVMF_{what}_4M{kind}.fd"), &format!("{folder}/OVMF_{what}{kind}.fd")])
+                };
+                let (code, template) = (of("CODE")?, of("VARS")?);
+                if secure {
+                    // Its variables can be written in system management mode only.
+                    command.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+                }
                 let vars = dir.join(format!("{}.vars.fd", spec.name));
                 fs::copy(&template, &vars)?;
                 command
-                    .args(["-machine", "q35"])
+                    .args(["-machine", if secure { "q35,smm=on" } else { "q35" }])
                     .arg("-drive")
                     .arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={}", code.display()))
                     .arg("-drive")

@@ -13,7 +13,7 @@ use bootyard_tests::qemu::{Firmware, Machine, Spec};
 fn twice(firmware: Firmware, writes: &str) -> Result<()> {
     let (name, mac) = match firmware {
         Firmware::Bios => ("bios", "52:54:00:00:04:01"),
-        Firmware::Uefi => ("uefi", "52:54:00:00:04:02"),
+        Firmware::Uefi | Firmware::UefiSecure => ("uefi", "52:54:00:00:04:02"),
     };
     let tag = format!("{name}-{writes}");
     let golden = disk::debian()?;

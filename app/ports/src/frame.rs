@@ -16,6 +16,8 @@ pub enum Purpose {
     DhcpListen,
     /// Asks by ARP whether an address is in use (RFC 5227 2.1.1); receives the answers.
     ArpProbe,
+    /// Receives DHCP servers' replies; sends nothing. A server is not woken by requests that its own port gets anyway.
+    DhcpReplies,
 }
 
 const IPV4: u16 = 0x0800;
@@ -27,6 +29,8 @@ const ROUTER_SOLICIT: u8 = 133;
 const ROUTER_ADVERT: u8 = 134;
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
+/// `op` of RFC 951's replies.
+const BOOTREPLY: u32 = 2;
 
 // Offsets into an Ethernet frame without a VLAN tag.
 const ETHERTYPE: u32 = 12;
@@ -49,7 +53,7 @@ impl Purpose {
             Self::ArpProbe => ARP,
             // Only a socket for all protocols sees the VLAN tag that the kernel takes off, and a DHCP server on a tagged VLAN
             // is no rival on the untagged one.
-            Self::DhcpListen => libc::ETH_P_ALL as u16,
+            Self::DhcpListen | Self::DhcpReplies => libc::ETH_P_ALL as u16,
         }
     }
 
@@ -58,7 +62,7 @@ impl Purpose {
         match self {
             // All nodes and all routers, RFC 4291 section 2.7.1 and RFC 2464 section 7.
             Self::RouterDiscovery => &[[0x33, 0x33, 0, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 2]],
-            Self::Ipv4Send | Self::DhcpListen | Self::ArpProbe => &[],
+            Self::Ipv4Send | Self::DhcpListen | Self::ArpProbe | Self::DhcpReplies => &[],
         }
     }
 
@@ -105,6 +109,24 @@ impl Purpose {
                 give(u32::MAX),
                 give(0),
             ],
+            Self::DhcpReplies => vec![
+                load_word(ancillary(libc::SKF_AD_VLAN_TAG)),
+                and(0x0fff),
+                unless_equal(0, 12),
+                load_half(ETHERTYPE),
+                unless_equal(u32::from(IPV4), 10),
+                load_byte(IP4_PROTOCOL),
+                unless_equal(u32::from(UDP), 8),
+                load_half(IP4_FRAGMENT),
+                if_any_bit(0x1fff, 6),
+                ip4_header_length(14),
+                load_half_after_header(14),
+                unless_equal(u32::from(DHCP_SERVER), 3),
+                load_byte_after_header(14 + 8),
+                unless_equal(BOOTREPLY, 1),
+                give(u32::MAX),
+                give(0),
+            ],
         }
     }
 
@@ -120,6 +142,7 @@ impl Purpose {
                     && half(frame, ARP_OPERATION) == Some(ARP_REQUEST)
                     && frame.get(ARP_SENDER as usize..ARP_SENDER as usize + 4) == Some(&[0; 4])
             }
+            Self::DhcpReplies => false,
             Self::RouterDiscovery => {
                 half(frame, ETHERTYPE) == Some(IPV6)
                     && byte(frame, IP6_NEXT) == Some(ICMPV6)
@@ -182,6 +205,10 @@ fn load_half_after_header(at: u32) -> Instruction {
     instruction(libc::BPF_LD | libc::BPF_H | libc::BPF_IND, at, 0, 0)
 }
 
+fn load_byte_after_header(at: u32) -> Instruction {
+    instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, at, 0, 0)
+}
+
 fn and(mask: u32) -> Instruction {
     instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mask, 0, 0)
 }
@@ -239,6 +266,7 @@ mod tests {
         assert!(!Purpose::Ipv4Send.may_send(&udp_frame(53, 68)));
         assert!(Purpose::DhcpListen.may_send(&udp_frame(68, 67)));
         assert!(!Purpose::DhcpListen.may_send(&udp_frame(67, 68)), "the probe never plays the server");
+        assert!(!Purpose::DhcpReplies.may_send(&udp_frame(68, 67)));
         assert!(Purpose::RouterDiscovery.may_send(&advert(134)));
         assert!(!Purpose::RouterDiscovery.may_send(&advert(136)), "no neighbour advertisements");
         assert!(!Purpose::RouterDiscovery.may_send(&udp_frame(67, 68)));

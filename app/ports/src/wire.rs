@@ -11,7 +11,7 @@ use crate::Refusal;
 use crate::frame::Purpose;
 
 /// Of this conversation; both ends must have the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// No message is longer.
 pub const MAX_MESSAGE: usize = 1024;
@@ -176,13 +176,13 @@ fn purpose_word(purpose: Purpose) -> &'static str {
         Purpose::RouterDiscovery => "router-discovery",
         Purpose::DhcpListen => "dhcp-listen",
         Purpose::ArpProbe => "arp-probe",
+        Purpose::DhcpReplies => "dhcp-replies",
     }
 }
 
 fn purpose(word: &str) -> Option<Purpose> {
-    [Purpose::Ipv4Send, Purpose::RouterDiscovery, Purpose::DhcpListen, Purpose::ArpProbe]
-        .into_iter()
-        .find(|p| purpose_word(*p) == word)
+    use Purpose::{ArpProbe, DhcpListen, DhcpReplies, Ipv4Send, RouterDiscovery};
+    [Ipv4Send, RouterDiscovery, DhcpListen, DhcpReplies, ArpProbe].into_iter().find(|p| purpose_word(*p) == word)
 }
 
 /// For fuzzing: no message may harm either end, and what was understood is written and read again as the same.
@@ -210,6 +210,7 @@ mod tests {
             Request::Udp { bind: "0.0.0.0:67".parse().unwrap(), broadcast: true, packet_info: false, interface: br0() },
             Request::Tcp { bind: "[fe80::1%2]:80".parse().unwrap(), interface: None },
             Request::Packet { purpose: Purpose::DhcpListen, interface: "br0".to_owned() },
+            Request::Packet { purpose: Purpose::DhcpReplies, interface: "br0".to_owned() },
             Request::Hold { address: Ipv4Addr::new(192, 168, 2, 1), prefix: 24, interface: "br0".to_owned() },
             Request::Release { id: 7 },
         ];

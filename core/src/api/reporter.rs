@@ -62,14 +62,24 @@ pub fn reports() -> (Reporter, Reports) {
 impl Reporter {
     /// Hands an observation to the engine. Never waits.
     pub fn report(&self, at: Now, observation: Observation) {
+        self.report_all(at, [observation]);
+    }
+
+    /// Hands several observations of one moment to the engine, in order. Never waits.
+    pub fn report_all(&self, at: Now, observations: impl IntoIterator<Item = Observation>) {
         let mut queue = self.0.queue();
-        if observation.kind.is_progress() && queue.waiting.len() >= CROWDED {
-            return;
+        let before = queue.reported;
+        for observation in observations {
+            if !observation.kind.is_progress() || queue.waiting.len() < CROWDED {
+                queue.reported += 1;
+                queue.waiting.push_back(Reported { at, observation });
+            }
         }
-        queue.reported += 1;
-        queue.waiting.push_back(Reported { at, observation });
+        let any = queue.reported > before;
         drop(queue);
-        self.0.arrived.notify_one();
+        if any {
+            self.0.arrived.notify_one();
+        }
     }
 
     /// Waits until the engine has folded all that was reported before this call, so that a decision about a client sees what

@@ -61,7 +61,9 @@ fn find_in(lab: &Path, system: &[&Path]) -> Firmware {
                 found.runs_on.insert(name.clone(), arch);
             }
             let Some((arch, size)) = classify(&name, &path) else { continue };
-            let rank = Rank { folder: n, kind: kind(&name), depth: name.matches('/').count(), name: name.clone() };
+            let (kind, signed) = (kind(&name), second_stage(&name).is_some());
+            let rank =
+                Rank { folder: n, kind, unsigned: !signed, depth: name.matches('/').count(), name: name.clone() };
             let file = FirmwareFile { name, path, size };
             match best.get(&arch) {
                 Some((other, _)) if *other <= rank => {}
@@ -78,6 +80,8 @@ fn find_in(lab: &Path, system: &[&Path]) -> Firmware {
 struct Rank {
     folder: usize,
     kind: u8,
+    /// The signed chain starts with Secure Boot on or off, which DHCP does not tell.
+    unsigned: bool,
     depth: usize,
     name: String,
 }
@@ -85,7 +89,7 @@ struct Rank {
 /// `snponly` and `undionly` use the firmware's own driver, which has just loaded them: it works. Of `undionly` the `.kkpxe` form
 /// is for firmware that needs its driver's memory kept; few do.
 fn kind(name: &str) -> u8 {
-    let name = base(name);
+    let name = base(&second_stage(name).unwrap_or_else(|| name.to_owned()));
     if name.ends_with("kkpxe") {
         1
     } else if name.starts_with("snponly") || name.starts_with("undionly") {
@@ -103,9 +107,23 @@ fn base(name: &str) -> String {
     name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase()
 }
 
+/// What iPXE's signed shim starts: its own name without `-shim`, from the same folder. `None` for what is no such shim.
+fn second_stage(name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    let stem = lower.strip_suffix(".efi")?;
+    let at = stem.rfind("-shim").filter(|at| stem.get(*at..).is_some_and(|end| !end.contains('/')))?;
+    Some(format!("{}.efi", name.get(..at)?))
+}
+
 /// What runs a file, and its size; `None` for all but iPXE.
 fn classify(name: &str, path: &Path) -> Option<(Arch, u64)> {
     let size = fs::metadata(path).ok()?.len();
+    if let Some(next) = second_stage(name) {
+        // Without it the shim would end in an error that only its screen shows.
+        let next = path.with_file_name(next.rsplit('/').next()?);
+        let (arch, _) = classify(&next.file_name()?.to_string_lossy(), &next)?;
+        return (runs_on(name, path)? == arch).then_some((arch, size));
+    }
     let name = base(name);
     if name.ends_with(".efi") {
         if size > LARGEST_EFI {
@@ -307,6 +325,24 @@ mod tests {
         assert_eq!(found.by_arch[&Arch::UefiArm64].name, "arm/snponly.efi");
         assert_eq!(found.by_arch.get(&Arch::Bios), None, "an empty file hides the system's and is none");
         assert!(found.files.contains_key("grubx64.efi"));
+    }
+
+    #[test]
+    fn the_signed_chain_comes_first_where_it_is_whole() {
+        let (lab, system) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let best = || find_in(lab.path(), &[system.path()]).by_arch.get(&Arch::UefiX64).map(|f| f.name.clone());
+        put(system.path(), "snponly.efi", &pe(0x8664, "iPXE"));
+        put(lab.path(), "x86_64-sb/snponly-shim.efi", &pe(0x8664, "shim"));
+        put(lab.path(), "x86_64-sb/shimx64.efi", &pe(0x8664, "shim"));
+        assert_eq!(best().as_deref(), Some("snponly.efi"), "a shim without what it starts");
+        put(lab.path(), "x86_64-sb/snponly.efi", &pe(0xaa64, "iPXE"));
+        assert_eq!(best().as_deref(), Some("snponly.efi"), "or with another machine's");
+        put(lab.path(), "x86_64-sb/snponly.efi", &pe(0x8664, "iPXE"));
+        put(lab.path(), "x86_64-sb/ipxe-shim.efi", &pe(0x8664, "shim"));
+        put(lab.path(), "x86_64-sb/ipxe.efi", &pe(0x8664, "iPXE"));
+        assert_eq!(best().as_deref(), Some("x86_64-sb/snponly-shim.efi"));
+        assert_eq!(second_stage("a-shim/b.efi"), None);
+        assert_eq!(second_stage("a/snponly-shimx64.efi").as_deref(), Some("a/snponly.efi"));
     }
 
     #[test]

@@ -7,8 +7,6 @@ pub mod machine;
 pub mod service;
 pub mod wire;
 
-use std::pin::Pin;
-
 use crate::lab::LeaseRecord;
 
 pub use machine::{Destination, DhcpMachine, Input, Output, Reply, classify};
@@ -21,6 +19,35 @@ pub struct StoreError(pub String);
 
 /// Makes leases durable; the engine implements it over lab.db.
 pub trait LeaseStore: Send + Sync + 'static {
-    /// Writes these records, each in the place of an earlier one for its address; all of them or none. Ready when they are on disk.
-    fn commit(&self, records: Vec<LeaseRecord>) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + '_>>;
+    /// Queues these records, each in the place of an earlier one for its address; all of them are written or none. Never waits:
+    /// `done` is told from any thread when they are on disk.
+    fn commit(&self, records: Vec<LeaseRecord>, done: Done);
+}
+
+/// Told once what became of the records; dropped untold, it tells of a failure.
+#[expect(missing_debug_implementations, reason = "a function has nothing to show")]
+pub struct Done(Option<Tell>);
+
+type Tell = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+impl Done {
+    /// Calls `tell` with the result.
+    pub fn new(tell: impl FnOnce(Result<(), StoreError>) + Send + 'static) -> Self {
+        Self(Some(Box::new(tell)))
+    }
+
+    /// Says what became of it.
+    pub fn tell(mut self, result: Result<(), StoreError>) {
+        if let Some(tell) = self.0.take() {
+            tell(result);
+        }
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(Err(StoreError("the store has ended".to_owned())));
+        }
+    }
 }

@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::web::Web;
 use crate::api::{EventKind, ServiceKind};
 use crate::boot::{Plan, PlanNetwork};
-use crate::dhcp::{LeaseStore, StoreError};
+use crate::dhcp::{Done, LeaseStore, StoreError};
 use crate::lab::{Lab, LeaseRecord, Mode, Network, ProfileKind, check_networks};
 use crate::machine::Now;
 use crate::media::{self, answers};
@@ -52,11 +52,8 @@ pub(super) struct Serving {
 struct Leases(Arc<Shared>);
 
 impl LeaseStore for Leases {
-    fn commit(
-        &self,
-        records: Vec<LeaseRecord>,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + '_>> {
-        Box::pin(async move { self.0.db.commit_leases(records).await.map_err(|e| StoreError(e.to_string())) })
+    fn commit(&self, records: Vec<LeaseRecord>, done: Done) {
+        self.0.db.commit_leases_then(records, |result| done.tell(result.map_err(|e| StoreError(e.to_string()))));
     }
 }
 

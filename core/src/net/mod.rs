@@ -20,6 +20,8 @@ mod memory;
 #[cfg(target_os = "linux")]
 mod networkmanager;
 mod privileges;
+#[cfg(unix)]
+pub(crate) mod ready;
 mod segments;
 #[cfg(unix)]
 mod send_file;
@@ -128,6 +130,8 @@ pub enum PacketUse {
     DhcpListen,
     /// Sends ARP probes (RFC 5227), which name no sender, and receives ARP's answers.
     ArpProbe,
+    /// Receives other DHCP servers' answers alone, for a server that hears the requests on its own port.
+    DhcpReplies,
 }
 
 /// A raw link-layer socket on one interface: whole Ethernet frames both ways, non-blocking.

@@ -131,6 +131,25 @@ fn a_dhcp_listener_hears_dhcp_and_nothing_else() {
 }
 
 #[test]
+fn a_socket_for_replies_hears_no_request_and_sends_nothing() {
+    Bench::run("replies", || {
+        let (left, right) = (mac_of("left"), mac_of("right"));
+        let listener = Direct.packet("right", PacketUse::DhcpReplies).unwrap();
+        let server = Direct.packet("left", PacketUse::Ipv4Send).unwrap();
+        let client = Direct.packet("left", PacketUse::DhcpListen).unwrap();
+        server.send(&udp_frame((left, 67), (right, 67), b"\x01relayed")).unwrap();
+        client.send(&udp_frame((left, 68), (MacAddr::BROADCAST, 67), b"\x02odd")).unwrap();
+        let reply = udp_frame((left, 67), (MacAddr::BROADCAST, 68), b"\x02reply");
+        server.send(&reply).unwrap();
+        let mut buffer = [0; 128];
+        let len = listener.recv(&mut buffer).unwrap();
+        assert!(buffer[..len].ends_with(b"\x02reply"), "it is the first that was heard");
+        assert!(listener.recv(&mut buffer).is_err());
+        assert!(listener.send(&reply).is_err());
+    });
+}
+
+#[test]
 fn a_packet_socket_sends_its_own_kind_of_frame_only() {
     Bench::run("send", || {
         let (left, right) = (mac_of("left"), mac_of("right"));

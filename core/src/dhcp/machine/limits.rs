@@ -1,10 +1,12 @@
-//! What keeps a flood of forged requests from becoming a flood of events.
+//! What keeps a flood of forged packets from becoming a flood of events, or from withholding every address.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::machine::Now;
+use crate::net::MacAddr;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Keys remembered; beyond it nothing is reported until some are a minute old.
@@ -66,5 +68,37 @@ impl Budget {
         let any = self.left > 0;
         self.left = self.left.saturating_sub(1);
         any
+    }
+}
+
+/// Machines that answered ARP at addresses which are others'. One that answers for many does so for others (proxy ARP), and of many such
+/// machines most are forged.
+#[derive(Debug, Default)]
+pub(crate) struct Answered {
+    by: HashMap<MacAddr, HashSet<Ipv4Addr>>,
+    since: Duration,
+}
+
+impl Answered {
+    /// Addresses of one machine that are believed in an hour.
+    pub(crate) const ADDRESSES: usize = 8;
+    /// Machines that are believed in an hour.
+    pub(crate) const MACHINES: usize = 64;
+    const KEPT: Duration = Duration::from_secs(3600);
+
+    /// Whether a machine's next answer counts.
+    pub(crate) fn believes(&mut self, now: Now, mac: MacAddr) -> bool {
+        if now.boot >= self.since + Self::KEPT {
+            (self.by, self.since) = (HashMap::new(), now.boot);
+        }
+        match self.by.get(&mac) {
+            Some(addresses) => addresses.len() < Self::ADDRESSES,
+            None => self.by.len() < Self::MACHINES,
+        }
+    }
+
+    /// It answered at this address; whether that is new.
+    pub(crate) fn note(&mut self, mac: MacAddr, address: Ipv4Addr) -> bool {
+        self.by.entry(mac).or_default().insert(address)
     }
 }

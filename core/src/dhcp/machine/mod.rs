@@ -12,7 +12,7 @@ mod scope;
 mod server;
 mod styles;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub use classify::classify;
 pub(super) use limits::OncePerMinute;
 
 use self::leases::{Leases, Undo};
-use self::limits::Budget;
+use self::limits::{Answered, Budget};
 use self::scope::Layout;
 use self::styles::Styles;
 use super::wire::{Packet, Request};
@@ -108,9 +108,6 @@ pub type Output = MachineOutput<Reply, Infallible, Vec<LeaseRecord>>;
 const FOREIGN_HOLD: Duration = Duration::from_secs(600);
 /// Replies that wait for the disk, at most; more requests are dropped, their clients repeat them.
 const MAX_PENDING: usize = 4096;
-/// A machine that answers for more addresses than this, or one of more than so many such machines, does so for others (proxy ARP).
-const MOST_ANSWERED: usize = 8;
-const MOST_ANSWERING: usize = 256;
 /// How often what has lapsed is cleared away.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
@@ -136,8 +133,8 @@ pub struct DhcpMachine {
     out: VecDeque<Output>,
     silent: OncePerMinute<MacAddr>,
     budget: Budget,
-    /// Addresses at which a machine answered though it holds no lease of them.
-    answered: HashMap<MacAddr, HashSet<Ipv4Addr>>,
+    /// Addresses at which a machine answered that are others' by our leases and offers.
+    answered: Answered,
     styles: Styles,
     housekeeping: Option<Duration>,
 }
@@ -178,7 +175,7 @@ impl DhcpMachine {
             out: VecDeque::new(),
             silent: OncePerMinute::default(),
             budget: Budget::default(),
-            answered: HashMap::new(),
+            answered: Answered::default(),
             styles: Styles::default(),
             housekeeping: None,
         }
@@ -199,7 +196,7 @@ impl DhcpMachine {
         match (port, network.mode) {
             (4011, _) => self.boot_server(&context),
             // What this server has given it answers for, whoever gives addresses now.
-            (_, Mode::Proxy) if self.extends(&context) => self.request(&context),
+            (_, Mode::Proxy) if self.is_for_us(&context) => self.serve(&context),
             (_, Mode::Proxy) => self.propose(&context),
             (_, Mode::Dhcp | Mode::Auto) => self.serve(&context),
         }

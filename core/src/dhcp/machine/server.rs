@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::leases::{Asking, Claim, Client};
 use super::scope::Scope;
-use super::{BootInfo, Context, Destination, DhcpMachine, MOST_ANSWERED, MOST_ANSWERING, Output, Pending, Reply};
+use super::{BootInfo, Context, Destination, DhcpMachine, Output, Pending, Reply};
 use crate::api::{ClientKind, EventKind, Observation, Who};
 use crate::dhcp::wire::{BROADCAST_FLAG, MessageType, Packet, code};
 use crate::lab::Mode;
@@ -62,38 +62,39 @@ impl DhcpMachine {
 
     /// A machine answered at an address: it is not offered to others.
     pub(super) fn in_use(&mut self, now: Now, network: usize, address: Ipv4Addr, mac: MacAddr) {
-        if self.plan.networks.get(network).is_none_or(|n| n.mac == mac) {
+        if self.plan.networks.get(network).is_none_or(|n| n.mac == mac) || !self.answered.believes(now, mac) {
             return;
         }
-        let known = self.answered.contains_key(&mac);
-        if !known && self.answered.len() >= MOST_ANSWERING {
-            return;
-        }
-        let answered = self.answered.entry(mac).or_default();
-        if answered.len() > MOST_ANSWERED {
-            return;
-        }
-        let first = answered.insert(address);
+        let who = Who { mac: Some(mac), ..Who::default() };
         match self.leases.conflict(now, address, mac) {
             Ok(record) => {
-                let (who, client) = (Who { mac: Some(mac), ..Who::default() }, ClientKind::Os);
+                self.answered.note(mac, address);
                 self.event(who.clone(), EventKind::DhcpConflict { address, mac, withheld: true });
+                let client = ClientKind::Os;
                 self.persist(vec![record], Pending { reply: None, event: None, undo: None, who, client });
             }
-            Err(true) if first => {
-                let who = Who { mac: Some(mac), ..Who::default() };
+            Err(true) if self.answered.note(mac, address) => {
                 self.event(who, EventKind::DhcpConflict { address, mac, withheld: false });
             }
             Err(_) => {}
         }
     }
 
-    /// A client that uses an address which it has from here.
-    pub(super) fn extends(&self, context: &Context<'_>) -> bool {
+    /// Beside another server: what a client sends that has an address from here, or took the offer of one before that server came.
+    pub(super) fn is_for_us(&self, context: &Context<'_>) -> bool {
         let request = context.request;
         let address = request.packet.ciaddr;
-        let asks = request.message == Some(MessageType::Request) && request.server_id.is_none();
-        asks && !address.is_unspecified() && self.leases.holds(self.client(context), address)
+        match (request.message, request.server_id) {
+            (Some(MessageType::Request), None) => {
+                !address.is_unspecified() && self.leases.holds(self.client(context), address)
+            }
+            (Some(MessageType::Request), Some(_)) => {
+                let wanted = request.requested.unwrap_or(address);
+                self.for_us(context) && self.leases.knows(self.client(context), wanted)
+            }
+            (Some(MessageType::Decline | MessageType::Release), _) => self.for_us(context),
+            _ => false,
+        }
     }
 
     /// RFC 2131 4.3.2: the four states of a client that sends a REQUEST, told apart by 54, 50 and ciaddr.

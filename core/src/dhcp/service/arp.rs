@@ -26,12 +26,13 @@ pub(super) fn probe(ours: MacAddr, address: Ipv4Addr) -> Vec<u8> {
     parts.concat()
 }
 
-/// Who has which address, by an ARP reply.
+/// Who has which address, by the answer to a probe: it names nobody as its target (RFC 5227 2.1.1).
 pub(super) fn answer(frame: &[u8]) -> Option<(MacAddr, Ipv4Addr)> {
     let arp = frame.get(12..)?.strip_prefix(&ETHERTYPE)?.strip_prefix(&KIND)?.strip_prefix(&REPLY)?;
     let (mac, rest) = arp.split_first_chunk()?;
-    let (address, _) = rest.split_first_chunk::<4>()?;
-    Some((MacAddr(*mac), Ipv4Addr::from(*address)))
+    let (address, rest) = rest.split_first_chunk::<4>()?;
+    let target = rest.get(6..10)?;
+    (target == Ipv4Addr::UNSPECIFIED.octets()).then(|| (MacAddr(*mac), Ipv4Addr::from(*address)))
 }
 
 #[cfg(test)]
@@ -49,8 +50,10 @@ mod tests {
         frame[21] = 2;
         frame[22..28].copy_from_slice(&theirs.0);
         frame[28..32].copy_from_slice(&address.octets());
+        assert_eq!(answer(&frame), None, "an answer to somebody else's question");
+        frame[38..42].fill(0);
         assert_eq!(answer(&frame), Some((theirs, address)));
-        for len in 0..32 {
+        for len in 0..42 {
             assert_eq!(answer(&frame[..len]), None);
         }
     }

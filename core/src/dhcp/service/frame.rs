@@ -48,40 +48,43 @@ pub(super) fn build(
 ) -> Option<Vec<u8>> {
     let udp_len = u16::try_from(payload.len().checked_add(8)?).ok()?;
     let total = udp_len.checked_add(20)?;
-    let mut ip = [0u8; 20];
-    let mut fields = vec![(0, vec![0x45]), (2, total.to_be_bytes().to_vec()), (8, vec![64, UDP])];
-    fields.extend([(12, source.ip().octets().to_vec()), (16, destination.ip().octets().to_vec())]);
-    for (at, bytes) in fields {
-        ip.get_mut(at..at + bytes.len())?.copy_from_slice(&bytes);
+    let (from_ip, to_ip) = (source.ip().octets(), destination.ip().octets());
+    let mut frame = Vec::with_capacity(14 + usize::from(total));
+    for part in [&to.0[..], &from.0, &ETHERTYPE_IPV4] {
+        frame.extend_from_slice(part);
     }
-    let check = checksum(&[&ip]);
-    ip.get_mut(10..12)?.copy_from_slice(&check.to_be_bytes());
+    let [total_high, total_low] = total.to_be_bytes();
+    frame.extend_from_slice(&[0x45, 0, total_high, total_low, 0, 0, 0, 0, 64, UDP, 0, 0]);
+    frame.extend_from_slice(&from_ip);
+    frame.extend_from_slice(&to_ip);
+    let check = checksum(0, frame.get(14..)?);
+    frame.get_mut(24..26)?.copy_from_slice(&check.to_be_bytes());
 
-    let mut udp = Vec::with_capacity(usize::from(udp_len));
-    udp.extend_from_slice(&source.port().to_be_bytes());
-    udp.extend_from_slice(&destination.port().to_be_bytes());
-    udp.extend_from_slice(&udp_len.to_be_bytes());
-    udp.extend_from_slice(&[0, 0]);
-    udp.extend_from_slice(payload);
-    let pseudo = [&source.ip().octets()[..], &destination.ip().octets(), &[0, UDP], &udp_len.to_be_bytes()].concat();
+    for field in [source.port(), destination.port(), udp_len, 0] {
+        frame.extend_from_slice(&field.to_be_bytes());
+    }
+    frame.extend_from_slice(payload);
+    // The pseudo header: both addresses (they are the 8 bytes in front of the UDP header), protocol and length.
+    let pseudo = u64::from(UDP) + u64::from(udp_len);
     // RFC 768: a sum of zero is sent as all ones, because zero means "none".
-    let check = match checksum(&[&pseudo, &udp]) {
+    let check = match checksum(pseudo, frame.get(26..)?) {
         0 => u16::MAX,
         sum => sum,
     };
-    udp.get_mut(6..8)?.copy_from_slice(&check.to_be_bytes());
-    Some([&to.0[..], &from.0, &ETHERTYPE_IPV4, &ip, &udp].concat())
+    frame.get_mut(40..42)?.copy_from_slice(&check.to_be_bytes());
+    Some(frame)
 }
 
-/// The Internet checksum (RFC 1071) of parts of which all but the last are even in length.
-fn checksum(parts: &[&[u8]]) -> u16 {
-    let mut sum = 0u32;
-    for part in parts {
-        for pair in part.chunks(2) {
-            let pair = [pair.first().copied().unwrap_or(0), pair.get(1).copied().unwrap_or(0)];
-            sum += u32::from(u16::from_be_bytes(pair));
-        }
+/// The Internet checksum (RFC 1071) of what was summed before and of bytes at an even place.
+fn checksum(before: u64, bytes: &[u8]) -> u16 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    // The carries of 32-bit words fold into the same 16 bits as those of 16-bit words.
+    let mut sum = words.iter().fold(before, |sum, word| sum + u64::from(u32::from_be_bytes(*word)));
+    let mut last = [0; 4];
+    if let Some(place) = last.get_mut(..rest.len()) {
+        place.copy_from_slice(rest);
     }
+    sum += u64::from(u32::from_be_bytes(last));
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -104,9 +107,15 @@ mod tests {
         let frame = build((from, to), (source, destination), b"odd").unwrap();
         let read = parse(&frame).unwrap();
         assert_eq!(read, Udp { sender: from, source, destination, payload: b"odd" });
-        assert_eq!(checksum(&[&frame[14..34]]), 0);
-        let pseudo = [&frame[26..34], &[0, 17, 0, 11]].concat();
-        assert_eq!(checksum(&[&pseudo, &frame[34..]]), 0);
+        // As RFC 1071 says it: 16 bits at a time.
+        let sum = |bytes: &[u8]| {
+            let pairs = bytes.chunks(2).map(|p| u32::from(p[0]) << 8 | p.get(1).map_or(0, |b| u32::from(*b)));
+            let sum: u32 = pairs.sum();
+            (sum & 0xffff) + (sum >> 16)
+        };
+        assert_eq!(sum(&frame[14..34]), 0xffff);
+        assert_eq!(sum(&[&frame[26..34], &[0, 17, 0, 11], &frame[34..]].concat()), 0xffff);
+        assert_eq!(checksum(0, &[0xff; 65_528]), 0, "all carries come back");
     }
 
     #[test]

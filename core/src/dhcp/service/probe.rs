@@ -46,7 +46,11 @@ pub async fn probe(
 
     let frames = sockets::supported(ports.packet(interface, PacketUse::DhcpListen))?;
     let frames = frames.map(|socket| Watched::new(socket, interface)).transpose()?;
-    let udp = if frames.is_none() { Some(sockets::udp(ports, interface, 68)?) } else { None };
+    let udp = if frames.is_none() {
+        Some(tokio::net::UdpSocket::from_std(sockets::udp(ports, interface, 68)?).map_err(io)?)
+    } else {
+        None
+    };
 
     let mut found = BTreeMap::new();
     let start = Instant::now();

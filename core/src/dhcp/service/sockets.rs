@@ -1,24 +1,65 @@
-//! The sockets of one network, and which of them a reply takes.
+//! The sockets of one network: what they hear, and which of them a reply takes.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
-
-use super::{Message, Readers, arp, frame};
+use super::{arp, frame};
 use crate::boot::PlanNetwork;
 use crate::dhcp::machine::{Destination, Reply};
 use crate::lab::Mode;
-use crate::net::watch::Watched;
-use crate::net::{MacAddr, NetError, PacketSocket, PacketUse, PortSet, UdpSpec};
+use crate::net::{MacAddr, NetError, PacketSocket, PacketUse, PortSet, UdpSpec, ready};
 
 /// A socket that does not take a reply for this long loses it; the client asks again.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(20);
 /// Larger than any frame or datagram that a client may send us.
-const BUFFER: usize = 16 * 1024;
+pub(super) const BUFFER: usize = 16 * 1024;
+/// Room for what a room of machines that are switched on at once sends while leases are written, in bytes.
+const BACKLOG: usize = 1 << 20;
+/// A socket that fails is left alone for this long: an interface that goes down and comes back says so by an error.
+const REST: Duration = Duration::from_millis(100);
 
+/// Where packets come from.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// Index into the plan's networks.
+    pub(super) network: usize,
+    socket: Socket,
+    rests_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Udp {
+        port: u16,
+        socket: Arc<UdpSocket>,
+    },
+    /// Other servers' packets; clients' too where another server on this computer owns port 67. Our own frames are not heard.
+    Frames {
+        socket: Box<dyn PacketSocket>,
+        ours: MacAddr,
+        overhears: bool,
+    },
+    /// Answers to our ARP probes.
+    Arp(Arc<dyn PacketSocket>),
+}
+
+/// What was heard.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Heard<'a> {
+    /// On a port of ours.
+    Packet { port: u16, source: SocketAddrV4, bytes: &'a [u8] },
+    /// Another server's reply.
+    Reply { sender: MacAddr, source: Ipv4Addr, bytes: &'a [u8] },
+    /// A machine answered at an address that we asked for.
+    InUse { address: Ipv4Addr, mac: MacAddr },
+    /// Nothing that concerns us.
+    Other,
+}
+
+/// Through what replies leave.
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) interface: String,
@@ -29,8 +70,66 @@ pub(super) struct Sockets {
     boot_server: Arc<UdpSocket>,
     /// Frames for clients without an address; absent where the system has no packet sockets.
     frames: Option<Box<dyn PacketSocket>>,
-    /// Asks who has an address; absent where the system has no packet sockets.
-    arp: Option<Arc<Watched>>,
+    /// Asks who has an address; absent there, too.
+    arp: Option<Arc<dyn PacketSocket>>,
+}
+
+impl Source {
+    fn new(network: usize, socket: Socket) -> Self {
+        Self { network, socket, rests_until: None }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Socket::Udp { socket, .. } => socket.as_fd(),
+            Socket::Frames { socket, .. } => socket.fd(),
+            Socket::Arp(socket) => socket.fd(),
+        }
+    }
+
+    /// How long it must not be read.
+    pub(super) fn rests(&self) -> Option<Duration> {
+        let left = self.rests_until?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// The next packet; `None` when there is none now.
+    pub(super) fn hear<'b>(&mut self, buffer: &'b mut [u8]) -> Option<Heard<'b>> {
+        let heard = match &self.socket {
+            Socket::Udp { port, socket } => match socket.recv_from(buffer) {
+                Ok((len, SocketAddr::V4(source))) => {
+                    Ok(Heard::Packet { port: *port, source, bytes: buffer.get(..len).unwrap_or_default() })
+                }
+                Ok((_, SocketAddr::V6(_))) => Ok(Heard::Other),
+                Err(error) => Err(error),
+            },
+            Socket::Frames { socket, ours, overhears } => match socket.recv(buffer) {
+                Ok(len) => Ok(overheard(buffer.get(..len).unwrap_or_default(), *ours, *overhears)),
+                Err(error) => Err(error),
+            },
+            Socket::Arp(socket) => socket.recv(buffer).map(|len| {
+                let answer = arp::answer(buffer.get(..len).unwrap_or_default());
+                answer.map_or(Heard::Other, |(mac, address)| Heard::InUse { address, mac })
+            }),
+        };
+        match heard {
+            Ok(heard) => return Some(heard),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            // An ICMP error of a client says something of that client alone, the rest something of the interface.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Some(Heard::Other),
+            Err(_) => self.rests_until = Some(Instant::now() + REST),
+        }
+        None
+    }
+}
+
+fn overheard(frame: &[u8], ours: MacAddr, overhears: bool) -> Heard<'_> {
+    let Some(udp) = frame::parse(frame).filter(|udp| udp.sender != ours) else { return Heard::Other };
+    match (udp.source.port(), udp.destination.port(), udp.payload.first()) {
+        (_, 67, Some(1)) if overhears => Heard::Packet { port: 67, source: udp.source, bytes: udp.payload },
+        (67, 67 | 68, Some(2)) => Heard::Reply { sender: udp.sender, source: *udp.source.ip(), bytes: udp.payload },
+        _ => Heard::Other,
+    }
 }
 
 impl Sockets {
@@ -38,48 +137,44 @@ impl Sockets {
         ports: &dyn PortSet,
         index: usize,
         network: &PlanNetwork,
-        messages: &mpsc::Sender<Message>,
-        readers: &mut Readers,
+        sources: &mut Vec<Source>,
     ) -> Result<Self, NetError> {
-        let mut udp = |port| -> Result<Arc<UdpSocket>, NetError> {
+        let mut open = |port| -> Result<Arc<UdpSocket>, NetError> {
             let socket = Arc::new(udp(ports, &network.interface, port)?);
-            readers.spawn(read_udp(socket.clone(), index, port, messages.clone()));
+            sources.push(Source::new(index, Socket::Udp { port, socket: socket.clone() }));
             Ok(socket)
         };
-        let server = match udp(67) {
+        let server = match open(67) {
             Ok(socket) => Some(socket),
             Err(NetError::Taken { .. }) if network.mode == Mode::Proxy => None,
             Err(error) => return Err(error),
         };
-        let boot_server = udp(4011)?;
+        let boot_server = open(4011)?;
         let frames = supported(ports.packet(&network.interface, PacketUse::Ipv4Send))?;
-        let listener = supported(ports.packet(&network.interface, PacketUse::DhcpListen))?;
-        let arp = supported(ports.packet(&network.interface, PacketUse::ArpProbe))?;
-        let arp = arp.map(|socket| Watched::new(socket, &network.interface)).transpose()?.map(Arc::new);
-        if let Some(arp) = &arp {
-            readers.spawn(hear_arp(arp.clone(), index, messages.clone()));
-        }
         let overhears = server.is_none();
-        if let Some(listener) = listener {
-            let listener = Watched::new(listener, &network.interface)?;
-            readers.spawn(listen(listener, index, (network.mac, overhears), messages.clone()));
+        let listening = if overhears { PacketUse::DhcpListen } else { PacketUse::DhcpReplies };
+        if let Some(socket) = supported(ports.packet(&network.interface, listening))? {
+            sources.push(Source::new(index, Socket::Frames { socket, ours: network.mac, overhears }));
         } else if overhears {
             let what = format!("hear DHCP requests on {} beside the server that owns port 67", network.interface);
             return Err(NetError::Unsupported(what));
         }
+        let arp: Option<Arc<dyn PacketSocket>> =
+            supported(ports.packet(&network.interface, PacketUse::ArpProbe))?.map(Arc::from);
+        sources.extend(arp.clone().map(|socket| Source::new(index, Socket::Arp(socket))));
         let interface = network.interface.clone();
         let (address, mac) = (network.address.address, network.mac);
         Ok(Self { interface, address, mac, server, boot_server, frames, arp })
     }
 
     /// Sends a reply; what cannot be sent is lost, as any packet may be.
-    pub(super) async fn send(&self, reply: &Reply) {
+    pub(super) fn send(&self, reply: &Reply) {
         if let (Some(arp), Some(address)) = (&self.arp, reply.probe) {
             // One that is lost costs what asking nobody costs.
             let _ = arp.send(&arp::probe(self.mac, address));
         }
         let (to_mac, to) = match reply.destination {
-            Destination::Unicast(to) => return self.send_udp(reply, to).await,
+            Destination::Unicast(to) => return self.send_udp(reply, to),
             Destination::Broadcast => (MacAddr::BROADCAST, SocketAddrV4::new(Ipv4Addr::BROADCAST, 68)),
             Destination::Hardware { mac, ip } => (mac, SocketAddrV4::new(ip, 68)),
         };
@@ -89,29 +184,33 @@ impl Sockets {
         let frames = self.frames.as_ref().filter(|_| reply.from_port == 67);
         let sent = frames.zip(frame).is_some_and(|(socket, frame)| socket.send(&frame).is_ok());
         if !sent {
-            self.send_udp(reply, SocketAddrV4::new(Ipv4Addr::BROADCAST, 68)).await;
+            self.send_udp(reply, SocketAddrV4::new(Ipv4Addr::BROADCAST, 68));
         }
     }
 
-    async fn send_udp(&self, reply: &Reply, to: SocketAddrV4) {
+    fn send_udp(&self, reply: &Reply, to: SocketAddrV4) {
         let socket = if reply.from_port == 4011 { Some(&self.boot_server) } else { self.server.as_ref() };
-        if let Some(socket) = socket {
-            let _ = tokio::time::timeout(PATIENCE, socket.send_to(&reply.bytes, to)).await;
+        let Some(socket) = socket else { return };
+        let full = socket.send_to(&reply.bytes, to).is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
+        if full && ready::writable(socket.as_fd(), PATIENCE) {
+            let _ = socket.send_to(&reply.bytes, to);
         }
     }
 }
 
-/// A UDP socket for DHCP on an interface.
+/// A UDP socket for DHCP on an interface, which does not block.
 pub(super) fn udp(ports: &dyn PortSet, interface: &str, port: u16) -> Result<UdpSocket, NetError> {
     let socket = ports.udp(&UdpSpec {
         bind: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
         interface: Some(interface.to_owned()),
         broadcast: true,
-        packet_info: true,
+        packet_info: false,
     })?;
     let watch = |source| NetError::Io { what: format!("watch UDP port {port}"), source };
     socket.set_nonblocking(true).map_err(watch)?;
-    UdpSocket::from_std(socket).map_err(watch)
+    // The system may give less, and what it gives is enough for a usual room.
+    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(BACKLOG);
+    Ok(socket)
 }
 
 /// `None` where the system has no such thing; other errors stay errors.
@@ -120,63 +219,5 @@ pub(super) fn supported<T>(result: Result<T, NetError>) -> Result<Option<T>, Net
         Ok(it) => Ok(Some(it)),
         Err(NetError::Unsupported(_)) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-async fn read_udp(socket: Arc<UdpSocket>, network: usize, port: u16, messages: mpsc::Sender<Message>) {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match socket.recv_from(&mut buffer).await {
-            Ok((len, std::net::SocketAddr::V4(source))) => {
-                let bytes = buffer.get(..len).unwrap_or_default().to_vec();
-                if messages.send(Message::Packet { network, port, source, bytes }).await.is_err() {
-                    return;
-                }
-            }
-            Ok(_) => {}
-            // An interface that goes down and comes back says so here; an ICMP error of a client does too.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
-}
-
-async fn hear_arp(socket: Arc<Watched>, network: usize, messages: mpsc::Sender<Message>) {
-    let mut buffer = [0; 128];
-    loop {
-        let Ok(len) = socket.recv(&mut buffer).await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let Some((mac, address)) = buffer.get(..len).and_then(arp::answer) else { continue };
-        if messages.send(Message::InUse { network, address, mac }).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn listen(socket: Watched, network: usize, (ours, overhears): (MacAddr, bool), messages: mpsc::Sender<Message>) {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let Ok(len) = socket.recv(&mut buffer).await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let Some(udp) = buffer.get(..len).and_then(frame::parse) else { continue };
-        if udp.sender == ours {
-            continue;
-        }
-        let bytes = udp.payload.to_vec();
-        let message = match (udp.source.port(), udp.destination.port()) {
-            (_, 67) if overhears && bytes.first() == Some(&1) => {
-                Message::Packet { network, port: 67, source: udp.source, bytes }
-            }
-            (67, 67 | 68) if bytes.first() == Some(&2) => {
-                Message::Heard { network, sender: udp.sender, source: *udp.source.ip(), bytes }
-            }
-            _ => continue,
-        };
-        if messages.send(message).await.is_err() {
-            return;
-        }
     }
 }

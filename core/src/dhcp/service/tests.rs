@@ -1,37 +1,51 @@
 //! The service on a real wire: a veth pair in a namespace of the test's own, with a client or another server at its far end.
 
-use std::pin::Pin;
+use std::net::SocketAddrV4;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::*;
-use crate::api::{Reports, reports};
+use crate::api::{EventKind, Reports, reports};
 use crate::boot::PlanNetwork;
 use crate::lab::{Boot, Lab, LeaseState, Mode, Network, Unknown};
 use crate::net::bench::{Bench, ip};
 use crate::net::watch::Watched;
-use crate::net::{Direct, PacketUse, UdpSpec, interfaces};
+use crate::net::{Direct, MacAddr, PacketUse, UdpSpec, interfaces};
+
+/// A disk that takes its time.
+#[derive(Default)]
+struct Store(Arc<Disk>);
 
 #[derive(Default)]
-struct Store {
+struct Disk {
     written: Mutex<Vec<LeaseRecord>>,
     commits: Mutex<usize>,
     broken: AtomicBool,
 }
 
+impl std::ops::Deref for Store {
+    type Target = Disk;
+
+    fn deref(&self) -> &Disk {
+        &self.0
+    }
+}
+
 impl LeaseStore for Store {
-    fn commit(&self, records: Vec<LeaseRecord>) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + '_>> {
-        Box::pin(async move {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            if self.broken.load(Ordering::Relaxed) {
-                return Err(StoreError("no space left on device".into()));
+    fn commit(&self, records: Vec<LeaseRecord>, done: Done) {
+        let disk = self.0.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(5));
+            if disk.broken.load(Ordering::Relaxed) {
+                return done.tell(Err(StoreError("no space left on device".into())));
             }
-            self.written.lock().unwrap().extend(records);
-            *self.commits.lock().unwrap() += 1;
-            Ok(())
-        })
+            disk.written.lock().unwrap().extend(records);
+            *disk.commits.lock().unwrap() += 1;
+            done.tell(Ok(()));
+        });
     }
 }
 

@@ -5,7 +5,11 @@
 //! only the newest [`EVENTS_KEPT`] would be kept anyway. A reserve ([`reserve`]) is given up when the disk is full, so that
 //! leases survive. Reads go through a connection of their own; they take a moment on the disk, and see what has been written, not
 //! what is queued ([`Db::flush`] waits for that).
+//!
+//! Leases are written to the end of a [`journal`] and folded into their table when it is long or nothing happens, for a lease must be
+//! on disk before its acknowledgement leaves, and thirty machines at once touch thirty places of the table.
 
+mod journal;
 mod records;
 mod reserve;
 mod tables;
@@ -162,9 +166,9 @@ impl Db {
 
     fn queue_and_wait(&self, change: impl FnOnce(&mut writer::Pending, Answer)) -> Waiting {
         let (answer, waiting) = tokio::sync::oneshot::channel();
-        if let Some(writer) = &self.0.writer {
-            writer.queue(|pending| change(pending, answer));
-        }
+        // Who waits may have gone meanwhile.
+        let answer = Answer::new(move |result| drop(answer.send(result)));
+        self.queue(|pending| change(pending, answer));
         Waiting { waiting, path: self.0.path.display().to_string() }
     }
 
@@ -178,11 +182,20 @@ impl Db {
 
     /// Queues leases at once; the future is ready when they are durable. A record replaces the one of its address.
     pub fn commit_leases(&self, leases: Vec<LeaseRecord>) -> impl Future<Output = Result<(), DbError>> + Send + use<> {
-        self.queue_and_wait(|pending, answer| {
-            pending.leases.extend(leases.into_iter().map(|l| (l.address, Some(l))));
-            pending.vital_answers.push(answer);
-        })
-        .done()
+        self.queue_and_wait(|pending, answer| pending.put_leases(leases, answer)).done()
+    }
+
+    /// Queues leases; `then` is called in the writer's thread when they are durable, and must not wait. Dropped uncalled, nothing
+    /// was written.
+    pub fn commit_leases_then(
+        &self,
+        leases: Vec<LeaseRecord>,
+        then: impl FnOnce(Result<(), DbError>) + Send + 'static,
+    ) {
+        match &self.0.writer {
+            Some(writer) => writer.queue(|pending| pending.put_leases(leases, Answer::new(then))),
+            None => then(Err(DbError::NotWritable { path: self.0.path.display().to_string() })),
+        }
     }
 
     /// Drops the record of an address.

@@ -11,6 +11,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::journal::{self, Changes};
 use super::writer::Pending;
 use super::{ConfirmedInterface, DbError, EVENTS_KEPT, EpochRecord, HostRecord, JobRecord};
 use crate::api::{Event, HostId, ProxyStyle};
@@ -32,6 +33,8 @@ const STEPS: &[&str] = &["
 ", "
     CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO numbers SELECT 'host', coalesce(max(id), 0) FROM hosts;
+", "
+    CREATE TABLE lease_journal (n INTEGER PRIMARY KEY, records BLOB NOT NULL);
 ", "
     CREATE TABLE proxy_styles (model TEXT PRIMARY KEY, style TEXT NOT NULL) WITHOUT ROWID;
 "];
@@ -71,6 +74,9 @@ pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), DbError>
         tx.execute_batch(&format!("PRAGMA user_version = {}", n + 1)).map_err(error)?;
         tx.commit().map_err(error)?;
     }
+    // What a killed process left in the journal.
+    let tx = conn.transaction().map_err(error)?;
+    fold_journal(&tx).and_then(|()| tx.commit()).map_err(error)?;
     prune(conn).map_err(error)
 }
 
@@ -81,31 +87,59 @@ pub(super) fn prune(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Writes leases and epochs, without which a machine could lose its address or its disk.
-pub(super) fn write_vital(tx: &Transaction<'_>, pending: &Pending) -> rusqlite::Result<()> {
-    for (address, lease) in &pending.leases {
-        match lease {
-            Some(lease) => put_lease(tx, lease)?,
-            None => drop(tx.prepare("DELETE FROM leases WHERE address = ?1")?.execute([address.to_string()])?),
-        }
+/// Writes leases and epochs, without which a machine could lose its address or its disk. Leases go to the end of the journal, all in
+/// one row; its bytes.
+pub(super) fn write_vital(tx: &Transaction<'_>, pending: &Pending) -> rusqlite::Result<usize> {
+    let records = journal::encode(&pending.leases);
+    if !records.is_empty() {
+        tx.prepare_cached("INSERT INTO lease_journal (records) VALUES (?1)")?.execute([&records])?;
     }
     for (host, epoch) in &pending.epochs {
         put(tx, "epochs", "host", host.0, epoch.as_ref())?;
     }
+    Ok(records.len())
+}
+
+/// Puts what is in the journal into the table of leases, the newest record of each address.
+pub(super) fn fold_journal(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    for (address, lease) in journal(tx)? {
+        match lease {
+            Some(lease) => put_lease(tx, &lease)?,
+            None => {
+                tx.prepare_cached("DELETE FROM leases WHERE address = ?1")?.execute([address.to_string()])?;
+            }
+        }
+    }
+    tx.execute("DELETE FROM lease_journal", [])?;
     Ok(())
+}
+
+/// What the journal says of each address that is in it.
+fn journal(conn: &Connection) -> rusqlite::Result<Changes> {
+    let mut statement = conn.prepare_cached("SELECT records FROM lease_journal ORDER BY n")?;
+    let mut rows = statement.query([])?;
+    let mut changes = Changes::new();
+    while let Some(row) = rows.next()? {
+        let records = row.get_ref(0)?.as_blob()?;
+        journal::decode(records, &mut changes)
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, e.into()))?;
+    }
+    Ok(changes)
 }
 
 /// Writes the rest.
 pub(super) fn write_rest(tx: &Transaction<'_>, pending: &Pending) -> rusqlite::Result<()> {
     for (id, host) in &pending.hosts {
         put(tx, "hosts", "id", id.0, host.as_ref())?;
-        tx.prepare("UPDATE numbers SET value = max(value, ?1) WHERE name = 'host'")?.execute([id.0.cast_signed()])?;
+        tx.prepare_cached("UPDATE numbers SET value = max(value, ?1) WHERE name = 'host'")?
+            .execute([id.0.cast_signed()])?;
     }
     for event in &pending.events {
         put(tx, "events", "seq", event.seq, Some(event))?;
     }
     for (mac, machine) in &pending.confirmed {
-        tx.prepare("INSERT OR IGNORE INTO confirmed VALUES (?1, ?2)")?.execute(params![mac.to_string(), machine])?;
+        tx.prepare_cached("INSERT OR IGNORE INTO confirmed VALUES (?1, ?2)")?
+            .execute(params![mac.to_string(), machine])?;
     }
     for (model, style) in &pending.styles {
         tx.prepare("INSERT OR REPLACE INTO proxy_styles VALUES (?1, ?2)")?
@@ -113,10 +147,10 @@ pub(super) fn write_rest(tx: &Transaction<'_>, pending: &Pending) -> rusqlite::R
     }
     for (id, job) in &pending.jobs {
         match job {
-            Some(json) => {
-                tx.prepare("INSERT OR REPLACE INTO jobs VALUES (?1, ?2)")?.execute(params![id.cast_signed(), json])?
-            }
-            None => tx.prepare("DELETE FROM jobs WHERE id = ?1")?.execute([id.cast_signed()])?,
+            Some(json) => tx
+                .prepare_cached("INSERT OR REPLACE INTO jobs VALUES (?1, ?2)")?
+                .execute(params![id.cast_signed(), json])?,
+            None => tx.prepare_cached("DELETE FROM jobs WHERE id = ?1")?.execute([id.cast_signed()])?,
         };
     }
     Ok(())
@@ -128,10 +162,10 @@ fn put(tx: &Transaction<'_>, table: &str, key: &str, id: u64, record: Option<&im
         Some(record) => {
             let json = serde_json::to_string(record).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
             let sql = format!("INSERT OR REPLACE INTO {table} ({key}, record) VALUES (?1, ?2)");
-            tx.prepare(&sql)?.execute(params![id.cast_signed(), json])?;
+            tx.prepare_cached(&sql)?.execute(params![id.cast_signed(), json])?;
         }
         None => {
-            tx.prepare(&format!("DELETE FROM {table} WHERE {key} = ?1"))?.execute([id.cast_signed()])?;
+            tx.prepare_cached(&format!("DELETE FROM {table} WHERE {key} = ?1"))?.execute([id.cast_signed()])?;
         }
     }
     Ok(())
@@ -143,7 +177,7 @@ fn put_lease(tx: &Transaction<'_>, lease: &LeaseRecord) -> rusqlite::Result<()> 
         LeaseState::Released => "released",
         LeaseState::Declined => "declined",
     };
-    tx.prepare(
+    tx.prepare_cached(
         "INSERT OR REPLACE INTO leases (address, mac, uuid, hostname, state, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute(params![
@@ -166,7 +200,16 @@ where
     text.parse().map_err(|e: T::Err| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, e.into()))
 }
 
+/// Every lease: the table's, and what the journal says since.
 pub(super) fn leases(conn: &Connection) -> rusqlite::Result<Vec<LeaseRecord>> {
+    // One view of both, so that a fold meanwhile takes nothing away.
+    let view = conn.unchecked_transaction()?;
+    let mut leases: Changes = folded_leases(&view)?.into_iter().map(|l| (l.address, Some(l))).collect();
+    leases.extend(journal(&view)?);
+    Ok(leases.into_values().flatten().collect())
+}
+
+fn folded_leases(conn: &Connection) -> rusqlite::Result<Vec<LeaseRecord>> {
     let mut statement = conn.prepare("SELECT address, mac, uuid, hostname, state, expires FROM leases")?;
     let rows = statement.query_map([], |row| {
         let uuid: Option<String> = row.get(2)?;
@@ -184,9 +227,7 @@ pub(super) fn leases(conn: &Connection) -> rusqlite::Result<Vec<LeaseRecord>> {
             expires: text::<Timestamp>(row, 5)?,
         })
     })?;
-    let mut leases = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    leases.sort_by_key(|l| l.address);
-    Ok(leases)
+    rows.collect()
 }
 
 fn records<T: DeserializeOwned>(conn: &Connection, sql: &str) -> rusqlite::Result<Vec<T>> {

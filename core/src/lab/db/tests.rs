@@ -107,6 +107,34 @@ async fn what_was_written_is_there_after_a_restart() {
     assert!(db.epochs().unwrap().is_empty() && db.jobs().unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn the_journal_of_leases_is_folded_when_it_is_long_and_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lab.db");
+    let db = Db::open(&path).unwrap();
+    let rows = |table: &str| {
+        let conn = Connection::open(&path).unwrap();
+        conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, u32>(0)).unwrap()
+    };
+    let all: Vec<_> = (0..=u8::MAX).map(|n| lease(n, LeaseState::Bound)).collect();
+    db.commit_leases(all.clone()).await.unwrap();
+    assert_eq!((rows("lease_journal"), rows("leases")), (1, 0), "a commit is one row");
+    for _ in 0..60 {
+        db.commit_leases(all.clone()).await.unwrap();
+    }
+    assert!(rows("lease_journal") < 40);
+    assert_eq!(rows("leases"), 256);
+    assert_eq!(db.leases().unwrap(), all);
+    db.commit_leases(vec![lease(2, LeaseState::Released)]).await.unwrap();
+    db.forget_lease(all[3].address);
+    db.flush().await.unwrap();
+    let after = db.leases().unwrap();
+    assert_eq!((after.len(), after[2].state), (255, LeaseState::Released), "the journal wins");
+    drop(db);
+    assert_eq!((rows("lease_journal"), rows("leases")), (0, 255));
+    assert_eq!(Db::open(&path).unwrap().leases().unwrap(), after);
+}
+
 #[test]
 fn lab_db_is_for_its_owner_s_eyes() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::oneshot;
 
 use super::reserve::Reserve;
 use super::{DbError, EVENTS_KEPT, EpochRecord, HostRecord, tables};
@@ -25,7 +24,31 @@ const PRUNE_EVERY: usize = 1000;
 /// Events in one transaction: some milliseconds, which a lease may have to wait.
 const EVENTS_AT_ONCE: usize = 500;
 
-pub(super) type Answer = oneshot::Sender<Result<(), DbError>>;
+/// Leases that the journal may hold before they are folded into their table, in bytes: what is written twice is then mostly what was
+/// renewed meanwhile, and the reserve has room for both.
+const JOURNAL: usize = 256 << 10;
+
+/// The journal is folded when nothing was written for this long.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Who waits for a result.
+pub(super) struct Answer(Box<dyn FnOnce(Result<(), DbError>) + Send>);
+
+impl Answer {
+    pub(super) fn new(give: impl FnOnce(Result<(), DbError>) + Send + 'static) -> Self {
+        Self(Box::new(give))
+    }
+
+    fn give(self, result: Result<(), DbError>) {
+        (self.0)(result);
+    }
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answer")
+    }
+}
 
 /// What waits to be written. `None` deletes.
 #[derive(Debug, Default)]
@@ -44,6 +67,11 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    pub(super) fn put_leases(&mut self, leases: Vec<LeaseRecord>, answer: Answer) {
+        self.leases.extend(leases.into_iter().map(|l| (l.address, Some(l))));
+        self.vital_answers.push(answer);
+    }
+
     fn is_vital(&self) -> bool {
         !self.leases.is_empty() || !self.epochs.is_empty() || !self.vital_answers.is_empty()
     }
@@ -129,6 +157,8 @@ impl Writer {
             shared: shared.clone(),
             held_back_until: None,
             since_prune: 0,
+            journal: 0,
+            fold_after: None,
         };
         let thread = std::thread::Builder::new().name("lab-db".into()).spawn(move || work.run()).map_err(|e| {
             DbError::Failed { what: "start the thread of", path: path.display().to_string(), detail: e.to_string() }
@@ -161,20 +191,30 @@ struct Work {
     /// Until then only leases and epochs are written: the disk is full, or failed.
     held_back_until: Option<Instant>,
     since_prune: usize,
+    /// Bytes of leases in the journal.
+    journal: usize,
+    /// The journal could not be folded; until then it grows.
+    fold_after: Option<Instant>,
 }
 
 impl Work {
     fn run(&mut self) {
         while let Some((batch, last)) = self.next() {
             self.write(batch, last);
+            if self.journal >= JOURNAL {
+                self.fold();
+            }
         }
+        self.fold_after = None;
+        self.fold();
         // Folds the log into the database, so that a copy of the folder is whole.
         let _ = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 
     /// Waits for something to write. `true` if it is the last batch.
     fn next(&mut self) -> Option<(Pending, bool)> {
-        let mut mailbox = self.shared.mailbox();
+        let shared = self.shared.clone();
+        let mut mailbox = shared.mailbox();
         loop {
             let due = self.held_back_until.map(|until| until.saturating_duration_since(Instant::now()));
             let wait = due.filter(|d| !d.is_zero());
@@ -189,10 +229,33 @@ impl Work {
             if mailbox.closing {
                 return None;
             }
-            mailbox = match wait {
-                None => self.shared.arrived.wait(mailbox).unwrap_or_else(PoisonError::into_inner),
-                Some(wait) => self.shared.arrived.wait_timeout(mailbox, wait).unwrap_or_else(PoisonError::into_inner).0,
+            let idle = (self.journal > 0).then_some(IDLE);
+            let Some(shortest) = [wait, idle].into_iter().flatten().min() else {
+                mailbox = shared.arrived.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
+                continue;
             };
+            let waited = shared.arrived.wait_timeout(mailbox, shortest).unwrap_or_else(PoisonError::into_inner);
+            mailbox = waited.0;
+            if waited.1.timed_out() && idle == Some(shortest) {
+                drop(mailbox);
+                self.fold();
+                mailbox = shared.mailbox();
+            }
+        }
+    }
+
+    /// Puts the journal's leases into their table. What cannot be folded now stays in the journal, which is as good.
+    fn fold(&mut self) {
+        if self.journal == 0 || self.fold_after.is_some_and(|after| Instant::now() < after) {
+            return;
+        }
+        let folded = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .and_then(|tx| tables::fold_journal(&tx).and_then(|()| tx.commit()));
+        match folded {
+            Ok(()) => (self.journal, self.fold_after) = (0, None),
+            Err(_) => self.fold_after = Some(Instant::now() + RETRY),
         }
     }
 
@@ -215,10 +278,10 @@ impl Work {
             rest = vital.clone();
         }
         for answer in vital_answers {
-            let _ = answer.send(vital.clone());
+            answer.give(vital.clone());
         }
         for answer in flush_answers {
-            let _ = answer.send(vital.clone().and(rest.clone()));
+            answer.give(vital.clone().and(rest.clone()));
         }
         if rest.is_ok() {
             self.held_back_until = None;
@@ -231,7 +294,7 @@ impl Work {
             mailbox.pending.take_back(batch);
             // Who waits for a history that is longer than one batch waits for this one too.
             for answer in mailbox.pending.flush_answers.drain(..) {
-                let _ = answer.send(rest.clone());
+                answer.give(rest.clone());
             }
         }
     }
@@ -239,13 +302,15 @@ impl Work {
     fn commit(&mut self, batch: &Pending, all: bool) -> Result<(), DbError> {
         let mut write = || {
             let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            tables::write_vital(&tx, batch)?;
+            let journal = tables::write_vital(&tx, batch)?;
             if all {
                 tables::write_rest(&tx, batch)?;
             }
-            tx.commit()
+            tx.commit()?;
+            Ok(journal)
         };
-        write().map_err(|e| DbError::of("write", &self.path, &e))
+        self.journal += write().map_err(|e| DbError::of("write", &self.path, &e))?;
+        Ok(())
     }
 
     fn prune(&mut self, added: usize) {
@@ -292,7 +357,7 @@ mod tests {
             kind: EventKind::LabChanged,
         };
         mailbox.pending.events = (1..=1200).map(|seq| Arc::new(Event { seq, ..event.clone() })).collect();
-        let (lease, flush) = (oneshot::channel().0, oneshot::channel().0);
+        let (lease, flush) = (Answer::new(drop), Answer::new(drop));
         mailbox.pending.flush_answers.push(flush);
         mailbox.pending.vital_answers.push(lease);
         let first = mailbox.take();

@@ -52,6 +52,7 @@ pub(in crate::net) fn purpose_of(purpose: PacketUse) -> Purpose {
         PacketUse::RouterDiscovery => Purpose::RouterDiscovery,
         PacketUse::DhcpListen => Purpose::DhcpListen,
         PacketUse::ArpProbe => Purpose::ArpProbe,
+        PacketUse::DhcpReplies => Purpose::DhcpReplies,
     }
 }
 

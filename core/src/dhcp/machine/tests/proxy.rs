@@ -193,6 +193,16 @@ fn beside_another_server_a_lease_of_ours_is_still_renewed_and_none_is_new() {
     assert_eq!(reply.destination, Destination::Unicast(SocketAddrV4::new(address, 68)));
     assert!(b.send(&discover(BOB)).is_none() && b.send(&renewing(BOB, ip("192.168.2.29"))).is_none());
     assert!(b.send(&selecting(BOB, ip("192.168.2.29"))).is_none());
+    // Who was offered an address before that server was heard takes it; who gives his back is heard.
+    const CAROL: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 3]);
+    b.input(Input::Plan(plan_of(lab(), Mode::Dhcp)));
+    let offered = b.send(&discover(CAROL)).unwrap().1.yiaddr;
+    b.input(Input::Plan(plan_of(lab(), Mode::Proxy)));
+    let (_, ack) = b.send(&selecting(CAROL, offered)).unwrap();
+    assert_eq!((message(&ack), ack.yiaddr), (MessageType::Ack, offered));
+    let release = Packet { ciaddr: offered, ..packet(CAROL, Some(MessageType::Release)) };
+    b.send(&release);
+    assert_eq!(state_of(&b, offered), Some(LeaseState::Released));
     // It goes, and this server gives addresses again, at once.
     b.input(Input::Foreign { network: 0, server: ip("192.168.2.254") });
     b.input(Input::Plan(plan_of(lab(), Mode::Dhcp)));
