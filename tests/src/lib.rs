@@ -4,6 +4,7 @@
 //! * [`bootyard`]: a lab folder, and the program under test with its events.
 //! * [`qemu`]: machines with real firmware (iPXE's ROM under SeaBIOS, EDK2's own PXE client) under software emulation.
 //! * [`pxe_client`]: a plain PXE ROM that speaks real packets, for the clients that no emulator brings.
+//! * [`dhcp_client`]: the DHCP clients of systems; [`dnsmasq`] is the server beside which ours must be quiet.
 //! * [`initiator`]: an iSCSI initiator that says exactly what a test wants; [`client`] is a machine of the lab that uses one.
 //! * [`ledger`] and [`load`]: work on a disk of which it is known afterwards what must be there.
 //! * [`trace`]: what a boot asked of its disk, taken from a capture and replayed.
@@ -17,7 +18,9 @@
 pub mod bootyard;
 pub mod client;
 pub mod cost;
+pub mod dhcp_client;
 pub mod disk;
+pub mod dnsmasq;
 pub mod initiator;
 pub mod installer;
 pub mod ledger;

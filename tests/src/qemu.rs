@@ -52,6 +52,14 @@ impl Machine {
     /// # Errors
     /// QEMU or the firmware is missing.
     pub fn start(bench: &Netns, dir: &Path, spec: &Spec<'_>) -> Result<Self> {
+        Self::start_with(bench, dir, spec, &[])
+    }
+
+    /// The same with more of QEMU's arguments.
+    ///
+    /// # Errors
+    /// As [`Machine::start`].
+    pub fn start_with(bench: &Netns, dir: &Path, spec: &Spec<'_>, more: &[&str]) -> Result<Self> {
         let tap = format!("tap-{}", spec.name);
         if !bench.ip(&["link", "show"])?.contains(&format!(" {tap}:")) {
             bench.tap(&tap)?;
@@ -96,6 +104,7 @@ impl Machine {
             }
         }
         let child = command
+            .args(more)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
