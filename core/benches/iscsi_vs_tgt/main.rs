@@ -54,7 +54,7 @@ impl Options {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
             match arg.as_str() {
                 "--rows" => {
-                    options.rows = common::pick(&value()?, &rows::ROWS.iter().collect::<Vec<_>>(), |row| row.name)?
+                    options.rows = common::pick(&value()?, &rows::ROWS.iter().collect::<Vec<_>>(), |row| row.name)?;
                 }
                 "--repeats" => options.repeats = value()?.parse::<usize>()?.max(1),
                 "--seconds" => options.seconds = value()?.parse::<u32>()?.max(1),
