@@ -1,6 +1,6 @@
 //! The servers: the crate's machines with a slow disk and files in memory, and another maker's DHCP server.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,7 @@ struct Running {
     transfer: Transfer,
     request: Request,
     port: u16,
+    due: Option<u64>,
 }
 
 /// Bootyard. See the module's text.
@@ -70,6 +71,8 @@ pub struct Server {
     dhcp: DhcpMachine,
     pub files: HashMap<Vec<u8>, Vec<u8>>,
     transfers: HashMap<SocketAddrV4, Running>,
+    /// The transfers by their deadlines.
+    due: BTreeSet<(u64, SocketAddrV4)>,
     next_port: u16,
     writing: Vec<(u64, Ticket, Vec<LeaseRecord>)>,
     durable: HashSet<([u8; 6], Ipv4Addr)>,
@@ -87,6 +90,7 @@ impl Server {
             dhcp: DhcpMachine::new(Arc::new(plan(mode)), Vec::new()),
             files: sizes.map(|(name, size)| (name.as_bytes().to_vec(), content(size))).into(),
             transfers: HashMap::new(),
+            due: BTreeSet::new(),
             next_port: 20_000,
             writing: Vec::new(),
             durable: HashSet::new(),
@@ -113,9 +117,9 @@ impl Server {
 
     /// When something is due.
     pub fn deadline(&self) -> Option<u64> {
-        let transfers = self.transfers.values().filter_map(|running| running.transfer.deadline()).map(micros);
-        let written = self.writing.iter().map(|(at, ..)| *at);
-        transfers.chain(written).chain(self.dhcp.deadline().map(micros)).min()
+        let transfer = self.due.first().map(|(at, _)| *at);
+        let written = self.writing.iter().map(|(at, ..)| *at).min();
+        [transfer, written, self.dhcp.deadline().map(micros)].into_iter().flatten().min()
     }
 
     pub fn wake(&mut self, now: u64) {
@@ -130,11 +134,7 @@ impl Server {
             self.dhcp.handle(at(now), Input::Tick);
             self.drain(now);
         }
-        let due = |running: &Running| running.transfer.deadline().is_some_and(|due| micros(due) <= now);
-        let mut late: Vec<_> = self.transfers.iter().filter(|(_, running)| due(running)).map(|(key, _)| *key).collect();
-        // The map's order is another one in each run.
-        late.sort();
-        for client in late {
+        while let Some((_, client)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
             self.transfer(now, client, TftpInput::Due);
         }
     }
@@ -171,13 +171,12 @@ impl Server {
                 return self.transfer(now, packet.from, TftpInput::Again);
             }
             self.transfer(now, packet.from, TftpInput::Replaced);
-            self.transfers.remove(&packet.from);
         }
         let total = self.files.get(&request.file).expect("the client asks for what it was offered").len();
         let name = String::from_utf8(request.file.clone()).unwrap();
         let transfer = Transfer::new(Who::ip(*packet.from.ip()), name, total as u64, &request);
         self.next_port += 1;
-        self.transfers.insert(packet.from, Running { transfer, request, port: self.next_port });
+        self.transfers.insert(packet.from, Running { transfer, request, port: self.next_port, due: None });
         self.transfer(now, packet.from, TftpInput::Start);
     }
 
@@ -206,8 +205,14 @@ impl Server {
                 MachineOutput::Persist(_, never) => match never {},
             }
         }
+        if let Some(due) = running.due.take() {
+            self.due.remove(&(due, client));
+        }
         if running.transfer.ended() {
             self.transfers.remove(&client);
+        } else if let Some(due) = running.transfer.deadline().map(micros) {
+            running.due = Some(due);
+            self.due.insert((due, client));
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct World {
     random: fastrand::Rng,
     events: BTreeMap<(u64, u64), Event>,
     clients: Vec<Client>,
+    /// How many have not arrived.
+    waiting: usize,
     by_mac: HashMap<[u8; 6], usize>,
     server: Server,
     other: Option<Other>,
@@ -58,6 +60,7 @@ impl World {
             serial: 0,
             by_mac: clients.iter().enumerate().map(|(index, client)| (client.mac, index)).collect(),
             alarms: vec![None; clients.len()],
+            waiting: clients.len(),
             clients,
             server: Server::new(mode, &mut random),
             other: (mode == Mode::Proxy).then(Other::default),
@@ -73,7 +76,7 @@ impl World {
     }
 
     pub fn run(&mut self) {
-        while self.clients.iter().any(|client| client.arrived.is_none()) {
+        while self.waiting > 0 {
             let ((at, _), event) = self.events.pop_first().expect("somebody waits, so something is to come");
             assert!(at < END, "half an hour, and {}", self.missing());
             self.now = at;
@@ -89,8 +92,9 @@ impl World {
                     // An address that nobody has answers no ARP.
                     let client = &mut self.clients[index];
                     let here = packet.to.ip().is_broadcast() || packet.mac.is_some();
-                    if here || client.address == Some(*packet.to.ip()) {
+                    if client.arrived.is_none() && (here || client.address == Some(*packet.to.ip())) {
                         client.take(at, &packet);
+                        self.waiting -= usize::from(client.arrived.is_some());
                         self.settle(index);
                     }
                 }
