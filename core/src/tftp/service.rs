@@ -232,7 +232,13 @@ fn request<R: Root>(
         known.signals.replace();
         before = table.by_client.remove(&key).map(|known| known.signals);
     }
-    let same = table.by_client.keys().filter(|(_, other)| other.ip() == peer.ip()).count();
+    let mut same = 0;
+    for (_, known) in table.by_client.iter().filter(|((_, other), _)| other.ip() == peer.ip()) {
+        same += 1;
+        if known.request.file == request.file {
+            known.signals.elsewhere();
+        }
+    }
     if table.by_client.len() >= MAX_TRANSFERS || same >= MAX_PER_CLIENT {
         drop(table);
         let message = format!("refused: {same} transfers to this client are running, and at most {MAX_PER_CLIENT} may");

@@ -77,8 +77,6 @@ pub struct Server {
     writing: Vec<(u64, Ticket, Vec<LeaseRecord>)>,
     durable: HashSet<([u8; 6], Ipv4Addr)>,
     pub out: Vec<Datagram>,
-    /// Transfers that were told as failed.
-    pub failed: u32,
 }
 
 impl Server {
@@ -95,7 +93,6 @@ impl Server {
             writing: Vec::new(),
             durable: HashSet::new(),
             out: Vec::new(),
-            failed: 0,
         }
     }
 
@@ -113,6 +110,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Transfers run or leases are being written.
+    pub fn is_busy(&self) -> bool {
+        !self.transfers.is_empty() || !self.writing.is_empty()
     }
 
     /// When something is due.
@@ -172,6 +174,15 @@ impl Server {
             }
             self.transfer(now, packet.from, TftpInput::Replaced);
         }
+        let same = |(client, running): &(&SocketAddrV4, &Running)| {
+            client.ip() == packet.from.ip() && running.request.file == request.file
+        };
+        let mut elsewhere: Vec<_> = self.transfers.iter().filter(same).map(|(client, _)| *client).collect();
+        // The map's order is another one in each run.
+        elsewhere.sort();
+        for client in elsewhere {
+            self.transfer(now, client, TftpInput::Elsewhere);
+        }
         let total = self.files.get(&request.file).expect("the client asks for what it was offered").len();
         let name = String::from_utf8(request.file.clone()).unwrap();
         let transfer = Transfer::new(Who::ip(*packet.from.ip()), name, total as u64, &request);
@@ -198,7 +209,9 @@ impl Server {
                     }
                 }
                 MachineOutput::Event(observation) => match observation.kind {
-                    EventKind::TftpFailed { .. } => self.failed += 1,
+                    EventKind::TftpFailed { message, .. } => {
+                        panic!("everybody has its file, but this is told: {message}")
+                    }
                     EventKind::TftpAborted { probe, .. } => assert!(probe, "a size probe reads as an abort"),
                     _ => {}
                 },
