@@ -188,8 +188,9 @@ impl Bench {
     /// The oldest write ends.
     fn commit(&mut self, ok: bool) {
         let Some((ticket, records)) = self.writing.pop_front() else { return };
-        if ok {
-            for record in records {
+        for record in records {
+            // Whoever gives an address back does not use it any more, written down or not.
+            if ok || record.state != LeaseState::Bound {
                 self.record(record);
             }
         }
