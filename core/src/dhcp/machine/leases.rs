@@ -55,12 +55,15 @@ struct Entry {
     change: u64,
 }
 
+/// Which change made an entry, and its state.
+type Version = (u64, State);
+
 /// Takes a change back that could not be made durable: for each address what was there, and what is there since.
 ///
 /// A write that came later may have succeeded where this one failed. What it made stays, so an address is left as it is unless it is
 /// still as this change left it.
 #[derive(Debug)]
-pub(super) struct Undo(Vec<(Ipv4Addr, Option<Entry>, Option<(u64, State)>)>);
+pub(super) struct Undo(Vec<(Ipv4Addr, Option<Entry>, Option<Version>)>);
 
 /// What a client's wish for an address is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +98,7 @@ pub(super) struct Leases {
 }
 
 impl Entry {
-    fn version(&self) -> (u64, State) {
+    fn version(&self) -> Version {
         (self.change, self.state)
     }
 
