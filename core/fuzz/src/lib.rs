@@ -2,6 +2,7 @@
 //!
 //! Each is a plain function that must not panic. `core/tests/corpus.rs` replays the corpus through them with the other tests.
 
+mod dhcp;
 mod machines;
 
 /// A target: whatever bytes it is given, it returns.
@@ -10,6 +11,8 @@ pub type Target = fn(&[u8]);
 /// All targets; `corpus/NAME` has the seeds of each.
 pub const TARGETS: &[(&str, Target)] = &[
     ("dhcp", bootyard_core::dhcp::wire::fuzz),
+    ("dhcp-machine", dhcp::machine),
+    ("dhcp-oracle", dhcp::oracle),
     ("http", bootyard_core::http::machine::fuzz),
     ("http-head", bootyard_core::http::head::fuzz),
     ("iscsi-machine", machines::iscsi),

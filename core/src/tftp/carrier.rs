@@ -31,6 +31,7 @@ const CUT_FROM: u16 = 512;
 pub(super) struct Signals {
     again: AtomicBool,
     replaced: AtomicBool,
+    elsewhere: AtomicBool,
     ended: Mutex<bool>,
     end: Condvar,
 }
@@ -44,6 +45,11 @@ impl Signals {
     /// Another request came from the same port: end.
     pub(super) fn replace(&self) {
         self.replaced.store(true, Ordering::Release);
+    }
+
+    /// The client asked for the same file from another port.
+    pub(super) fn elsewhere(&self) {
+        self.elsewhere.store(true, Ordering::Release);
     }
 
     pub(super) fn is_replaced(&self) -> bool {
@@ -121,6 +127,9 @@ impl Carrier {
             }
             if signals.again.load(Ordering::Relaxed) && signals.again.swap(false, Ordering::Acquire) {
                 transfer.handle(now, Input::Again);
+            }
+            if signals.elsewhere.load(Ordering::Relaxed) {
+                transfer.handle(now, Input::Elsewhere);
             }
             if signals.is_replaced() {
                 transfer.handle(now, Input::Replaced);

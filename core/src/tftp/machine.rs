@@ -48,6 +48,8 @@ pub enum Input<'a> {
     Due,
     /// The client asked for something else from the same port.
     Replaced,
+    /// The client asked for the same file from another port.
+    Elsewhere,
     /// The file could not be read; the text says why.
     Broken(&'a str),
 }
@@ -85,6 +87,8 @@ pub struct Transfer {
     twice: Option<u64>,
     /// Repetitions of what is waited for.
     tries: u32,
+    /// The client asked for the file from another port, too.
+    elsewhere: bool,
     /// The end was told though its acknowledgement is still waited for.
     told_done: bool,
     timer: Timer,
@@ -115,6 +119,7 @@ impl Transfer {
             highest: 0,
             twice: None,
             tries: 0,
+            elsewhere: false,
             told_done: false,
             heard: Duration::ZERO,
             due: None,
@@ -347,6 +352,10 @@ impl Transfer {
                 self.close();
                 return;
             }
+            if self.probes && self.elsewhere && self.state == State::Negotiating {
+                // It had the size and went on, and the packet that said so was lost.
+                return self.aborted(code::OPTION, "it asked for the file from another port");
+            }
             let waits = match self.state {
                 State::Negotiating => "the options that it asked for".to_owned(),
                 _ => format!("block {} of {}", self.acked + 1, self.blocks()),
@@ -413,6 +422,7 @@ impl Machine for Transfer {
                 self.close();
                 self.tell_done(self.sent_at);
             }
+            Input::Elsewhere => self.elsewhere = true,
             Input::Replaced => self.aborted(code::UNDEFINED, "the client asked for something else from the same port"),
             Input::Broken(_) if self.told_done => self.close(),
             Input::Broken(why) => {

@@ -283,6 +283,31 @@ fn another_request_from_the_same_port_ends_the_transfer_as_what_it_was() {
     assert!(done(&step(&mut t, at(2), Input::Replaced)), "only its last acknowledgement was lost");
 }
 
+/// A firmware ends its size probe with one packet, which may be lost, and asks for the file from another port.
+#[test]
+fn a_size_probe_whose_end_was_lost_is_told_as_one() {
+    for (options, elsewhere, acked) in [
+        (&[("tsize", "0")][..], true, false),
+        (&[("tsize", "0")], false, false),
+        (&[("blksize", "1400")], true, false),
+        (&[("tsize", "0")], true, true),
+    ] {
+        let mut t = transfer(5000, options);
+        step(&mut t, at(0), Input::Start);
+        if elsewhere {
+            assert!(step(&mut t, at(1), Input::Elsewhere).is_empty(), "it may be another download");
+        }
+        if acked {
+            assert!(range(&ack(&mut t, at(2), 0)).is_some());
+        }
+        let told = silence(&mut t);
+        let probe = matches!(&told[..], [(..=60, EventKind::TftpAborted { probe: true, .. })]);
+        let failed = matches!(&told[..], [(..=60, EventKind::TftpFailed { .. })]);
+        let expected = elsewhere && !acked && options[0].0 == "tsize";
+        assert_eq!((probe, failed), (expected, !expected), "{options:?}, {elsewhere}, {acked}: {told:?}");
+    }
+}
+
 /// The RFCs leave open what follows block 65535; every firmware and iPXE take 0.
 #[test]
 fn block_numbers_roll_over() {

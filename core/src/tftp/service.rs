@@ -246,6 +246,11 @@ fn request<R: Root>(
         known.signals.replace();
         before = table.by_client.remove(&key).map(|known| known.signals);
     }
+    for (_, known) in table.by_client.iter().filter(|((_, other), _)| other.ip() == peer.ip()) {
+        if known.request.file == request.file {
+            known.signals.elsewhere();
+        }
+    }
     let same = table.threads.get(&peer.ip()).copied().unwrap_or(0);
     if table.all_threads() >= MAX_TRANSFERS || same >= MAX_PER_CLIENT {
         drop(table);

@@ -51,11 +51,19 @@ struct Entry {
     hostname: Option<String>,
     /// It was a lease before it was offered anew.
     was_lease: bool,
+    /// Which change of the table made it so; the table counts them.
+    change: u64,
 }
 
-/// Takes a change back that could not be made durable.
+/// Which change made an entry, and its state.
+type Version = (u64, State);
+
+/// Takes a change back that could not be made durable: for each address what was there, and what is there since.
+///
+/// A write that came later may have succeeded where this one failed. What it made stays, so an address is left as it is unless it is
+/// still as this change left it.
 #[derive(Debug)]
-pub(super) struct Undo(Vec<(Ipv4Addr, Option<Entry>)>);
+pub(super) struct Undo(Vec<(Ipv4Addr, Option<Entry>, Option<Version>)>);
 
 /// What a client's wish for an address is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,9 +94,14 @@ pub(super) struct Leases {
     by_mac: HashMap<MacAddr, Vec<Ipv4Addr>>,
     offers: VecDeque<(Ipv4Addr, Duration)>,
     full: HashMap<Ipv4Addr, Duration>,
+    changes: u64,
 }
 
 impl Entry {
+    fn version(&self) -> Version {
+        (self.change, self.state)
+    }
+
     /// Nobody needs it: given back, or its time is over.
     fn lapsed(&self, now: Now) -> bool {
         self.state == State::Held(LeaseState::Released) || now.boot >= self.ends
@@ -119,6 +132,7 @@ impl Leases {
             expires: record.expires,
             hostname: record.hostname,
             was_lease: true,
+            change: 0,
         };
         self.put(record.address, entry);
     }
@@ -209,13 +223,13 @@ impl Leases {
         address: Ipv4Addr,
         (seconds, hostname): (u32, Option<String>),
     ) -> (Vec<LeaseRecord>, Undo) {
-        let mut undo = Undo(vec![(address, self.entries.get(&address).cloned())]);
+        let mut before = vec![(address, self.entries.get(&address).cloned())];
         let mut records = Vec::new();
         // One lease a machine: an older address in the same subnet is given back.
         let older: Vec<_> = self.own(client, scope).filter(|(a, e)| *a != address && !e.is_declined()).collect();
         let older: Vec<_> = older.into_iter().map(|(a, e)| (a, e.clone())).collect();
         for (old, entry) in older {
-            undo.0.push((old, Some(entry.clone())));
+            before.push((old, Some(entry.clone())));
             if entry.was_lease {
                 let released = Entry { state: State::Held(LeaseState::Released), ..entry };
                 records.push(record(old, &released, LeaseState::Released));
@@ -233,10 +247,13 @@ impl Leases {
             expires: after(now.wall, lease),
             hostname,
             was_lease: true,
+            change: 0,
         };
         records.push(record(address, &entry, LeaseState::Bound));
         self.put(address, entry);
-        (records, undo)
+        let now_there = |address: &Ipv4Addr| self.entries.get(address).map(Entry::version);
+        let undo = before.into_iter().map(|(address, entry)| (address, entry, now_there(&address))).collect();
+        (records, Undo(undo))
     }
 
     /// The client gave its address back; only the holder can.
@@ -278,7 +295,10 @@ impl Leases {
 
     /// Takes back what could not be made durable.
     pub(super) fn undo(&mut self, undo: Undo) {
-        for (address, entry) in undo.0 {
+        for (address, entry, made) in undo.0 {
+            if self.entries.get(&address).map(Entry::version) != made {
+                continue;
+            }
             match entry {
                 Some(entry) => self.put(address, entry),
                 None => self.take(address),
@@ -382,7 +402,7 @@ impl Leases {
         let was_lease = before.is_some_and(|e| e.was_lease);
         let hostname = before.and_then(|e| e.hostname.clone());
         let expires = after(now.wall, OFFER_HOLD);
-        self.put(address, Entry { client, state: State::Offered, ends, expires, hostname, was_lease });
+        self.put(address, Entry { client, state: State::Offered, ends, expires, hostname, was_lease, change: 0 });
         self.offers.push_back((address, ends));
         self.forget_lapsed_offers(now);
         true
@@ -397,7 +417,9 @@ impl Leases {
         }
     }
 
-    fn put(&mut self, address: Ipv4Addr, entry: Entry) {
+    fn put(&mut self, address: Ipv4Addr, mut entry: Entry) {
+        self.changes += 1;
+        entry.change = self.changes;
         if self.entries.get(&address).is_some_and(|e| e.client.mac != entry.client.mac) {
             self.take(address);
         }

@@ -253,7 +253,8 @@ impl Session {
                 if let Job::Read { len, .. } = &mut job {
                     running.intended = u64::from(*len);
                     let wanted = if running.command.read { running.command.expected } else { 0 };
-                    *len = (*len).min(wanted.next_multiple_of(BLOCK as u32));
+                    // An initiator may expect up to 4 GiB less a byte, which rounds to more than the number holds.
+                    *len = (*len).min(wanted.checked_next_multiple_of(BLOCK as u32).unwrap_or(u32::MAX));
                     if *len == 0 {
                         self.status(core, &running, Status::Good, None, 0);
                         return;
