@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::types::Type;
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -74,10 +74,23 @@ pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), DbError>
         tx.execute_batch(&format!("PRAGMA user_version = {}", n + 1)).map_err(error)?;
         tx.commit().map_err(error)?;
     }
-    // What a killed process left in the journal.
-    let tx = conn.transaction().map_err(error)?;
-    fold_journal(&tx).and_then(|()| tx.commit()).map_err(error)?;
-    prune(conn).map_err(error)
+    // What a killed process left in the journal. Where the disk is full it is as good there.
+    let tidied = fold(conn).and_then(|()| prune(conn));
+    tidied.or_else(|e| if e.sqlite_error_code() == Some(ErrorCode::DiskFull) { Ok(()) } else { Err(error(e)) })
+}
+
+/// [`fold_journal`] in a transaction of its own.
+pub(super) fn fold(conn: &mut Connection) -> rusqlite::Result<()> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    fold_journal(&tx)?;
+    tx.commit()
+}
+
+/// Bytes in the journal.
+pub(super) fn journal_bytes(conn: &Connection) -> rusqlite::Result<usize> {
+    let bytes: i64 =
+        conn.query_row("SELECT coalesce(sum(length(records)), 0) FROM lease_journal", [], |row| row.get(0))?;
+    Ok(usize::try_from(bytes).unwrap_or_default())
 }
 
 /// Leaves the newest events.
@@ -101,7 +114,7 @@ pub(super) fn write_vital(tx: &Transaction<'_>, pending: &Pending) -> rusqlite::
 }
 
 /// Puts what is in the journal into the table of leases, the newest record of each address.
-pub(super) fn fold_journal(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+fn fold_journal(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     for (address, lease) in journal(tx)? {
         match lease {
             Some(lease) => put_lease(tx, &lease)?,

@@ -150,6 +150,8 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(conn: Connection, path: &Path, reserve: Reserve) -> Result<Self, DbError> {
         let shared = Arc::new(Shared::default());
+        // What could not be folded when it was opened.
+        let journal = tables::journal_bytes(&conn).map_err(|e| DbError::of("read", path, &e))?;
         let mut work = Work {
             conn,
             path: path.to_owned(),
@@ -157,7 +159,7 @@ impl Writer {
             shared: shared.clone(),
             held_back_until: None,
             since_prune: 0,
-            journal: 0,
+            journal,
             fold_after: None,
         };
         let thread = std::thread::Builder::new().name("lab-db".into()).spawn(move || work.run()).map_err(|e| {
@@ -249,11 +251,7 @@ impl Work {
         if self.journal == 0 || self.fold_after.is_some_and(|after| Instant::now() < after) {
             return;
         }
-        let folded = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .and_then(|tx| tables::fold_journal(&tx).and_then(|()| tx.commit()));
-        match folded {
+        match tables::fold(&mut self.conn) {
             Ok(()) => (self.journal, self.fold_after) = (0, None),
             Err(_) => self.fold_after = Some(Instant::now() + RETRY),
         }
