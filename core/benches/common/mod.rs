@@ -57,6 +57,41 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration, Box<dyn std::error::Error>> {
     Ok(TICK * u32::try_from(user + system)?)
 }
 
+/// One run of the same work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) requests: f64,
+    pub(crate) bytes: f64,
+    /// Wall time.
+    pub(crate) seconds: f64,
+    /// The server's CPU seconds.
+    pub(crate) cpu: f64,
+}
+
+/// The best of several runs, each figure for itself: what disturbs a run only makes it worse.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Best {
+    /// Requests a second.
+    pub(crate) rate: f64,
+    /// Bytes a second.
+    pub(crate) bytes: f64,
+    /// CPU seconds a request.
+    pub(crate) cpu: f64,
+    /// CPU seconds a byte.
+    pub(crate) cpu_byte: f64,
+}
+
+impl Best {
+    pub(crate) fn take(&mut self, run: &Run) {
+        let first = self.rate == 0.0;
+        self.rate = self.rate.max(run.requests / run.seconds);
+        self.bytes = self.bytes.max(run.bytes / run.seconds);
+        let less = |old: f64, new: f64| if first { new } else { old.min(new) };
+        self.cpu = less(self.cpu, run.cpu / run.requests);
+        self.cpu_byte = less(self.cpu_byte, run.cpu / run.bytes);
+    }
+}
+
 /// Opens ordinary TCP ports, and nothing else.
 #[derive(Debug)]
 pub(crate) struct Loopback;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
+use crate::common::Run;
 use crate::{Fallible, SIZE};
 
 /// The large file.
@@ -96,16 +97,6 @@ pub(crate) const ROWS: &[Row] = &[
         cpu: Some(5.0),
     },
 ];
-
-/// What one run did.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Run {
-    pub(crate) requests: f64,
-    pub(crate) bytes: f64,
-    pub(crate) seconds: f64,
-    /// Of the server, in seconds.
-    pub(crate) cpu: f64,
-}
 
 /// Told at the end, as `wrk`'s own summary is for people.
 const DONE: &str = r#"

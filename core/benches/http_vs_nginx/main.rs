@@ -20,8 +20,9 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use load::{Row, Run};
-use report::{Best, Outcome};
+use common::{Best, Run};
+use load::Row;
+use report::Outcome;
 use server::Server;
 
 /// Bytes of the large file.

@@ -3,40 +3,17 @@
 use serde_json::{Value, json};
 
 use crate::Fallible;
-use crate::load::{Row, Run, Work};
+use crate::common::Best;
+use crate::load::{Row, Work};
 
-/// The best of several runs, each figure for itself: what disturbs a run only makes it worse.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Best {
-    /// Requests a second.
-    rate: f64,
-    /// Bytes a second.
-    bytes: f64,
-    /// CPU seconds a request.
-    cpu: f64,
-    /// CPU seconds a byte.
-    cpu_byte: f64,
+/// MiB or thousands of requests a second.
+fn speed(best: &Best, row: &Row) -> f64 {
+    if row.work == Work::Small { best.rate / 1e3 } else { best.bytes / f64::from(1 << 20) }
 }
 
-impl Best {
-    pub(crate) fn take(&mut self, run: &Run) {
-        let first = self.bytes == 0.0;
-        self.rate = self.rate.max(run.requests / run.seconds);
-        self.bytes = self.bytes.max(run.bytes / run.seconds);
-        let less = |old: f64, new: f64| if first { new } else { old.min(new) };
-        self.cpu = less(self.cpu, run.cpu / run.requests);
-        self.cpu_byte = less(self.cpu_byte, run.cpu / run.bytes);
-    }
-
-    /// MiB or thousands of requests a second.
-    fn speed(&self, row: &Row) -> f64 {
-        if row.work == Work::Small { self.rate / 1e3 } else { self.bytes / f64::from(1 << 20) }
-    }
-
-    /// CPU seconds a GiB or for 100,000 requests.
-    fn cost(&self, row: &Row) -> f64 {
-        if row.work == Work::Small { self.cpu * 1e5 } else { self.cpu_byte * f64::from(1 << 30) }
-    }
+/// CPU seconds a GiB or for 100,000 requests.
+fn cost(best: &Best, row: &Row) -> f64 {
+    if row.work == Work::Small { best.cpu * 1e5 } else { best.cpu_byte * f64::from(1 << 30) }
 }
 
 /// What came of a row.
@@ -50,12 +27,12 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// How many times as fast.
     fn faster(&self) -> f64 {
-        self.ours.speed(self.row) / self.theirs.speed(self.row)
+        speed(&self.ours, self.row) / speed(&self.theirs, self.row)
     }
 
     /// How many times the CPU time.
     fn cpu(&self) -> f64 {
-        self.ours.cost(self.row) / self.theirs.cost(self.row)
+        cost(&self.ours, self.row) / cost(&self.theirs, self.row)
     }
 
     /// Good enough.
@@ -72,18 +49,18 @@ pub(crate) fn table(outcomes: &[Outcome]) {
     );
     for outcome in outcomes {
         let row = outcome.row;
-        let (unit, cost) = if row.work == Work::Small { ("k/s", "s/100k") } else { ("MiB/s", "s/GiB") };
-        let speed = |best: &Best| format!("{:.*} {unit}", usize::from(row.work == Work::Small), best.speed(row));
+        let (unit, per) = if row.work == Work::Small { ("k/s", "s/100k") } else { ("MiB/s", "s/GiB") };
+        let shown = |best: &Best| format!("{:.*} {unit}", usize::from(row.work == Work::Small), speed(best, row));
         let wanted = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
         println!(
-            "{:<36} {:>12} {:>12} {:>6.2}x {:>7}   {:>9.3} {:>9.3} {:>6.2} {:>7} {cost:<6} {}",
+            "{:<36} {:>12} {:>12} {:>6.2}x {:>7}   {:>9.3} {:>9.3} {:>6.2} {:>7} {per:<6} {}",
             row.title,
-            speed(&outcome.ours),
-            speed(&outcome.theirs),
+            shown(&outcome.ours),
+            shown(&outcome.theirs),
             outcome.faster(),
             wanted(row.faster),
-            outcome.ours.cost(row),
-            outcome.theirs.cost(row),
+            cost(&outcome.ours, row),
+            cost(&outcome.theirs, row),
             outcome.cpu(),
             wanted(row.cpu),
             if outcome.passed() { "PASS" } else { "short" }

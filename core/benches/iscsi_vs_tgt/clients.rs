@@ -4,18 +4,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::Fallible;
+use crate::common::Run;
 use crate::rows::PATTERN;
-
-/// One run.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Run {
-    pub(crate) requests: f64,
-    pub(crate) bytes: f64,
-    /// Wall time.
-    pub(crate) seconds: f64,
-    /// The target's CPU seconds.
-    pub(crate) cpu: f64,
-}
 
 /// That the programs are installed.
 pub(crate) fn present() -> Fallible<()> {

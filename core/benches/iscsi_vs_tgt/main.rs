@@ -21,8 +21,9 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clients::{Run, read_back};
-use report::{Best, Outcome};
+use clients::read_back;
+use common::{Best, Run};
+use report::Outcome;
 use rows::{Disk, Row};
 use target::Target;
 

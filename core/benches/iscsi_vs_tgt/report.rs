@@ -3,41 +3,17 @@
 use serde_json::{Value, json};
 
 use crate::Fallible;
-use crate::clients::Run;
+use crate::common::Best;
 use crate::rows::Row;
 
-/// The best of several runs, each figure for itself: what disturbs a run only makes it worse.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Best {
-    /// Requests a second.
-    rate: f64,
-    /// Bytes a second.
-    bytes: f64,
-    /// CPU seconds a request.
-    cpu: f64,
-    /// CPU seconds a byte.
-    cpu_byte: f64,
+/// MB/s or requests a second.
+fn speed(best: &Best, row: &Row) -> f64 {
+    if row.large() { best.bytes / 1e6 } else { best.rate }
 }
 
-impl Best {
-    pub(crate) fn take(&mut self, run: &Run) {
-        let first = self.rate == 0.0;
-        self.rate = self.rate.max(run.requests / run.seconds);
-        self.bytes = self.bytes.max(run.bytes / run.seconds);
-        let less = |old: f64, new: f64| if first { new } else { old.min(new) };
-        self.cpu = less(self.cpu, run.cpu / run.requests);
-        self.cpu_byte = less(self.cpu_byte, run.cpu / run.bytes);
-    }
-
-    /// MB/s or requests a second.
-    fn speed(&self, row: &Row) -> f64 {
-        if row.large() { self.bytes / 1e6 } else { self.rate }
-    }
-
-    /// CPU seconds a GiB or for 100,000 requests.
-    fn cost(&self, row: &Row) -> f64 {
-        if row.large() { self.cpu_byte * f64::from(1 << 30) } else { self.cpu * 1e5 }
-    }
+/// CPU seconds a GiB or for 100,000 requests.
+fn cost(best: &Best, row: &Row) -> f64 {
+    if row.large() { best.cpu_byte * f64::from(1 << 30) } else { best.cpu * 1e5 }
 }
 
 /// What came of a row.
@@ -76,19 +52,19 @@ pub(crate) fn table(outcomes: &[Outcome]) {
     );
     for outcome in outcomes {
         let row = outcome.row;
-        let (unit, cost) = if row.large() { ("MB/s", "s/GiB") } else { ("IOPS", "s/100k") };
-        let speed = |best: Best| format!("{:.0} {unit}", best.speed(row));
-        let theirs = outcome.theirs.map_or("-".to_owned(), speed);
-        let theirs_cost = outcome.theirs.map_or("-".to_owned(), |best| format!("{:.2}", best.cost(row)));
+        let (unit, per) = if row.large() { ("MB/s", "s/GiB") } else { ("IOPS", "s/100k") };
+        let shown = |best: Best| format!("{:.0} {unit}", speed(&best, row));
+        let theirs = outcome.theirs.map_or("-".to_owned(), shown);
+        let theirs_cost = outcome.theirs.map_or("-".to_owned(), |best| format!("{:.2}", cost(&best, row)));
         let (faster, cpu) = outcome
             .ratios()
             .map_or(("-".to_owned(), "-".to_owned()), |(faster, cpu)| (format!("{faster:.2}x"), format!("{cpu:.2}")));
         println!(
-            "{:<42} {:>12} {theirs:>12} {faster:>7} {:>5.1}x   {:>9.2} {theirs_cost:>9} {cpu:>6} {:>6.2} {cost:<6} {}",
+            "{:<42} {:>12} {theirs:>12} {faster:>7} {:>5.1}x   {:>9.2} {theirs_cost:>9} {cpu:>6} {:>6.2} {per:<6} {}",
             row.title,
-            speed(outcome.ours),
+            shown(outcome.ours),
             row.faster,
-            outcome.ours.cost(row),
+            cost(&outcome.ours, row),
             row.cpu,
             outcome.verdict()
         );

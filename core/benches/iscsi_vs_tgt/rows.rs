@@ -1,7 +1,8 @@
 //! What is measured and what is asked for.
 
 use crate::Fallible;
-use crate::clients::{Run, perf, qemu};
+use crate::clients::{perf, qemu};
+use crate::common::Run;
 
 /// The byte that is written.
 pub(crate) const PATTERN: u8 = 0x5a;
