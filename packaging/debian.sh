@@ -30,3 +30,24 @@ install_missing() {
     fi
     apt_quiet "${suite[@]}" install "${wanted[@]}" > /dev/null
 }
+
+# install_unstarted PACKAGE...: the same for servers that only tests start, in namespaces. Debian starts what it installs, and at each
+# boot again: a DHCP server must not come to answer on the tester's own network.
+install_unstarted() {
+    local wanted policy=/usr/sbin/policy-rc.d made=
+    mapfile -t wanted < <(missing "$@")
+    ((${#wanted[@]})) || return 0
+    if [[ ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' > "$policy"
+        chmod 755 "$policy"
+        made=yes
+    fi
+    local result=0
+    install_missing "${wanted[@]}" || result=$?
+    [[ -z $made ]] || rm -f "$policy"
+    if [[ -d /run/systemd/system ]]; then
+        local package
+        for package in "${wanted[@]}"; do systemctl --quiet disable --now "$package" 2> /dev/null || true; done
+    fi
+    return "$result"
+}

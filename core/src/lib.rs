@@ -12,7 +12,12 @@
 //!   `machine` (what to do: no sockets, no clock, no disk) and `service` (the only place with sockets and tasks). [`ndp`] is the
 //!   one answer to iPXE's router solicitation, in the same shape.
 //! * [`disks`] is what a LUN reads and writes: images and overlays. [`media`] is installers and their answer files.
+//! * [`inspect`] looks into images: boot loaders, systems, what would keep them from booting; and takes kernels out of them.
+//! * [`lang`] has every sentence, in every language.
 //! * [`hosts`] folds events into who is booting, how far, and since when. [`diagnose`] folds them into findings.
+//! * [`exchange`] turns the configuration of other servers into a lab, and a lab into theirs.
+//! * [`trace`] keeps what was on the wire, writes and reads recordings, and makes events of packets that no server of ours saw.
+//! * [`doctor`] looks before the first boot, and at any time, for what would stop one.
 //! * [`jobs`] is everything long: progress, cancel, a clean end.
 //! * [`engine`] starts, supervises and stops it all; it is the only module that knows the others.
 //!
@@ -24,14 +29,19 @@ pub mod boot;
 pub mod dhcp;
 pub mod diagnose;
 pub mod disks;
+pub mod doctor;
 pub mod engine;
+pub mod exchange;
 pub mod hosts;
 pub mod http;
+pub mod inspect;
 pub mod iscsi;
 pub mod jobs;
 pub mod lab;
+pub mod lang;
 pub mod machine;
 pub mod media;
 pub mod ndp;
 pub mod net;
 pub mod tftp;
+pub mod trace;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -156,6 +156,17 @@ impl LabDir {
         Ok(())
     }
 
+    /// Replaces a text of lab.toml as it is now, which the program may have edited. Nothing can be added with [`LabDir::add`] after that.
+    ///
+    /// # Errors
+    /// It is not there, or the file system's.
+    pub fn replace(&self, from: &str, to: &str) -> Result<()> {
+        let toml = fs::read_to_string(self.toml())?;
+        ensure!(toml.contains(from), "lab.toml has no `{from}`:\n{toml}");
+        fs::write(self.toml(), toml.replacen(from, to, 1))?;
+        Ok(())
+    }
+
     /// Adds a `[[host]]` with what it gets (`boot` as TOML).
     ///
     /// # Errors
@@ -209,6 +220,74 @@ impl LabDir {
     pub fn json(&self, bench: &Netns, args: &[&str]) -> Result<Value> {
         let text = run::stdout(&mut self.command(bench, args)?)?;
         serde_json::from_str(&text).with_context(|| format!("{args:?} printed no JSON: {text}"))
+    }
+}
+
+impl LabDir {
+    /// The findings about a machine, as `bootyard hosts --json` has them.
+    ///
+    /// # Errors
+    /// The command failed, or the machine is not in the list.
+    pub fn findings(&self, bench: &Netns, mac: &str) -> Result<Vec<Value>> {
+        self.maybe_findings(bench, mac)?.with_context(|| format!("no {mac}"))
+    }
+
+    fn maybe_findings(&self, bench: &Netns, mac: &str) -> Result<Option<Vec<Value>>> {
+        let hosts = self.json(bench, &["hosts", "--json"])?;
+        let has = |host: &&Value| {
+            let macs = host["macs"].as_array();
+            macs.is_some_and(|macs| macs.iter().any(|m| m.as_str().is_some_and(|m| m.eq_ignore_ascii_case(mac))))
+        };
+        let host = hosts.as_array().and_then(|hosts| hosts.iter().find(has));
+        Ok(host.map(|host| host["findings"].as_array().cloned().unwrap_or_default()))
+    }
+
+    /// A machine that booted well has no finding: a false alarm is a defect.
+    ///
+    /// # Errors
+    /// It has one: what it says.
+    pub fn no_findings(&self, bench: &Netns, mac: &str) -> Result<()> {
+        let findings = self.findings(bench, mac)?;
+        if !findings.is_empty() {
+            bail!("{mac} booted well, and yet: {}", serde_json::to_string_pretty(&findings)?);
+        }
+        Ok(())
+    }
+
+    /// Waits until this finding is there (`true`) or gone, and returns it.
+    ///
+    /// # Errors
+    /// It did not come or go in time: what there is instead.
+    pub fn wait_for_finding(&self, bench: &Netns, mac: &str, id: &str, there: bool) -> Result<Value> {
+        self.wait_for_finding_within(bench, mac, id, there, Duration::from_secs(40))
+    }
+
+    /// The same with another patience.
+    ///
+    /// # Errors
+    /// As [`LabDir::wait_for_finding`].
+    pub fn wait_for_finding_within(
+        &self,
+        bench: &Netns,
+        mac: &str,
+        id: &str,
+        there: bool,
+        patience: Duration,
+    ) -> Result<Value> {
+        let deadline = Instant::now() + patience;
+        loop {
+            // A machine that has not spoken yet may be in no list.
+            let findings = self.maybe_findings(bench, mac)?.unwrap_or_default();
+            let found = findings.iter().find(|f| f["id"] == id);
+            if found.is_some() == there {
+                return Ok(found.cloned().unwrap_or_default());
+            }
+            if Instant::now() >= deadline {
+                let word = if there { "came" } else { "went" };
+                bail!("the finding `{id}` never {word}: {}", serde_json::to_string_pretty(&findings)?);
+            }
+            std::thread::sleep(Duration::from_millis(250));
+        }
     }
 }
 

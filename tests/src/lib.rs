@@ -5,6 +5,7 @@
 //! * [`qemu`]: machines with real firmware (iPXE's ROM under SeaBIOS, EDK2's own PXE client) under software emulation.
 //! * [`pxe_client`]: a plain PXE ROM that speaks real packets, for the clients that no emulator brings.
 //! * [`dhcp_client`]: the DHCP clients of systems; [`dnsmasq`] is the server beside which ours must be quiet.
+//! * [`findings`]: findings as they are waited for, checked and shown.
 //! * [`initiator`]: an iSCSI initiator that says exactly what a test wants; [`client`] is a machine of the lab that uses one.
 //! * [`ledger`] and [`load`]: work on a disk of which it is known afterwards what must be there.
 //! * [`trace`]: what a boot asked of its disk, taken from a capture and replayed.
@@ -21,6 +22,7 @@ pub mod cost;
 pub mod dhcp_client;
 pub mod disk;
 pub mod dnsmasq;
+pub mod findings;
 pub mod initiator;
 pub mod installer;
 pub mod ledger;
@@ -31,3 +33,4 @@ pub mod qemu;
 pub mod run;
 pub mod trace;
 pub mod window;
+pub mod x11;

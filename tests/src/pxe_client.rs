@@ -21,8 +21,12 @@ use crate::run;
 pub enum Kind {
     /// A PXE ROM by RFC 4578: options 60, 93, 94 and 97, neither user class nor option 175.
     Rom,
+    /// UEFI's PXE client for x86-64: the same options with another architecture.
+    Uefi,
     /// gPXE, known by option 175 with its bus-id (177) and by nothing else.
     Gpxe,
+    /// iPXE, known by its user class and its option 175.
+    Ipxe,
     /// An operating system: no option 60 at all.
     Os,
 }
@@ -33,7 +37,9 @@ impl Kind {
     pub fn word(self) -> &'static str {
         match self {
             Self::Rom => "rom",
+            Self::Uefi => "uefi",
             Self::Gpxe => "gpxe",
+            Self::Ipxe => "ipxe",
             Self::Os => "os",
         }
     }
@@ -43,7 +49,7 @@ impl Kind {
     /// # Errors
     /// No such word.
     pub fn of_word(word: &str) -> Result<Self> {
-        [Self::Rom, Self::Gpxe, Self::Os]
+        [Self::Rom, Self::Uefi, Self::Gpxe, Self::Ipxe, Self::Os]
             .into_iter()
             .find(|k| k.word() == word)
             .with_context(|| format!("`{word}` is no kind of client"))
@@ -83,12 +89,32 @@ impl Client {
     /// # Errors
     /// No answer, or one that is no DHCP.
     pub fn boot(&self, kind: Kind, broadcast: bool) -> Result<Told> {
-        let exe = std::env::current_exe()?;
-        let program = run::profile_dir(&exe).context("a test runs from a target folder")?.join("pxe-rom");
         let how = if broadcast { "broadcast" } else { "unicast" };
-        let text = run::stdout(self.command(&program.to_string_lossy()).args([kind.word(), how]))?;
+        let text = self.run(&[kind.word(), how])?;
         let value: Value = serde_json::from_str(&text).with_context(|| format!("pxe-rom printed {text}"))?;
         Ok(Told { offer: value["offer"].clone(), ack: value["ack"].clone() })
+    }
+
+    /// Asks so many times, a pause apart, and takes nothing.
+    ///
+    /// # Errors
+    /// It could not send.
+    pub fn ask(&self, kind: Kind, times: u32, pause: Duration) -> Result<()> {
+        self.run(&[kind.word(), "ask", &times.to_string(), &pause.as_millis().to_string()]).map(drop)
+    }
+
+    /// Asks, and takes the offer of this server, whether it made one or not.
+    ///
+    /// # Errors
+    /// It could not send.
+    pub fn take_from(&self, kind: Kind, server: &str) -> Result<()> {
+        self.run(&[kind.word(), "take", server]).map(drop)
+    }
+
+    fn run(&self, args: &[&str]) -> Result<String> {
+        let exe = std::env::current_exe()?;
+        let program = run::profile_dir(&exe).context("a test runs from a target folder")?.join("pxe-rom");
+        run::stdout(self.command(&program.to_string_lossy()).args(args))
     }
 
     /// Takes the address of an ACK.
@@ -137,6 +163,32 @@ pub fn exchange(kind: Kind, broadcast: bool) -> Result<Value> {
     Ok(json!({ "offer": offer, "ack": ack }))
 }
 
+/// What [`Client::ask`] and [`Client::take_from`] do, in the namespace that this process is in: DISCOVERs, and a REQUEST that names
+/// `server`.
+///
+/// # Errors
+/// It could not send.
+pub fn only_send(kind: Kind, discovers: u32, pause: Duration, server: Option<std::net::Ipv4Addr>) -> Result<()> {
+    let mac = std::fs::read_to_string("/sys/class/net/eth0/address").context("eth0")?;
+    let mac: Vec<u8> = mac.trim().split(':').map(|b| u8::from_str_radix(b, 16)).collect::<Result<_, _>>()?;
+    let xid = std::process::id() ^ 0x5058_4500;
+    let out = UdpSocket::bind("0.0.0.0:68")?;
+    out.set_broadcast(true)?;
+    for n in 0..discovers {
+        if n > 0 {
+            std::thread::sleep(pause);
+        }
+        out.send_to(&request(kind, 1, xid, &mac, true, &[]), "255.255.255.255:67").context("could not send")?;
+    }
+    if let Some(server) = server {
+        std::thread::sleep(pause);
+        let mut extra = vec![50, 4, 192, 168, 77, 55, 54, 4];
+        extra.extend(server.octets());
+        out.send_to(&request(kind, 3, xid, &mac, true, &extra), "255.255.255.255:67").context("could not send")?;
+    }
+    Ok(())
+}
+
 fn request(kind: Kind, message: u8, xid: u32, mac: &[u8], broadcast: bool, extra: &[u8]) -> Vec<u8> {
     let mut p = vec![1, 1, 6, 0];
     p.extend(xid.to_be_bytes());
@@ -149,13 +201,20 @@ fn request(kind: Kind, message: u8, xid: u32, mac: &[u8], broadcast: bool, extra
     p.extend([55, 10, 1, 3, 6, 15, 43, 54, 60, 66, 67, 175]);
     if kind != Kind::Os {
         p.extend([60, 32]);
-        p.extend(b"PXEClient:Arch:00000:UNDI:002001");
-        p.extend([93, 2, 0, 0, 94, 3, 1, 2, 1, 97, 17, 0]);
+        let arch: u8 = if kind == Kind::Uefi { 7 } else { 0 };
+        p.extend(format!("PXEClient:Arch:{arch:05}:UNDI:002001").as_bytes());
+        p.extend([93, 2, 0, arch, 94, 3, 1, 2, 1, 97, 17, 0]);
         p.extend([0x42; 10]);
         p.extend(mac);
     }
     if kind == Kind::Gpxe {
         p.extend([175, 7, 177, 5, 1, 0x80, 0x86, 0x10, 0x0e]);
+    }
+    if kind == Kind::Ipxe {
+        p.extend([77, 4]);
+        p.extend(b"iPXE");
+        // Its version, then HTTP and iSCSI.
+        p.extend([175, 18, 177, 5, 1, 0x80, 0x86, 0x10, 0x0e, 235, 3, 1, 21, 1, 19, 1, 1, 17, 1, 1]);
     }
     p.extend(extra);
     p.push(255);

@@ -15,6 +15,7 @@ use crate::netns::Netns;
 use crate::run;
 
 const ATSPI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/atspi");
+const NOTIFICATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/notifications");
 const BUS_LAUNCHER: &str = "/usr/libexec/at-spi-bus-launcher";
 
 /// An X server with a session bus and the accessibility bus, in the bench's namespace. Dropping it ends them.
@@ -68,6 +69,24 @@ impl Desktop {
             Ok(run::output(desktop.command(bench, ATSPI).arg("enable"))?.status.success().then_some(()))
         })?;
         Ok(desktop)
+    }
+
+    /// Takes notifications from now on, and writes each as a line to the file that is returned.
+    ///
+    /// # Errors
+    /// Python is missing.
+    pub fn take_notifications(&mut self, bench: &Netns, dir: &Path) -> Result<PathBuf> {
+        let to = dir.join("notifications");
+        let log = fs::File::create(dir.join("notifications.log"))?;
+        let mut command = self.command(bench, NOTIFICATIONS);
+        self.children.push(command.stdout(fs::File::create(&to)?).stderr(log).spawn()?);
+        Ok(to)
+    }
+
+    /// Its display, `:99`.
+    #[must_use]
+    pub fn display(&self) -> &str {
+        &self.display
     }
 
     /// A program on this desktop.

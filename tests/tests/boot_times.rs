@@ -29,6 +29,7 @@ fn boot(firmware: Firmware, proxy: bool) -> Result<Vec<Value>> {
     let spec = Spec { firmware, mac, memory: 512, name: kind, serial: None };
     let _machine = Machine::start(&bench, lab.scratch(), &spec)?;
     serve.wait_for_event("script-served", Duration::from_secs(120), |e| is(e, "script-served", mac))?;
+    lab.no_findings(&bench, mac)?;
     let steps = serve.events().into_iter().filter(|e| e["mac"] == mac && NOISE.iter().all(|noise| e["kind"] != *noise));
     Ok(steps.collect())
 }

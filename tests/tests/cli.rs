@@ -1,7 +1,7 @@
 //! The command line: what it prints, how it ends, and that it does the same with and without an engine.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -212,6 +212,63 @@ fn with_an_engine() -> Result<()> {
         Ok((host(&lab.json(&bench, &["hosts", "--json"])?)?["boot"] == "menu").then_some(()))
     })?;
     assert!(serve.terminate()?.success(), "{}", serve.stderr());
+    Ok(())
+}
+
+/// The machine's card hears the packet, as another program's reading of it says.
+#[test]
+fn a_machine_is_woken() -> Result<()> {
+    let bench = Netns::bench("wake", Some("192.168.77.1/24"))?;
+    let lab = lab("cli-wake")?;
+    let alone = lab.output(&bench, &["wake", "bench-1"])?;
+    assert_eq!(alone.status.code(), Some(3), "{alone:?}");
+
+    let mut serve = Serve::start(&bench, &lab)?;
+    let off = bench.plug("off", MAC)?;
+    let mut tshark = off.command("tshark");
+    tshark.args(["-n", "-i", "eth0", "-c", "1", "-a", "duration:30", "-f", "udp", "-Y", "wol", "-T", "fields"]);
+    // Of the address that stands there sixteen times the first.
+    tshark.args(["-E", "occurrence=f", "-e", "wol.mac", "-e", "ip.dst"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut tshark = tshark.spawn()?;
+    // It says nowhere that it listens, so the packet is sent until it has heard one.
+    run::wait_until("tshark to hear a magic packet", Duration::from_secs(30), || {
+        run::stdout(&mut lab.command(&bench, &["wake", "bench-1"])?)?;
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(tshark.try_wait()?)
+    })?;
+    let heard = tshark.wait_with_output()?;
+    assert_eq!(String::from_utf8_lossy(&heard.stdout).split_whitespace().collect::<Vec<_>>(), [MAC, "255.255.255.255"]);
+    let event = serve.wait_for_event("wake-sent", Duration::from_secs(5), |e| is(e, "wake-sent", MAC))?;
+    assert_eq!(event["interfaces"][0], "br0", "{event}");
+    let host = host(&lab.json(&bench, &["hosts", "--json"])?)?;
+    assert!(host["woken"].is_string() && host["last-seen"].is_null(), "it was not heard of: {host}");
+
+    let unknown = lab.output(&bench, &["wake", "nobody"])?;
+    assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
+    assert!(serve.terminate()?.success(), "{}", serve.stderr());
+    Ok(())
+}
+
+/// A room's machines by one word.
+#[test]
+fn machines_are_grouped_and_forgotten() -> Result<()> {
+    let bench = Netns::bench("group", None)?;
+    let lab = lab("cli-group")?;
+    run::stdout(&mut lab.command(&bench, &["group", "room-1", "bench-1"])?)?;
+    let toml = fs::read_to_string(lab.toml())?;
+    assert!(toml.contains("group = \"room-1\"") && toml.contains("# The machine by the window."), "{toml}");
+    run::stdout(&mut lab.command(&bench, &["assign", "group:room-1", "local"])?)?;
+    let host = host(&lab.json(&bench, &["hosts", "--json"])?)?;
+    assert_eq!((&host["group"], &host["boot"]), (&"room-1".into(), &"local".into()), "{host}");
+    let wrong = lab.output(&bench, &["group", "Room 1", "bench-1"])?;
+    assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+    let kept = lab.output(&bench, &["forget", "bench-1"])?;
+    assert!(
+        String::from_utf8_lossy(&kept.stderr).contains("lab.toml"),
+        "its entry is not taken away unasked: {kept:?}"
+    );
+    run::stdout(&mut lab.command(&bench, &["forget", "group:room-1", "--entry"])?)?;
+    assert!(!fs::read_to_string(lab.toml())?.contains(MAC));
     Ok(())
 }
 

@@ -217,11 +217,13 @@ impl Site {
         }
         for entry in fs::read_dir(self.lab.path().join("disks"))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            let known = names.iter().any(|disk| {
-                [".raw", ".raw.id", ".overlays"].iter().any(|end| name == format!("{disk}{end}"))
+            // What is known of images stands beside them, and is read anew where it does not fit.
+            let known = name == ".inspected"
+                || names.iter().any(|disk| {
+                    [".raw", ".raw.id", ".overlays"].iter().any(|end| name == format!("{disk}{end}"))
                     // A former generation, which an overlay stands on.
                     || name.starts_with(&format!("{disk}.raw.g"))
-            });
+                });
             ensure!(known, "{name} was left behind");
         }
         Ok(())

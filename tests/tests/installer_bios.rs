@@ -41,5 +41,6 @@ fn the_debian_installer_runs_by_its_answers() -> Result<()> {
     let toml = std::fs::read_to_string(lab.toml())?;
     assert!(toml.contains(r#"boot = "local""#), "lab.toml still says:\n{toml}");
     assert!(!serve.saw(|e| is(e, "tftp-request", MAC)), "a ROM that is iPXE has no use for TFTP");
+    lab.no_findings(&bench, MAC)?;
     Ok(())
 }

@@ -39,5 +39,6 @@ fn beside_dnsmasq_only_the_boot_is_ours() -> Result<()> {
         "an address was ours"
     );
     assert!(dnsmasq.leased(MAC)?, "the address was not dnsmasq's");
+    lab.no_findings(&bench, MAC)?;
     Ok(())
 }

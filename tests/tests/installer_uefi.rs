@@ -40,5 +40,6 @@ fn edk2_becomes_ipxe_becomes_the_installer() -> Result<()> {
     serve.wait_for_event("answers-served", Duration::from_secs(300), |e| is(e, "answers-served", MAC))?;
     machine.wait_for("ANSWERS-RAN", Duration::from_secs(120))?;
     serve.wait_for_event("install-consumed", Duration::from_secs(10), |e| is(e, "install-consumed", MAC))?;
+    lab.no_findings(&bench, MAC)?;
     Ok(())
 }

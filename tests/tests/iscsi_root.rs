@@ -36,6 +36,7 @@ fn twice(firmware: Firmware, writes: &str) -> Result<()> {
         assert!(proof.root.contains("/dev/sda"), "{proof:?}");
         let expected = if writes == "keep" { boot } else { 1 };
         assert_eq!(proof.boots, expected, "boot {boot} with writes = {writes}: {proof:?}");
+        lab.no_findings(&bench, mac)?;
         machine.wait_off(Duration::from_secs(120))?;
         let logins = serve.events().into_iter().filter(|e| is(e, "iscsi-login", mac)).count();
         assert!(

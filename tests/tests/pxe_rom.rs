@@ -50,6 +50,7 @@ fn a_rom_gets_undionly_and_then_as_gpxe_the_script() -> Result<()> {
     let served = serve.wait_for_event("script-served", Duration::from_secs(5), |e| is(e, "script-served", MAC))?;
     assert_eq!(served["dialect"], "gpxe", "{served}");
     assert_eq!(served["boot"], "local", "{served}");
+    lab.no_findings(&bench, MAC)?;
     assert!(serve.terminate()?.success());
     Ok(())
 }

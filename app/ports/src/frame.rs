@@ -3,6 +3,7 @@
 //! The kernel offers no filter for what a packet socket sends, so [`Purpose::may_send`] is called by the sender itself. A process
 //! that ignores it can send any frame on that one interface.
 
+use crate::capture::{self, TcpPorts};
 use crate::sys::Instruction;
 
 /// What a packet socket is for.
@@ -18,30 +19,34 @@ pub enum Purpose {
     ArpProbe,
     /// Receives DHCP servers' replies; sends nothing. A server is not woken by requests that its own port gets anyway.
     DhcpReplies,
+    /// Receives what concerns boots, both ways, and of TCP these ports of this computer; sends nothing.
+    Capture(TcpPorts),
+    /// Receives the packets of DHCP both ways, those that this computer sends included; sends nothing.
+    DhcpWatch,
 }
 
-const IPV4: u16 = 0x0800;
-const ARP: u16 = 0x0806;
-const IPV6: u16 = 0x86dd;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-const ROUTER_SOLICIT: u8 = 133;
-const ROUTER_ADVERT: u8 = 134;
+pub(crate) const IPV4: u16 = 0x0800;
+pub(crate) const ARP: u16 = 0x0806;
+pub(crate) const IPV6: u16 = 0x86dd;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMPV6: u8 = 58;
+pub(crate) const ROUTER_SOLICIT: u8 = 133;
+pub(crate) const ROUTER_ADVERT: u8 = 134;
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
 /// `op` of RFC 951's replies.
 const BOOTREPLY: u32 = 2;
 
 // Offsets into an Ethernet frame without a VLAN tag.
-const ETHERTYPE: u32 = 12;
-const IP4_FRAGMENT: u32 = 14 + 6;
-const IP4_PROTOCOL: u32 = 14 + 9;
+pub(crate) const ETHERTYPE: u32 = 12;
+pub(crate) const IP4_FRAGMENT: u32 = 14 + 6;
+pub(crate) const IP4_PROTOCOL: u32 = 14 + 9;
 const ARP_OPERATION: u32 = 14 + 6;
 const ARP_SENDER: u32 = 14 + 14;
 const ARP_REQUEST: u16 = 1;
 const ARP_REPLY: u16 = 2;
-const IP6_NEXT: u32 = 14 + 6;
-const IP6_PAYLOAD: u32 = 14 + 40;
+pub(crate) const IP6_NEXT: u32 = 14 + 6;
+pub(crate) const IP6_PAYLOAD: u32 = 14 + 40;
 
 impl Purpose {
     /// The Ethernet protocol that the socket is bound to; 0 receives nothing.
@@ -53,7 +58,7 @@ impl Purpose {
             Self::ArpProbe => ARP,
             // Only a socket for all protocols sees the VLAN tag that the kernel takes off, and a DHCP server on a tagged VLAN
             // is no rival on the untagged one.
-            Self::DhcpListen | Self::DhcpReplies => libc::ETH_P_ALL as u16,
+            Self::DhcpListen | Self::DhcpReplies | Self::DhcpWatch | Self::Capture(_) => libc::ETH_P_ALL as u16,
         }
     }
 
@@ -62,13 +67,21 @@ impl Purpose {
         match self {
             // All nodes and all routers, RFC 4291 section 2.7.1 and RFC 2464 section 7.
             Self::RouterDiscovery => &[[0x33, 0x33, 0, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 2]],
-            Self::Ipv4Send | Self::DhcpListen | Self::ArpProbe | Self::DhcpReplies => &[],
+            // And IEEE 802.1D's bridges.
+            Self::Capture(_) => &[[0x33, 0x33, 0, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 2], [0x01, 0x80, 0xc2, 0, 0, 0]],
+            Self::Ipv4Send | Self::DhcpListen | Self::ArpProbe | Self::DhcpReplies | Self::DhcpWatch => &[],
         }
+    }
+
+    /// Whether this computer's own frames come up, too.
+    pub(crate) fn hears_own(self) -> bool {
+        matches!(self, Self::Capture(_) | Self::DhcpWatch)
     }
 
     /// The filter for what it receives.
     pub(crate) fn filter(self) -> Vec<Instruction> {
         match self {
+            Self::Capture(ports) => capture::filter(ports),
             Self::Ipv4Send => vec![give(0)],
             Self::RouterDiscovery => vec![
                 load_half(ETHERTYPE),
@@ -92,7 +105,7 @@ impl Purpose {
                 give(u32::MAX),
                 give(0),
             ],
-            Self::DhcpListen => vec![
+            Self::DhcpListen | Self::DhcpWatch => vec![
                 load_word(ancillary(libc::SKF_AD_VLAN_TAG)),
                 and(0x0fff),
                 unless_equal(0, 11),
@@ -142,7 +155,7 @@ impl Purpose {
                     && half(frame, ARP_OPERATION) == Some(ARP_REQUEST)
                     && frame.get(ARP_SENDER as usize..ARP_SENDER as usize + 4) == Some(&[0; 4])
             }
-            Self::DhcpReplies => false,
+            Self::DhcpReplies | Self::DhcpWatch | Self::Capture(_) => false,
             Self::RouterDiscovery => {
                 half(frame, ETHERTYPE) == Some(IPV6)
                     && byte(frame, IP6_NEXT) == Some(ICMPV6)
@@ -185,31 +198,31 @@ fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> Instruction {
     Instruction { code: code as u16, jt, jf, k }
 }
 
-fn load_byte(at: u32) -> Instruction {
+pub(crate) fn load_byte(at: u32) -> Instruction {
     instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, at, 0, 0)
 }
 
-fn load_half(at: u32) -> Instruction {
+pub(crate) fn load_half(at: u32) -> Instruction {
     instruction(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, at, 0, 0)
 }
 
-fn load_word(at: u32) -> Instruction {
+pub(crate) fn load_word(at: u32) -> Instruction {
     instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at, 0, 0)
 }
 
-fn ip4_header_length(at: u32) -> Instruction {
+pub(crate) fn ip4_header_length(at: u32) -> Instruction {
     instruction(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, at, 0, 0)
 }
 
-fn load_half_after_header(at: u32) -> Instruction {
+pub(crate) fn load_half_after_header(at: u32) -> Instruction {
     instruction(libc::BPF_LD | libc::BPF_H | libc::BPF_IND, at, 0, 0)
 }
 
-fn load_byte_after_header(at: u32) -> Instruction {
+pub(crate) fn load_byte_after_header(at: u32) -> Instruction {
     instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, at, 0, 0)
 }
 
-fn and(mask: u32) -> Instruction {
+pub(crate) fn and(mask: u32) -> Instruction {
     instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mask, 0, 0)
 }
 
@@ -223,17 +236,25 @@ fn unless_equal(value: u32, skip: u8) -> Instruction {
     instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, 0, skip)
 }
 
+/// A conditional jump of this kind over `distance` instructions; `BPF_JA` jumps in any case.
+pub(crate) fn jump(kind: u32, value: u32, distance: u8) -> Instruction {
+    match kind {
+        libc::BPF_JA => instruction(libc::BPF_JMP | libc::BPF_JA, u32::from(distance), 0, 0),
+        kind => instruction(libc::BPF_JMP | kind | libc::BPF_K, value, distance, 0),
+    }
+}
+
 fn if_any_bit(mask: u32, skip: u8) -> Instruction {
     instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, mask, skip, 0)
 }
 
 /// Ends: this many bytes of the frame are given to the socket.
-fn give(bytes: u32) -> Instruction {
+pub(crate) fn give(bytes: u32) -> Instruction {
     instruction(libc::BPF_RET | libc::BPF_K, bytes, 0, 0)
 }
 
 /// Where the kernel keeps what it knows about a frame beside its bytes.
-fn ancillary(what: i32) -> u32 {
+pub(crate) fn ancillary(what: i32) -> u32 {
     (libc::SKF_AD_OFF + what) as u32
 }
 
@@ -267,6 +288,7 @@ mod tests {
         assert!(Purpose::DhcpListen.may_send(&udp_frame(68, 67)));
         assert!(!Purpose::DhcpListen.may_send(&udp_frame(67, 68)), "the probe never plays the server");
         assert!(!Purpose::DhcpReplies.may_send(&udp_frame(68, 67)));
+        assert!(!Purpose::DhcpWatch.may_send(&udp_frame(68, 67)) && !Purpose::DhcpWatch.may_send(&udp_frame(67, 68)));
         assert!(Purpose::RouterDiscovery.may_send(&advert(134)));
         assert!(!Purpose::RouterDiscovery.may_send(&advert(136)), "no neighbour advertisements");
         assert!(!Purpose::RouterDiscovery.may_send(&udp_frame(67, 68)));

@@ -3,11 +3,12 @@
 //! Two programs use it. The engine of a process that is privileged itself calls [`open`] and [`hold`] directly; the window, which
 //! is not, starts the small program of this crate and asks it over [`wire`]. So the rules are written once and hold for both.
 //!
-//! In reading order: [`frame`] says which frames a packet socket may send and receive, [`open`] opens sockets, [`link`] lists
+//! In reading order: [`frame`] says which frames a packet socket may send and receive ([`capture`] is the longest of its filters), [`open`] opens sockets, [`link`] lists
 //! interfaces and changes them over netlink, [`hold`] keeps an address on a bare interface, [`wire`] is the conversation and
 //! [`service`] the program's end of it. [`sys`] is the only place with `unsafe`.
 #![cfg(target_os = "linux")]
 
+pub mod capture;
 pub mod frame;
 pub mod hold;
 pub mod link;

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::Refusal;
+use crate::frame::Purpose;
 use crate::hold::{Held, LIFETIME_S, RENEW_EVERY};
 use crate::wire::{MAX_MESSAGE, Reply, Request, VERSION};
 use crate::{open, sys};
@@ -66,11 +67,17 @@ fn answer(request: Request, holds: &mut Holds) -> Result<(Reply, Option<OwnedFd>
             open::udp(bind, interface.as_deref(), broadcast, packet_info).map(opened)
         }
         Request::Tcp { bind, interface } => {
-            let known = TCP_PORTS.contains(&bind.port()) || bind.port() >= FIRST_UNPRIVILEGED;
-            allowed("TCP", bind, interface.as_deref(), known)?;
+            allowed("TCP", bind, interface.as_deref(), is_bench_port(bind.port()))?;
             open::tcp(bind, interface.as_deref()).map(opened)
         }
-        Request::Packet { purpose, interface } => open::packet(&interface, purpose).map(opened),
+        Request::Packet { purpose, interface } => {
+            if let Purpose::Capture(ports) = purpose {
+                for port in ports.all() {
+                    may_capture(port)?;
+                }
+            }
+            open::packet(&interface, purpose).map(opened)
+        }
         Request::Hold { address, prefix, interface } => {
             let id = holds.add(|| Held::take(&interface, address, prefix, LIFETIME_S))?;
             Ok((Reply::Held { id }, None))
@@ -80,6 +87,21 @@ fn answer(request: Request, holds: &mut Holds) -> Result<(Reply, Option<OwnedFd>
             Ok((Reply::Released, None))
         }
     }
+}
+
+/// A TCP port that a bench serves on.
+fn is_bench_port(port: u16) -> bool {
+    TCP_PORTS.contains(&port) || port >= FIRST_UNPRIVILEGED
+}
+
+/// Only a bench's own traffic is captured.
+fn may_capture(port: u16) -> Result<(), Refusal> {
+    if is_bench_port(port) {
+        return Ok(());
+    }
+    Err(Refusal::Rule(format!(
+        "bootyard-ports does not capture TCP port {port}; choose the standard port in [ports], or one from 1024 up"
+    )))
 }
 
 /// The port is one that a bench serves on, and it is not opened to every network that this computer is in.
@@ -192,6 +214,7 @@ mod tests {
         assert!(client.refused("hold 8.8.8.8 24 lo").contains("private"));
         assert!(client.refused("hold 10.99.0.1 24 lo").contains("not an Ethernet interface"));
         assert!(client.refused("packet dhcp-listen nowhere").contains("no network interface `nowhere`"));
+        assert!(client.refused("packet capture:80:22:3260 lo").contains("does not capture TCP port 22"));
         assert!(client.refused("exec /bin/sh").contains("does not know"));
         let long = "x".repeat(MAX_MESSAGE + 1);
         assert!(client.refused(&long).contains("does not know"));

@@ -253,6 +253,87 @@ pub fn recv_packet(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     check_size(unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast::<c_void>(), buf.len(), 0) })
 }
 
+/// A packet of a capture, as the kernel tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Captured {
+    /// Bytes that were given.
+    pub len: usize,
+    /// Bytes that it had on the wire.
+    pub original: usize,
+    /// This computer sent it.
+    pub outgoing: bool,
+    /// Since 1970, by the wall clock.
+    pub time: Duration,
+}
+
+/// Room for the control messages of a captured packet, aligned as the kernel writes them.
+#[repr(C, align(8))]
+struct PacketInfo([u8; 128]);
+
+/// Receives one packet with its time and its length on the wire; what does not fit into `buf` is cut off.
+///
+/// # Errors
+/// The operating system's; `WouldBlock` when there is none.
+pub fn recv_captured(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Captured> {
+    let mut part = libc::iovec { iov_base: buf.as_mut_ptr().cast::<c_void>(), iov_len: buf.len() };
+    let mut control = PacketInfo([0; 128]);
+    // SAFETY: all-zero is valid for these structures, which hold integers and null pointers. `buf`, `part`, `from` and `control`
+    // live through the call and their sizes are passed with them. The kernel wrote the control messages that CMSG_FIRSTHDR and
+    // CMSG_NXTHDR walk over; each is read only if it is as long as what is read from it.
+    unsafe {
+        let mut from: libc::sockaddr_ll = zeroed();
+        let mut header: libc::msghdr = zeroed();
+        header.msg_name = (&raw mut from).cast::<c_void>();
+        header.msg_namelen = len_of(&from);
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        header.msg_control = (&raw mut control.0).cast::<c_void>();
+        header.msg_controllen = size_of::<PacketInfo>() as _;
+        let len = check_size(libc::recvmsg(fd.as_raw_fd(), &raw mut header, 0))?;
+        let outgoing = from.sll_pkttype == libc::PACKET_OUTGOING;
+        let mut captured = Captured { len, original: len, outgoing, time: Duration::ZERO };
+        let mut message = libc::CMSG_FIRSTHDR(&raw const header);
+        while !message.is_null() {
+            let room = ((*message).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            let data = libc::CMSG_DATA(message);
+            match ((*message).cmsg_level, (*message).cmsg_type) {
+                (libc::SOL_PACKET, libc::PACKET_AUXDATA) if room >= size_of::<libc::tpacket_auxdata>() => {
+                    let about = ptr::read_unaligned(data.cast::<libc::tpacket_auxdata>());
+                    captured.original = (about.tp_len as usize).max(len);
+                }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) if room >= size_of::<libc::timespec>() => {
+                    let time = ptr::read_unaligned(data.cast::<libc::timespec>());
+                    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+                    captured.time = Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0));
+                }
+                _ => {}
+            }
+            message = libc::CMSG_NXTHDR(&raw const header, message);
+        }
+        Ok(captured)
+    }
+}
+
+/// How many packets the kernel had no room for since this was last asked.
+///
+/// # Errors
+/// The operating system's.
+pub fn packets_lost(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut len = len_of(&stats);
+    // SAFETY: `stats` and `len` live through the call; `len` is the size of `stats`.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            ptr::from_mut(&mut stats).cast::<c_void>(),
+            &raw mut len,
+        )
+    })?;
+    Ok(stats.tp_drops)
+}
+
 /// The number of an interface of the calling thread's network namespace.
 #[must_use]
 pub fn interface_index(name: &str) -> Option<u32> {

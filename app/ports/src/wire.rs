@@ -8,10 +8,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use crate::Refusal;
+use crate::capture::TcpPorts;
 use crate::frame::Purpose;
 
 /// Of this conversation; both ends must have the same.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// No message is longer.
 pub const MAX_MESSAGE: usize = 1024;
@@ -170,19 +171,28 @@ fn flag(word: &str) -> Option<bool> {
     }
 }
 
-fn purpose_word(purpose: Purpose) -> &'static str {
+fn purpose_word(purpose: Purpose) -> String {
     match purpose {
-        Purpose::Ipv4Send => "ipv4-send",
-        Purpose::RouterDiscovery => "router-discovery",
-        Purpose::DhcpListen => "dhcp-listen",
-        Purpose::ArpProbe => "arp-probe",
-        Purpose::DhcpReplies => "dhcp-replies",
+        Purpose::Ipv4Send => "ipv4-send".to_owned(),
+        Purpose::RouterDiscovery => "router-discovery".to_owned(),
+        Purpose::DhcpListen => "dhcp-listen".to_owned(),
+        Purpose::ArpProbe => "arp-probe".to_owned(),
+        Purpose::DhcpReplies => "dhcp-replies".to_owned(),
+        Purpose::Capture(TcpPorts { http, https, iscsi }) => format!("capture:{http}:{https}:{iscsi}"),
+        Purpose::DhcpWatch => "dhcp-watch".to_owned(),
     }
 }
 
 fn purpose(word: &str) -> Option<Purpose> {
-    use Purpose::{ArpProbe, DhcpListen, DhcpReplies, Ipv4Send, RouterDiscovery};
-    [Ipv4Send, RouterDiscovery, DhcpListen, DhcpReplies, ArpProbe].into_iter().find(|p| purpose_word(*p) == word)
+    use Purpose::{ArpProbe, DhcpListen, DhcpReplies, DhcpWatch, Ipv4Send, RouterDiscovery};
+    if let Some(ports) = word.strip_prefix("capture:") {
+        let mut numbers = ports.split(':').map(|n| n.parse().ok());
+        let (http, https, iscsi) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        return numbers.next().is_none().then_some(Purpose::Capture(TcpPorts { http, https, iscsi }));
+    }
+    [Ipv4Send, RouterDiscovery, DhcpListen, DhcpReplies, DhcpWatch, ArpProbe]
+        .into_iter()
+        .find(|p| purpose_word(*p) == word)
 }
 
 /// For fuzzing: no message may harm either end, and what was understood is written and read again as the same.
@@ -211,6 +221,10 @@ mod tests {
             Request::Tcp { bind: "[fe80::1%2]:80".parse().unwrap(), interface: None },
             Request::Packet { purpose: Purpose::DhcpListen, interface: "br0".to_owned() },
             Request::Packet { purpose: Purpose::DhcpReplies, interface: "br0".to_owned() },
+            Request::Packet {
+                purpose: Purpose::Capture(TcpPorts { http: 80, https: 8443, iscsi: 3260 }),
+                interface: "br0".to_owned(),
+            },
             Request::Hold { address: Ipv4Addr::new(192, 168, 2, 1), prefix: 24, interface: "br0".to_owned() },
             Request::Release { id: 7 },
         ];
@@ -234,7 +248,10 @@ mod tests {
 
     #[test]
     fn what_is_not_a_request_is_none() {
-        let bad: [&[u8]; 10] = [
+        let bad: [&[u8]; 13] = [
+            b"packet capture:80:443 br0",
+            b"packet capture:80:443:3260:22 br0",
+            b"packet capture:80:443:70000 br0",
             b"",
             b"udp",
             b"udp 0.0.0.0:67 1 2 br0",

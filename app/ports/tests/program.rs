@@ -102,8 +102,8 @@ fn a_process_without_privileges_gets_its_ports_and_the_program_keeps_three_capab
         let dns = UdpSpec { bind: "192.168.77.1:53".parse().unwrap(), ..dhcp };
         assert!(matches!(program.udp(&dns), Err(NetError::Refused(text)) if text.contains("UDP port 53")));
 
-        use PacketUse::{ArpProbe, DhcpListen, DhcpReplies, Ipv4Send, RouterDiscovery};
-        for purpose in [Ipv4Send, RouterDiscovery, DhcpListen, DhcpReplies, ArpProbe] {
+        use PacketUse::{ArpProbe, DhcpListen, DhcpReplies, DhcpWatch, Ipv4Send, RouterDiscovery};
+        for purpose in [Ipv4Send, RouterDiscovery, DhcpListen, DhcpReplies, DhcpWatch, ArpProbe] {
             assert!(matches!(Direct.packet("left", purpose), Err(NetError::NoPrivilege { .. })));
             program.packet("left", purpose).unwrap();
         }

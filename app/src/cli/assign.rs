@@ -21,6 +21,9 @@ pub struct Args {
     /// Tell iPXE of its disk by root-path alone, without a script
     #[arg(long)]
     root_path: bool,
+    /// Start this profile's kernel directly, its root on the disk: with iscsi DISK, a profile that `bootyard disks extract` made
+    #[arg(long)]
+    profile: Option<String>,
     /// Where these machines write, whatever the disk says: keep, to try changes that are committed then
     #[arg(long, value_enum)]
     writes: Option<super::disks::WritesArg>,
@@ -41,6 +44,7 @@ fn parse(args: &Args) -> Result<(Vec<String>, Boot), String> {
     let name = |text: &String| text.parse::<Name>().map_err(|e| e.to_string());
     let via = if args.root_path { IscsiVia::RootPath } else { IscsiVia::Script };
     let writes = args.writes.map(Into::into);
+    let profile = args.profile.as_ref().map(name).transpose()?;
     let words = &args.words[..];
     let (hosts, to) = match words {
         [hosts @ .., verb, profile] if verb == "install" => {
@@ -51,7 +55,7 @@ fn parse(args: &Args) -> Result<(Vec<String>, Boot), String> {
             (hosts, Boot::Install(Install { profile: name(profile)?, then }))
         }
         [hosts @ .., verb, disk] if verb == "iscsi" => {
-            (hosts, Boot::Iscsi(IscsiBoot { disk: name(disk)?, profile: None, via, writes }))
+            (hosts, Boot::Iscsi(IscsiBoot { disk: name(disk)?, profile, via, writes }))
         }
         [hosts @ .., word] => {
             let boot = match word.as_str() {
@@ -69,6 +73,12 @@ fn parse(args: &Args) -> Result<(Vec<String>, Boot), String> {
         }
         [] => return Err("name at least one machine".into()),
     };
+    if args.profile.is_some() && !matches!(&to, Boot::Iscsi(iscsi) if iscsi.profile.is_some()) {
+        return Err("--profile goes with iscsi DISK: the profile's kernel is started, its root on the disk".into());
+    }
+    if args.profile.is_some() && args.root_path {
+        return Err("--profile and --root-path exclude each other: a kernel is started by a script".into());
+    }
     if hosts.is_empty() {
         return Err("name at least one machine: a MAC, a name or group:NAME".into());
     }
@@ -81,7 +91,26 @@ mod tests {
 
     fn parsed(words: &[&str]) -> Result<(Vec<String>, Boot), String> {
         let words = words.iter().map(ToString::to_string).collect();
-        parse(&Args { words, then: "local".into(), root_path: false, writes: None })
+        parse(&args(words))
+    }
+
+    fn args(words: Vec<String>) -> Args {
+        Args { words, then: "local".into(), root_path: false, profile: None, writes: None }
+    }
+
+    #[test]
+    fn a_profile_goes_with_a_disk_and_with_nothing_else() {
+        let with = |words: &[&str], root_path| {
+            let words = words.iter().map(ToString::to_string).collect();
+            parse(&Args { profile: Some("kernel".into()), root_path, ..args(words) })
+        };
+        let (_, to) = with(&["pc-1", "iscsi", "server01"], false).unwrap();
+        let Boot::Iscsi(iscsi) = to else { panic!("not a disk") };
+        assert_eq!((iscsi.disk.as_str(), iscsi.profile.unwrap().as_str()), ("server01", "kernel"));
+        for words in [&["pc-1", "install", "debian-12"][..], &["pc-1", "local"]] {
+            assert!(with(words, false).unwrap_err().contains("iscsi DISK"));
+        }
+        assert!(with(&["pc-1", "iscsi", "server01"], true).unwrap_err().contains("--root-path"));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! `bootyard disks …`: all that can be done to disks. What destroys asks first, or wants `--yes`.
 
+#[path = "inspect.rs"]
+mod inspect;
+
 use std::path::{Path, PathBuf};
 
 use std::io::{IsTerminal, Write};
@@ -107,6 +110,40 @@ pub enum Sub {
         /// The disk
         disk: String,
     },
+    /// Look into a disk: systems, boot loaders, and what would keep it from booting
+    Inspect {
+        /// The disk
+        disk: String,
+        /// With this host's overlay: a MAC, a name, or the overlay's id
+        #[arg(long)]
+        host: Option<String>,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take kernel, initramfs and Xen out of a disk, for machines that start them directly
+    ///
+    /// `bootyard assign HOST iscsi DISK --profile PROFILE` starts them then: they come over HTTP, and the system's root is on the disk. How
+    /// its initramfs is told of the disk stands in the profile as `iscsi-args`: debian and dracut by the kernel's arguments, none by the
+    /// iBFT that iPXE leaves. Kernel arguments can be read by every user of that machine, and with them the CHAP secret of a disk that has
+    /// one: where a disk boots by its own boot loader, that is the better way. Arguments that are wanted otherwise are edited in lab.toml;
+    /// `ip=` there gives a fixed address in place of DHCP. A renewal leaves alone what was edited.
+    Extract {
+        /// The disk
+        disk: String,
+        /// The profile to make, or to renew
+        #[arg(long, value_name = "PROFILE")]
+        into: String,
+        /// With this host's overlay: a MAC, a name, or the overlay's id
+        #[arg(long)]
+        host: Option<String>,
+        /// This kernel; the newest otherwise
+        #[arg(long, value_name = "VERSION")]
+        kernel: Option<String>,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Delete a disk with its image and its overlays
     Delete {
         /// The disk
@@ -200,6 +237,8 @@ pub(super) fn run(lab: &Path, command: Sub) -> Outcome {
             act(lab, disk, DiskAct::Resize { size }, &done)
         }
         Sub::Compact { disk } => act(lab, disk, DiskAct::Compact, "unused space was given back"),
+        Sub::Inspect { disk, host, json } => inspect::inspect(lab, disk, host, json),
+        Sub::Extract { disk, into, host, kernel, json } => inspect::extract(lab, &disk, &into, host, kernel, json),
         Sub::Delete { disk, yes } => {
             ask(lab, &disk, yes, |view| {
                 let mut lost = format!("the disk {} with {} bytes will be deleted", view.name, view.allocated);
@@ -233,6 +272,9 @@ fn list(lab: &Path, json: bool) -> Outcome {
             rows_of(&snapshot, root, 0, &mut rows);
         }
         output::table(&["NAME", "BYTES", "ON DISK", "WRITES", "GENERATION", "SESSIONS", "TARGET", "PROBLEM"], &rows);
+        for stale in snapshot.profiles.iter().filter_map(|p| p.stale.as_ref()) {
+            output::line(&output::safe(stale));
+        }
     }
     session.end();
     Ok(())
@@ -321,11 +363,16 @@ fn overlays_of<'a>(disk: &'a DiskView, words: &[String]) -> Vec<&'a str> {
 
 /// Stays until a job has ended, and shows how far it is.
 fn finish(session: Session, reply: &Reply, done: &str) -> Outcome {
-    let Reply::Job { id } = *reply else {
-        output::line(done);
-        session.end();
-        return Ok(());
-    };
+    let ended = wait(&session, reply);
+    session.end();
+    ended?;
+    output::line(done);
+    Ok(())
+}
+
+/// The same for who goes on with the session.
+fn wait(session: &Session, reply: &Reply) -> Outcome {
+    let Reply::Job { id } = *reply else { return Ok(()) };
     let handle = session.handle();
     let shown = std::io::stderr().is_terminal();
     let ended = session.block_on(async {
@@ -342,17 +389,13 @@ fn finish(session: Session, reply: &Reply, done: &str) -> Outcome {
             }
         }
     })?;
-    session.end();
     if shown {
         let _cleared = write!(std::io::stderr(), "\r\x1b[K");
     }
     match ended {
         JobState::Failed { error } => Err(Failure::Failed(anyhow::anyhow!(error))),
         JobState::Cancelled => Err(Failure::Failed(anyhow::anyhow!("cancelled; nothing was left behind"))),
-        JobState::Done | JobState::Running => {
-            output::line(done);
-            Ok(())
-        }
+        JobState::Done | JobState::Running => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use bootyard_core::api::Event;
 
 use super::session::Session;
 use super::{Failure, Outcome, output};
+use crate::told;
 
 pub(super) fn run(lab: &Path, follow: bool, json: bool) -> Outcome {
     if !follow {
@@ -48,20 +49,5 @@ pub(super) fn print(event: &Event, json: bool) -> bool {
     if json {
         return serde_json::to_string(event).is_ok_and(|text| output::line(&text));
     }
-    let mut fields = serde_json::to_value(event).unwrap_or_default();
-    let kind = event.kind.name();
-    let mut text = format!("{}  {:<20}", event.time.strftime("%H:%M:%S%.3f"), kind);
-    if let Some(mac) = event.mac {
-        text.push_str(&format!(" {mac}"));
-    }
-    if let Some(map) = fields.as_object_mut() {
-        for known in ["v", "seq", "time", "host", "mac", "source", "kind"] {
-            map.remove(known);
-        }
-        for (name, value) in map {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            text.push_str(&format!(" {name}={}", output::safe(&value)));
-        }
-    }
-    output::line(&text)
+    output::line(&told::event_line(event))
 }

@@ -18,6 +18,8 @@ pub(super) fn run(lab: &Path, json: bool) -> Outcome {
                 vec![
                     h.name.clone().unwrap_or_else(|| "-".into()),
                     h.macs.first().map(ToString::to_string).unwrap_or_default(),
+                    h.vendor.clone().unwrap_or_else(|| "-".into()),
+                    h.group.clone().unwrap_or_else(|| "-".into()),
                     h.ip.map_or_else(|| "-".into(), |ip| ip.to_string()),
                     h.arch.map_or_else(|| "-".into(), |a| a.to_string()),
                     h.boot.to_string(),
@@ -26,7 +28,7 @@ pub(super) fn run(lab: &Path, json: bool) -> Outcome {
                 ]
             })
             .collect();
-        output::table(&["NAME", "MAC", "ADDRESS", "FIRMWARE", "GETS", "STAGE", "FINDING"], &rows);
+        output::table(&["NAME", "MAC", "MADE BY", "GROUP", "ADDRESS", "FIRMWARE", "GETS", "STAGE", "FINDING"], &rows);
     }
     session.end();
     Ok(())

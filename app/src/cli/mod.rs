@@ -1,17 +1,28 @@
 //! The command line: one file a subcommand. What each prints with `--json` is stable.
 
 mod assign;
+mod bundle;
 mod check;
+mod decode;
 mod disks;
+mod doctor;
 mod events;
+mod exchange;
+mod explain;
+mod explain_pcap;
 mod hosts;
+mod machines;
 mod output;
+mod packets;
 mod serve;
 mod session;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use bootyard_core::api::{HostView, Snapshot};
+use bootyard_core::net::MacAddr;
 use clap::{Parser, Subcommand};
 
 /// Exit status: the work failed.
@@ -48,6 +59,8 @@ pub enum Sub {
         #[arg(long)]
         json: bool,
     },
+    /// Look for what would stop a boot here, and mend it
+    Doctor(doctor::Args),
     /// The machines: what they get and how far they are
     Hosts {
         /// One JSON array
@@ -63,14 +76,38 @@ pub enum Sub {
         #[arg(long)]
         json: bool,
     },
+    /// One archive of a machine to send to somebody: timeline, findings, packets, configuration; no secrets
+    Bundle(bundle::Args),
+    /// The packets of a machine's last boots; needs a running engine
+    Packets(packets::Args),
     /// Say what machines get from now on
     Assign(assign::Args),
+    /// Turn machines on with Wake-on-LAN; needs a running engine
+    Wake(machines::WakeArgs),
+    /// Put machines into a group: a room, or a row of one
+    Group(machines::GroupArgs),
+    /// Drop machines from the list
+    Forget(machines::ForgetArgs),
+    /// Say what the error codes on a machine's screen mean
+    Decode(decode::Args),
+    /// Say what a machine would be given at each stage, and why; or how one booted, by a recording of packets of any server
+    Explain(explain::Args),
     /// The disks
     Disks {
         /// What to do with them
         #[command(subcommand)]
         command: disks::Sub,
     },
+    /// Make a lab of other servers' configuration; every line is accounted for
+    Import(exchange::ImportArgs),
+    /// Write the lab as other servers' configuration
+    Export(exchange::ExportArgs),
+}
+
+/// A machine by its MAC or its name.
+fn find_host<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a Arc<HostView>> {
+    let mac = name.parse::<MacAddr>().ok();
+    snapshot.hosts.iter().find(|h| mac.map_or(h.name.as_deref() == Some(name), |mac| h.macs.contains(&mac)))
 }
 
 /// How a command ended badly.
@@ -150,17 +187,25 @@ fn dispatch(cli: Cli) -> Outcome {
         None => window(&lab),
         Some(Sub::Serve { json }) => serve::run(&lab, json),
         Some(Sub::Check { json }) => check::run(&lab, json),
+        Some(Sub::Doctor(args)) => doctor::run(&lab, &args),
         Some(Sub::Hosts { json }) => hosts::run(&lab, json),
         Some(Sub::Events { follow, json }) => events::run(&lab, follow, json),
+        Some(Sub::Bundle(args)) => bundle::run(&lab, &args),
+        Some(Sub::Packets(args)) => packets::run(&lab, &args),
         Some(Sub::Assign(args)) => assign::run(&lab, &args),
+        Some(Sub::Wake(args)) => machines::wake(&lab, &args),
+        Some(Sub::Group(args)) => machines::group(&lab, &args),
+        Some(Sub::Forget(args)) => machines::forget(&lab, &args),
+        Some(Sub::Decode(args)) => decode::run(&lab, &args),
+        Some(Sub::Explain(args)) => explain::run(&lab, &args),
         Some(Sub::Disks { command }) => disks::run(&lab, command),
+        Some(Sub::Import(args)) => exchange::import(&args),
+        Some(Sub::Export(args)) => exchange::export(&lab, &args),
     }
 }
 
 fn window(lab: &std::path::Path) -> Outcome {
-    let session = session::Session::window(lab)?;
-    crate::gui::run(session.handle(), session.runtime())?;
-    session.end();
+    crate::gui::run(lab, &session::runtime()?)?;
     Ok(())
 }
 

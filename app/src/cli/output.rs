@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+pub(super) use crate::told::safe;
+
 /// One line to standard output. False when nobody reads any more.
 pub(super) fn line(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
@@ -36,7 +38,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// A client's string, made harmless for a terminal.
-pub(super) fn safe(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// Lines of clients' words, made harmless for whoever prints them.
+pub(super) fn safe_lines(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{}\n", safe(line))).collect()
 }

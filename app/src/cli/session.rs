@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bootyard_core::api::{Command, EngineHandle, Reply};
+use bootyard_core::api::{Command, EngineHandle, KeeperKind, Reply};
 use bootyard_core::engine::{Engine, EngineError, Options, control};
 use bootyard_core::lab::{Folder, LabError};
 use tokio::runtime::Runtime;
@@ -58,15 +58,7 @@ impl Session {
 
     /// An engine of this process that will serve the interfaces that lab.toml names.
     pub(super) fn serve(lab: &Path) -> Result<Self, Failure> {
-        Self::own(runtime()?, lab, Options { trust_interfaces: true, control: true })
-    }
-
-    /// What the window shows: the engine that runs already, else one in this process.
-    pub(super) fn window(lab: &Path) -> Result<Self, Failure> {
-        match Self::connected(lab)? {
-            Ok(session) => Ok(session),
-            Err(runtime) => Self::own(runtime, lab, Options { trust_interfaces: false, control: true }),
-        }
+        Self::own(runtime()?, lab, Options { trust_interfaces: true, control: true, keeper: KeeperKind::Serve })
     }
 
     fn connected(lab: &Path) -> Result<Result<Self, Runtime>, Failure> {
@@ -90,11 +82,6 @@ impl Session {
         self.handle.clone()
     }
 
-    /// The runtime that the engine's tasks run on.
-    pub(super) fn runtime(&self) -> tokio::runtime::Handle {
-        self.runtime.handle().clone()
-    }
-
     pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
@@ -111,6 +98,6 @@ impl Session {
     }
 }
 
-fn runtime() -> std::io::Result<Runtime> {
+pub(super) fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().thread_name("bootyard").build()
 }

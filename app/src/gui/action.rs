@@ -1,13 +1,21 @@
-//! What the window can be told: [`Action`] is what a view wants done after the frame, [`UiCommand`] what a key, a button and the
-//! palette share: text, tooltip and shortcut in one place.
+//! What a view wants done after the frame: [`Action`], and the screens, dialogs and forms that it names.
 
 use std::path::PathBuf;
 
 use bootyard_core::api::{Command, HostId};
-use bootyard_core::lab::{Boot, Mode};
-use eframe::egui::{Key, KeyboardShortcut, Modifiers};
+use bootyard_core::boot::Arch;
+use bootyard_core::doctor::Act;
+use bootyard_core::lab::{Boot, Mode, SettingChange};
+use bootyard_core::lang::Language;
+use bootyard_core::media;
 
+pub(super) use super::command::{Kind, UiCommand};
+
+use super::brought::{Brought, Note, Recording};
 use super::disk_ask::DiskAsk;
+use super::labs::{LabForm, Way};
+use super::prefs;
+use super::save::{Save, SaveForm};
 
 /// A screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,16 +24,33 @@ pub(super) enum Screen {
     Hosts,
     /// One machine.
     Host(HostId),
+    /// What a machine would be given, and why.
+    Chain,
     /// Disks, profiles, firmware.
     Images,
     /// The last events.
     Events,
     /// Interface, mode, services.
     Network,
+    /// lab.toml, and the window itself.
+    Settings,
 }
 
-/// Earlier assignments, to be given back.
-pub(super) type Undo = Vec<(Vec<HostId>, Boot)>;
+/// Something that a person likes, whatever lab is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Liking {
+    /// The language; the desktop's where there is none.
+    Language(Option<Language>),
+    /// Light, dark, or the desktop's.
+    Theme(prefs::Theme),
+    /// Per cent.
+    Scale(u16),
+    /// Tell the desktop what happens while the window is hidden.
+    Notify(bool),
+}
+
+/// The commands that give back what was.
+pub(super) type Undo = Vec<Command>;
 
 /// What a view wants done when the frame is drawn.
 #[derive(Debug, Clone)]
@@ -36,9 +61,13 @@ pub(super) enum Action {
     Send(Command, String),
     /// Assign; asks first where disks of several machines would be erased.
     Assign(Vec<HostId>, Boot),
+    /// These start the kernel of this disk directly.
+    StartDirectly(Vec<HostId>, String),
     /// Assign without asking again.
     AssignNow(Vec<HostId>, Boot),
-    /// Give earlier assignments back.
+    /// Send commands one after the other; say the text when all are done, with the way back where there is one.
+    SendAll(Vec<Command>, String, Undo),
+    /// Give back what was.
     Undo(Undo),
     /// Confirm an interface, then start.
     ConfirmAndStart {
@@ -61,6 +90,24 @@ pub(super) enum Action {
     KeepServing,
     /// Stop serving and close the window.
     StopAndQuit,
+    /// Look for what would stop a boot; mends this first.
+    Look(Option<Act>),
+    /// The same, and boot a machine that does not exist from our own servers.
+    SelfTest,
+    /// Write packets or events to a file.
+    Save(Save),
+    /// Change settings of lab.toml; say the text when it is done. Asks first where disks of unknown machines would be erased.
+    Settings(Vec<SettingChange>, String),
+    /// The same without asking again.
+    SettingsNow(Vec<SettingChange>, String),
+    /// Something is liked from now on.
+    Like(Liking),
+    /// Open another lab, or make one; asks first where machines would lose their disks.
+    OpenLab(PathBuf, Way),
+    /// The same without asking again.
+    OpenLabNow(PathBuf, Way),
+    /// Put files where they belong.
+    Bring(Vec<PathBuf>),
     /// A command of the window.
     Run(UiCommand),
 }
@@ -78,6 +125,14 @@ pub(super) enum PickFor {
     Answers,
     /// New file of an export.
     Export,
+    /// A lab's folder.
+    Lab,
+    /// Files of any kind; several.
+    Files,
+    /// New file of packets.
+    SavePackets,
+    /// New file of events.
+    SaveEvents,
 }
 
 /// A question or a form over the screen.
@@ -112,6 +167,18 @@ pub(super) enum Dialog {
         /// The name so far.
         name: String,
     },
+    /// Put machines into a group.
+    Group {
+        /// Which.
+        hosts: Vec<HostId>,
+        /// The group's name so far.
+        name: String,
+    },
+    /// Drop what machines keep on disks of the lab?
+    ResetDisks {
+        /// Which.
+        hosts: Vec<HostId>,
+    },
     /// Drop machines from the list?
     Forget {
         /// Which.
@@ -125,11 +192,51 @@ pub(super) enum Dialog {
     AddProfile(ProfileForm),
     /// Something about a disk.
     Disk(DiskAsk),
+    /// Where to write packets or events to.
+    Save(SaveForm),
+    /// Erase every machine that nobody has assigned anything?
+    EraseUnknown {
+        /// What does it.
+        changes: Vec<SettingChange>,
+        /// What is said then.
+        said: String,
+    },
     /// All commands of the window.
     Palette {
         /// What is searched.
         filter: String,
+        /// The machines that a command would mean.
+        meant: Vec<HostId>,
+        /// Labs opened last.
+        recent: Vec<PathBuf>,
     },
+    /// All keys.
+    Keys,
+    /// Open a lab, or make one.
+    Lab(LabForm),
+    /// Close this lab although machines run from its disks, and open another?
+    Leave {
+        /// Their names.
+        hosts: Vec<String>,
+        /// The other lab's folder.
+        to: PathBuf,
+        /// Whether it is there.
+        way: Way,
+    },
+    /// Files by their paths, one a line.
+    AddFiles {
+        /// The paths.
+        paths: String,
+    },
+    /// Copy boot files into the lab?
+    AddFirmware {
+        /// Each with what runs it, and whether it is iPXE.
+        files: Vec<(PathBuf, Arch, bool)>,
+    },
+    /// Files that can't be used as they are.
+    Notes(Vec<Note>),
+    /// What happened in a recording of packets.
+    Recording(Box<Recording>),
 }
 
 /// The form of a new disk.
@@ -160,6 +267,8 @@ pub(super) struct ProfileForm {
     pub(super) kernel: String,
     /// Initrd files, one a line.
     pub(super) initrds: String,
+    /// Xen for a BIOS, for UEFI or both, one a line; empty without Xen.
+    pub(super) hypervisors: String,
     /// Kernel arguments.
     pub(super) args: String,
     /// Answer file, or empty.
@@ -182,218 +291,24 @@ impl DiskForm {
 }
 
 impl ProfileForm {
-    /// Takes dropped files, each where its name says that it belongs.
-    pub(super) fn take(&mut self, paths: &[PathBuf]) {
-        for path in paths {
-            let text = path.display().to_string();
-            match FileKind::of(path) {
-                FileKind::Initrd => {
-                    if !self.initrds.is_empty() {
-                        self.initrds.push('\n');
-                    }
-                    self.initrds.push_str(&text);
-                }
-                FileKind::Answers => self.answers = text,
-                FileKind::Kernel | FileKind::Disk => self.kernel = text,
+    /// Takes a file where it belongs by what it is.
+    pub(super) fn take(&mut self, file: &Brought) {
+        let text = file.path.display().to_string();
+        let list = |list: &mut String| {
+            if list.lines().any(|line| line == text) {
+                return;
             }
-        }
-    }
-}
-
-/// What a file seems to be, by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FileKind {
-    /// An image.
-    Disk,
-    /// A kernel.
-    Kernel,
-    /// An initrd.
-    Initrd,
-    /// An answer file.
-    Answers,
-}
-
-impl FileKind {
-    /// By the name.
-    pub(super) fn of(path: &std::path::Path) -> Self {
-        let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-        if name.starts_with("initr") || name.ends_with(".cpio") || name.ends_with(".gz") {
-            Self::Initrd
-        } else if ["cfg", "ks", "seed", "preseed", "yaml", "yml"].contains(&extension.as_str()) || name == "user-data" {
-            Self::Answers
-        } else if ["vmlinuz", "linux", "bzimage", "kernel"].iter().any(|k| name.starts_with(k)) {
-            Self::Kernel
-        } else {
-            Self::Disk
-        }
-    }
-}
-
-/// What a key, a button and the palette do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UiCommand {
-    /// Begin to serve.
-    Start,
-    /// Stop serving.
-    Stop,
-    /// Screens.
-    ShowHosts,
-    /// Screens.
-    ShowImages,
-    /// Screens.
-    ShowEvents,
-    /// Screens.
-    ShowNetwork,
-    /// To the filter field.
-    Find,
-    /// Select all shown machines.
-    SelectAll,
-    /// Choose what the selected machines get.
-    Assign,
-    /// The selected machines boot their local disk.
-    AssignLocal,
-    /// The selected machines wait.
-    AssignWait,
-    /// Give back the last assignment.
-    Undo,
-    /// Name the selected machine.
-    Rename,
-    /// Drop the selected machines.
-    Forget,
-    /// Add a disk.
-    AddDisk,
-    /// Add a profile.
-    AddProfile,
-    /// Read lab.toml again.
-    Reload,
-    /// All commands.
-    Palette,
-}
-
-impl UiCommand {
-    /// All of them, as the palette lists them.
-    pub(super) const ALL: [Self; 18] = [
-        Self::Start,
-        Self::Stop,
-        Self::ShowHosts,
-        Self::ShowImages,
-        Self::ShowEvents,
-        Self::ShowNetwork,
-        Self::Find,
-        Self::SelectAll,
-        Self::Assign,
-        Self::AssignLocal,
-        Self::AssignWait,
-        Self::Undo,
-        Self::Rename,
-        Self::Forget,
-        Self::AddDisk,
-        Self::AddProfile,
-        Self::Reload,
-        Self::Palette,
-    ];
-
-    /// On a button and in the palette.
-    pub(super) fn text(self) -> &'static str {
-        match self {
-            Self::Start => "Start",
-            Self::Stop => "Stop",
-            Self::ShowHosts => "Machines",
-            Self::ShowImages => "Images",
-            Self::ShowEvents => "Events",
-            Self::ShowNetwork => "Network",
-            Self::Find => "Find",
-            Self::SelectAll => "Select all",
-            Self::Assign => "Assign…",
-            Self::AssignLocal => "Local disk",
-            Self::AssignWait => "Wait",
-            Self::Undo => "Undo",
-            Self::Rename => "Rename…",
-            Self::Forget => "Forget…",
-            Self::AddDisk => "Add disk…",
-            Self::AddProfile => "Add profile…",
-            Self::Reload => "Read lab.toml again",
-            Self::Palette => "All commands…",
-        }
-    }
-
-    /// Under the pointer.
-    pub(super) fn tooltip(self) -> &'static str {
-        match self {
-            Self::Start => "Answer machines on the chosen interface",
-            Self::Stop => "Stop answering; sessions are ended in order",
-            Self::ShowHosts => "Every machine on the wire and how far its boot has come",
-            Self::ShowImages => "Disks, profiles and boot firmware",
-            Self::ShowEvents => "What happened last",
-            Self::ShowNetwork => "Interface, mode, servers, and what is wrong with them",
-            Self::Find => "Filter by name, address, assignment or stage",
-            Self::SelectAll => "Select every machine that is shown",
-            Self::Assign => "Choose what the selected machines get",
-            Self::AssignLocal => "The selected machines boot from their own disk",
-            Self::AssignWait => "The selected machines wait at their screen",
-            Self::Undo => "Give the machines what they had before the last assignment",
-            Self::Rename => "Give the selected machine a name; it is written to lab.toml",
-            Self::Forget => "Drop the selected machines from the list",
-            Self::AddDisk => "Import an image, or make an empty disk",
-            Self::AddProfile => "Add an installer or a live system: kernel, initrds, answers",
-            Self::Reload => "Take in what was changed in the file by hand",
-            Self::Palette => "Every command with its key",
-        }
-    }
-
-    /// Its key. A key without a modifier works while no text field has the focus.
-    pub(super) fn shortcut(self) -> Option<KeyboardShortcut> {
-        let (modifiers, key) = match self {
-            Self::Start => (Modifiers::NONE, Key::F5),
-            Self::Stop => (Modifiers::SHIFT, Key::F5),
-            Self::ShowHosts => (Modifiers::COMMAND, Key::Num1),
-            Self::ShowImages => (Modifiers::COMMAND, Key::Num2),
-            Self::ShowEvents => (Modifiers::COMMAND, Key::Num3),
-            Self::ShowNetwork => (Modifiers::COMMAND, Key::Num4),
-            Self::Find => (Modifiers::COMMAND, Key::F),
-            Self::SelectAll => (Modifiers::COMMAND, Key::A),
-            Self::Assign => (Modifiers::NONE, Key::A),
-            Self::AssignLocal => (Modifiers::NONE, Key::L),
-            Self::AssignWait => (Modifiers::NONE, Key::W),
-            Self::Undo => (Modifiers::COMMAND, Key::Z),
-            Self::Rename => (Modifiers::NONE, Key::F2),
-            Self::Forget => (Modifiers::NONE, Key::Delete),
-            Self::AddDisk => (Modifiers::COMMAND, Key::D),
-            Self::AddProfile => (Modifiers::COMMAND, Key::P),
-            Self::Reload => (Modifiers::COMMAND, Key::R),
-            Self::Palette => (Modifiers::COMMAND, Key::K),
+            if !list.is_empty() {
+                list.push('\n');
+            }
+            list.push_str(&text);
         };
-        Some(KeyboardShortcut::new(modifiers, key))
-    }
-
-    /// Whether it would act on the text in a focused field instead.
-    pub(super) fn yields_to_text(self) -> bool {
-        matches!(self, Self::SelectAll | Self::Undo)
-            || self.shortcut().is_some_and(|s| s.modifiers.is_none() && !matches!(s.logical_key, Key::F2 | Key::F5))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_two_commands_share_a_key() {
-        for (at, a) in UiCommand::ALL.iter().enumerate() {
-            for b in &UiCommand::ALL[..at] {
-                assert_ne!(a.shortcut(), b.shortcut(), "{a:?} and {b:?}");
-            }
+        match file.kind {
+            Ok(media::Kind::Initrd) => list(&mut self.initrds),
+            Ok(media::Kind::Xen { .. }) => list(&mut self.hypervisors),
+            Ok(media::Kind::Answers(_)) => self.answers = text,
+            Ok(media::Kind::Kernel) => self.kernel = text,
+            _ => {}
         }
-    }
-
-    #[test]
-    fn dropped_files_go_where_their_names_say() {
-        let mut form = ProfileForm::default();
-        form.take(&["/m/linux".into(), "/m/initrd.gz".into(), "/m/initramfs2.img".into(), "/m/debian.cfg".into()]);
-        assert_eq!(form.kernel, "/m/linux");
-        assert_eq!(form.initrds, "/m/initrd.gz\n/m/initramfs2.img");
-        assert_eq!(form.answers, "/m/debian.cfg");
-        assert_eq!(FileKind::of(std::path::Path::new("/d/Server 01.qcow2")), FileKind::Disk);
     }
 }

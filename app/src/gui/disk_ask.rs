@@ -3,6 +3,7 @@
 use bootyard_core::api::{DiskView, ExportFormat, OverlayView};
 use bootyard_core::lab::Writes;
 
+use super::lang::t;
 use super::say;
 
 /// A question about a disk that is open, and what was filled in so far. Disks and overlays are meant by name and id: the
@@ -110,26 +111,26 @@ impl DiskMenu {
     /// In the menu.
     pub(super) fn text(self) -> &'static str {
         match self {
-            Self::Snapshot => "Snapshot…",
-            Self::Clone => "Clone…",
-            Self::Resize => "Resize…",
-            Self::Compact => "Compact",
-            Self::Export => "Export…",
-            Self::Reset => "Reset overlays…",
-            Self::Delete => "Delete…",
+            Self::Snapshot => t!("Snapshot…"),
+            Self::Clone => t!("Clone…"),
+            Self::Resize => t!("Resize…"),
+            Self::Compact => t!("Compact"),
+            Self::Export => t!("Export…"),
+            Self::Reset => t!("Reset overlays…"),
+            Self::Delete => t!("Delete…"),
         }
     }
 
     /// Under the pointer.
     pub(super) fn tooltip(self) -> &'static str {
         match self {
-            Self::Snapshot => "A new disk that reads as this one does now, and remembers from which it was taken",
-            Self::Clone => "A new disk with a copy of the image, independent of this one",
-            Self::Resize => "Make it larger; a machine that runs from it is told",
-            Self::Compact => "Give back the space of blocks that are zero, or the same as the image's",
-            Self::Export => "Write what it reads as into a file outside the lab",
-            Self::Reset => "Drop what machines wrote; they start from the image again",
-            Self::Delete => "Delete the disk, its image and its overlays",
+            Self::Snapshot => t!("A new disk that reads as this one does now, and remembers from which it was taken"),
+            Self::Clone => t!("A new disk with a copy of the image, independent of this one"),
+            Self::Resize => t!("Make it larger; a machine that runs from it is told"),
+            Self::Compact => t!("Give back the space of blocks that are zero, or the same as the image's"),
+            Self::Export => t!("Write what it reads as into a file outside the lab"),
+            Self::Reset => t!("Drop what machines wrote; they start from the image again"),
+            Self::Delete => t!("Delete the disk, its image and its overlays"),
         }
     }
 
@@ -140,7 +141,7 @@ impl DiskMenu {
         }
         if self == Self::Reset {
             if disk.overlays.is_empty() {
-                return Some("No machine has an overlay on it".into());
+                return Some(t!("No machine has an overlay on it").into());
             }
             return disk.overlays.iter().all(|o| o.open).then(|| in_use(&users(disk)));
         }
@@ -150,7 +151,7 @@ impl DiskMenu {
         // Where machines write into the image itself, nothing can read it as a whole while one does.
         let written = disk.writes == Writes::Image && !disk.readonly && disk.sessions > 0;
         match self {
-            Self::Resize | Self::Compact if disk.readonly => Some("It is read-only".into()),
+            Self::Resize | Self::Compact if disk.readonly => Some(t!("It is read-only").into()),
             Self::Snapshot | Self::Clone | Self::Export | Self::Compact if written => Some(in_use(&users(disk))),
             _ => None,
         }
@@ -173,20 +174,20 @@ impl OverlayMenu {
     /// In the menu.
     pub(super) fn text(self) -> &'static str {
         match self {
-            Self::Commit => "Commit to the image…",
-            Self::Snapshot => "Snapshot…",
-            Self::Export => "Export…",
-            Self::Reset => "Reset…",
+            Self::Commit => t!("Commit to the image…"),
+            Self::Snapshot => t!("Snapshot…"),
+            Self::Export => t!("Export…"),
+            Self::Reset => t!("Reset…"),
         }
     }
 
     /// Under the pointer.
     pub(super) fn tooltip(self) -> &'static str {
         match self {
-            Self::Commit => "What this machine changed becomes the image's next generation",
-            Self::Snapshot => "A new disk that reads as this machine sees it",
-            Self::Export => "Write what this machine sees into a file outside the lab",
-            Self::Reset => "Drop what this machine wrote; it starts from the image again",
+            Self::Commit => t!("What this machine changed becomes the image's next generation"),
+            Self::Snapshot => t!("A new disk that reads as this machine sees it"),
+            Self::Export => t!("Write what this machine sees into a file outside the lab"),
+            Self::Reset => t!("Drop what this machine wrote; it starts from the image again"),
         }
     }
 
@@ -203,13 +204,14 @@ impl OverlayMenu {
         }
         if self == Self::Commit {
             if disk.readonly {
-                return Some("The disk is read-only".into());
+                return Some(t!("The disk is read-only").into());
             }
             if is_behind(disk, overlay) {
-                return Some(format!(
-                    "It stands on generation {}, and the image is at {}: what came since would be lost. Take a snapshot of it, \
+                return Some(t!(
+                    "It stands on generation {on}, and the image is at {at}: what came since would be lost. Take a snapshot of it, \
                      or reset it",
-                    overlay.generation, disk.generation
+                    on = overlay.generation,
+                    at = disk.generation
                 ));
             }
         }
@@ -234,9 +236,9 @@ pub(super) fn users(disk: &DiskView) -> Vec<String> {
 
 fn in_use(users: &[String]) -> String {
     match users {
-        [] => "In use by a machine: shut it down first".into(),
-        [one] => format!("In use by {one}: shut it down first"),
-        many => format!("In use by {}: shut them down first", say::names(many, 4)),
+        [] => t!("In use by a machine: shut it down first").into(),
+        [one] => t!("In use by {name}: shut it down first", name = one),
+        many => t!("In use by {names}: shut them down first", names = say::names(many, 4)),
     }
 }
 
@@ -245,8 +247,8 @@ fn in_use(users: &[String]) -> String {
 /// # Errors
 /// A sentence that says what was expected.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
-    let bad = || "Say the size with its unit, such as 100G".to_owned();
-    let text = text.trim();
+    let bad = || t!("Say the size with its unit, such as 100G").to_owned();
+    let text = say::with_point(text.trim());
     let at = text.find(|c: char| c.is_ascii_alphabetic() || c == ' ').ok_or_else(bad)?;
     let (number, unit) = text.split_at(at);
     let unit = unit.trim().to_ascii_lowercase();
@@ -265,7 +267,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let scale = 10u128.pow(u32::try_from(part.len()).unwrap_or(0));
     let digits: u128 = format!("{whole}{part}").parse().map_err(|_| bad())?;
     let size = digits.checked_mul(1 << shift).ok_or_else(bad)? / scale / 512 * 512;
-    u64::try_from(size).ok().filter(|s| i64::try_from(*s).is_ok()).ok_or_else(|| "No disk is that large".into())
+    u64::try_from(size).ok().filter(|s| i64::try_from(*s).is_ok()).ok_or_else(|| t!("No disk is that large").into())
 }
 
 /// The format that a file's name asks for; raw when it says nothing.

@@ -1,30 +1,31 @@
 //! An event as one line of the events screen. What a client sent is cleaned here, once.
 
-use bootyard_core::api::{ClientKind, EventKind, ProxyStyle};
+use bootyard_core::api::{ClientKind, EventKind, HttpsRefusal, ProxyStyle};
 
+use super::lang::t;
 use super::say::{self, bytes, clean, span};
 
 fn client(kind: ClientKind) -> &'static str {
     match kind {
-        ClientKind::PxeRom => "PXE firmware",
-        ClientKind::HttpBoot => "HTTP Boot firmware",
+        ClientKind::PxeRom => t!("PXE firmware"),
+        ClientKind::HttpBoot => t!("HTTP Boot firmware"),
         ClientKind::Ipxe => "iPXE",
         ClientKind::Gpxe => "gPXE",
-        ClientKind::Os => "Operating system",
-        ClientKind::Bootp => "BOOTP client",
+        ClientKind::Os => t!("Operating system"),
+        ClientKind::Bootp => t!("BOOTP client"),
     }
 }
 
 fn whom(kind: ClientKind) -> &'static str {
-    if kind == ClientKind::Os { "the operating system" } else { client(kind) }
+    if kind == ClientKind::Os { t!("the operating system") } else { client(kind) }
 }
 
 fn took(n: u64, millis: u64) -> String {
-    format!("{} in {}", bytes(n), span(i64::try_from(millis).unwrap_or(i64::MAX)))
+    t!("{size} in {time}", size = bytes(n), time = span(i64::try_from(millis).unwrap_or(i64::MAX)))
 }
 
 fn of(done: u64, total: u64) -> String {
-    if total > 0 { format!("{} of {}", bytes(done), bytes(total)) } else { bytes(done) }
+    if total > 0 { t!("{done} of {total}", done = bytes(done), total = bytes(total)) } else { bytes(done) }
 }
 
 /// The line.
@@ -33,46 +34,80 @@ pub(super) fn line(kind: &EventKind) -> String {
 }
 
 fn clean_line(kind: &EventKind) -> Option<String> {
-    engine(kind).or_else(|| dhcp(kind)).or_else(|| files(kind)).or_else(|| script(kind)).or_else(|| iscsi(kind))
+    engine(kind)
+        .or_else(|| dhcp(kind))
+        .or_else(|| wire(kind))
+        .or_else(|| files(kind))
+        .or_else(|| script(kind))
+        .or_else(|| iscsi(kind))
 }
 
 fn engine(kind: &EventKind) -> Option<String> {
     Some(match kind {
-        EventKind::EngineStarted { interfaces } => format!("Serving on {}", clean(&interfaces.join(", "))),
-        EventKind::EngineStopped { error: None } => "Stopped serving".into(),
-        EventKind::EngineStopped { error: Some(error) } => format!("Stopped serving: {}", say::clean_to(error, 400)),
-        EventKind::ServiceUp { service, address } => format!("{} listens on {address}", say::service(*service)),
+        EventKind::EngineStarted { interfaces } => {
+            t!("Serving on {interfaces}", interfaces = clean(&interfaces.join(", ")))
+        }
+        EventKind::EngineStopped { error: None } => t!("Stopped serving").into(),
+        EventKind::EngineStopped { error: Some(error) } => {
+            t!("Stopped serving: {error}", error = say::clean_to(error, 400))
+        }
+        EventKind::ServiceUp { service, address } => {
+            t!("{service} listens on {address}", service = say::service(*service), address = address)
+        }
         EventKind::ServiceFailed { service, error } => {
-            format!("{} does not run: {}", say::service(*service), say::clean_to(error, 400))
+            t!("{service} does not run: {error}", service = say::service(*service), error = say::clean_to(error, 400))
         }
         EventKind::ModeChosen { interface, mode, because } => {
-            format!("{} on {}: {}", say::mode(mode), clean(interface), clean(because))
+            t!(
+                "{mode} on {interface}: {because}",
+                mode = say::mode(mode),
+                interface = clean(interface),
+                because = clean(because)
+            )
         }
         EventKind::ForeignDhcp { interface, server, mac } => {
-            let by = mac.map(|m| format!(" ({m})")).unwrap_or_default();
-            format!("Another DHCP server answers on {}: {server}{by}", clean(interface))
+            let server = mac.map_or_else(|| server.to_string(), |mac| format!("{server} ({mac})"));
+            t!("Another DHCP server answers on {interface}: {server}", interface = clean(interface), server = server)
         }
-        EventKind::AddressHeld { interface, address, held } => {
-            let verb = if *held { "added to" } else { "taken from" };
-            format!("{} {verb} {}", clean(address), clean(interface))
+        EventKind::ForeignDhcpGone { interface, servers } => {
+            let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+            t!(
+                "No other DHCP server answers on {interface} any more: {servers}",
+                interface = clean(interface),
+                servers = servers.join(", ")
+            )
+        }
+        EventKind::AddressHeld { interface, address, held: true } => {
+            t!("{address} added to {interface}", address = clean(address), interface = clean(interface))
+        }
+        EventKind::AddressHeld { interface, address, held: false } => {
+            t!("{address} taken from {interface}", address = clean(address), interface = clean(interface))
         }
         EventKind::DiskCommitted { disk, of, generation } => {
-            format!("What {} changed is generation {generation} of {}", clean(of), clean(disk))
+            t!(
+                "What {of} changed is generation {generation} of {disk}",
+                of = clean(of),
+                generation = generation,
+                disk = clean(disk)
+            )
         }
-        EventKind::DiskResized { disk, size } => format!("{} has {} now", clean(disk), bytes(*size)),
+        EventKind::DiskResized { disk, size } => t!("{disk} has {size} now", disk = clean(disk), size = bytes(*size)),
         EventKind::OverlaysReset { disk, of } => {
-            format!("Overlays of {} were dropped: {}", clean(disk), say::clean_to(&of.join(", "), 400))
+            t!("Overlays of {disk} were dropped: {of}", disk = clean(disk), of = say::clean_to(&of.join(", "), 400))
         }
-        EventKind::DiskDeleted { disk } => format!("{} was deleted", clean(disk)),
-        EventKind::LabChanged => "lab.toml was read anew".into(),
+        EventKind::DiskDeleted { disk } => t!("{disk} was deleted", disk = clean(disk)),
+        EventKind::LabChanged => t!("lab.toml was read anew").into(),
         EventKind::LabBroken { problems } => {
-            format!("lab.toml has problems: {}", say::clean_to(&problems.join(" "), 400))
+            t!("lab.toml has problems: {problems}", problems = say::clean_to(&problems.join(" "), 400))
         }
-        EventKind::Assigned { to, by } => format!("Assigned by {}: {}", clean(by), say::boot(to)),
-        EventKind::JobStarted { what, .. } => format!("Began: {}", clean(what)),
-        EventKind::JobEnded { what, error: None, .. } => format!("Done: {}", clean(what)),
+        EventKind::Assigned { to, by } => t!("Assigned by {by}: {boot}", by = clean(by), boot = say::boot(to)),
+        EventKind::WakeSent { interfaces } => {
+            t!("Wake-on-LAN packet sent on {interfaces}", interfaces = clean(&interfaces.join(", ")))
+        }
+        EventKind::JobStarted { what, .. } => t!("Began: {what}", what = clean(what)),
+        EventKind::JobEnded { what, error: None, .. } => t!("Done: {what}", what = clean(what)),
         EventKind::JobEnded { what, error: Some(error), .. } => {
-            format!("Failed: {}: {}", clean(what), say::clean_to(error, 400))
+            t!("Failed: {what}: {error}", what = clean(what), error = say::clean_to(error, 400))
         }
         _ => return None,
     })
@@ -81,43 +116,122 @@ fn engine(kind: &EventKind) -> Option<String> {
 fn dhcp(kind: &EventKind) -> Option<String> {
     Some(match kind {
         EventKind::DhcpDiscover { client: who, arch, relay, .. } => {
-            let arch = arch.map(|a| format!(", {}", say::arch(a))).unwrap_or_default();
-            let relay = relay.map(|r| format!(", through relay {r}")).unwrap_or_default();
-            format!("{} asks for an address{arch}{relay}", client(*who))
+            let asks = t!("{client} asks for an address", client = client(*who));
+            let asks = arch.map(|a| format!("{asks}, {}", say::arch(a))).unwrap_or(asks);
+            relay.map(|r| t!("{asks}, through relay {relay}", asks = asks, relay = r)).unwrap_or(asks)
         }
         EventKind::DhcpOffer { client: who, address, file, .. } => {
-            format!("Offered {} to {}", given(address.as_ref(), file.as_deref()), whom(*who))
+            t!("Offered {what} to {whom}", what = given(address.as_ref(), file.as_deref()), whom = whom(*who))
         }
         EventKind::DhcpAck { client: who, address, file, root_path, .. } => {
-            let root = root_path.as_deref().map(|r| format!(" with root {}", clean(r))).unwrap_or_default();
-            format!("Gave {} to {}{root}", given(address.as_ref(), file.as_deref()), whom(*who))
+            let (what, whom) = (given(address.as_ref(), file.as_deref()), whom(*who));
+            match root_path.as_deref() {
+                Some(root) => {
+                    t!("Gave {what} to {whom} with root {root}", what = what, whom = whom, root = clean(root))
+                }
+                None => t!("Gave {what} to {whom}", what = what, whom = whom),
+            }
         }
-        EventKind::DhcpNak { address, reason } => format!("Refused {address}: {}", clean(reason)),
-        EventKind::DhcpRelease { address } => format!("Gave {address} back"),
-        EventKind::BootFileUnfit { file, made_for, arch } => format!(
-            "{file} runs on {}, and this machine is {}: lab.toml names the wrong boot file for it, which it is not given",
-            say::arch(*made_for),
-            say::arch(*arch)
+        EventKind::DhcpNak { address, reason } => {
+            t!("Refused {address}: {reason}", address = address, reason = clean(reason))
+        }
+        EventKind::DhcpRelease { address } => t!("Gave {address} back", address = address),
+        EventKind::BootFileUnfit { file, made_for, arch } => t!(
+            "{file} runs on {made_for}, and this machine is {arch}: lab.toml names the wrong boot file for it, which it is not given",
+            file = file,
+            made_for = say::arch(*made_for),
+            arch = say::arch(*arch)
         ),
         EventKind::ProxyStyle { model, style, taken: false } => {
-            format!("Firmware {model} ignores our offer; it gets the other form now ({})", proxy_style(*style))
+            t!(
+                "Firmware {model} ignores our offer; it gets the other form now ({style})",
+                model = model,
+                style = proxy_style(*style)
+            )
         }
         EventKind::ProxyStyle { model, style, taken: true } => {
-            format!("Firmware {model} takes the other form ({}); that is remembered", proxy_style(*style))
+            t!(
+                "Firmware {model} takes the other form ({style}); that is remembered",
+                model = model,
+                style = proxy_style(*style)
+            )
         }
-        EventKind::DhcpConflict { address, mac, withheld: true } => {
-            format!("{address} is in use by {mac}, which did not get it from here; it is withheld")
+        EventKind::DhcpConflict { address, used_by, withheld: true } => {
+            t!(
+                "{address} is in use by {used_by}, which did not get it from here; it is withheld",
+                address = address,
+                used_by = used_by
+            )
         }
-        EventKind::DhcpConflict { address, mac, withheld: false } => {
-            format!("{address} is used by {mac} too, which did not get it from here; give that machine another address")
+        EventKind::DhcpConflict { address, used_by, withheld: false } => {
+            t!(
+                "{address} is used by {used_by} too, which did not get it from here; give that machine another address",
+                address = address,
+                used_by = used_by
+            )
         }
-        EventKind::DhcpDecline { address } => format!("Found {address} in use; it is withheld"),
-        EventKind::DhcpSilent { reason, .. } => format!("Not answered: {}", clean(reason)),
-        EventKind::DhcpIgnored { reason, .. } => format!("Ignored: {}", clean(reason)),
-        EventKind::RouterSolicitation { answered: true, .. } => "Router solicitation answered".into(),
-        EventKind::RouterSolicitation { answered: false, reason } => {
-            let why = reason.as_deref().map(|r| format!(": {}", clean(r))).unwrap_or_default();
-            format!("Router solicitation left alone{why}")
+        EventKind::DhcpDecline { address } => t!("Found {address} in use; it is withheld", address = address),
+        EventKind::DhcpSilent { reason, .. } => t!("Not answered: {reason}", reason = clean(reason)),
+        EventKind::DhcpIgnored { reason, .. } => t!("Ignored: {reason}", reason = clean(reason)),
+        EventKind::RouterSolicitation { answered: true, .. } => t!("Router solicitation answered").into(),
+        EventKind::RouterSolicitation { answered: false, reason: Some(why) } => {
+            t!("Router solicitation left alone: {why}", why = clean(why))
+        }
+        EventKind::RouterSolicitation { answered: false, reason: None } => t!("Router solicitation left alone").into(),
+        _ => return None,
+    })
+}
+
+/// What was seen in traffic that is not ours, or did not reach us.
+fn wire(kind: &EventKind) -> Option<String> {
+    Some(match kind {
+        EventKind::ForeignOffer { server, ack, address, file, .. } => {
+            let what = given(address.as_ref(), file.as_deref());
+            if *ack {
+                t!("The server {server} gave {what}", server = server, what = what)
+            } else {
+                t!("The server {server} offered {what}", server = server, what = what)
+            }
+        }
+        EventKind::DhcpElsewhere { server, .. } => t!("Took the offer of the server {server}", server = server),
+        EventKind::Unheard { service, port, packets, refused: true } => t!(
+            "{packets} packets for {service} on port {port} were refused by this computer",
+            packets = packets,
+            service = say::service(*service),
+            port = port
+        ),
+        EventKind::Unheard { service, port, packets, refused: false } => t!(
+            "{packets} packets for {service} on port {port} came and did not reach it",
+            packets = packets,
+            service = say::service(*service),
+            port = port
+        ),
+        EventKind::TcpRetransmits { service, port, packets, by_us: true } => t!(
+            "This computer repeated {packets} segments without an answer ({service}, port {port})",
+            packets = packets,
+            service = say::service(*service),
+            port = port
+        ),
+        EventKind::TcpRetransmits { service, port, packets, by_us: false } => t!(
+            "The machine repeated {packets} segments without an answer ({service}, port {port})",
+            packets = packets,
+            service = say::service(*service),
+            port = port
+        ),
+        EventKind::ViaGateway { address, gateway } => {
+            t!(
+                "Frames of {address} come through the router {gateway}, though it is on this network",
+                address = address,
+                gateway = gateway
+            )
+        }
+        EventKind::SpanningTree { interface, bridge, delay_seconds } => {
+            t!(
+                "The switch {bridge} on {interface} speaks the spanning tree protocol ({delay_seconds} s of delay, twice)",
+                bridge = bridge,
+                interface = interface,
+                delay_seconds = delay_seconds
+            )
         }
         _ => return None,
     })
@@ -125,10 +239,10 @@ fn dhcp(kind: &EventKind) -> Option<String> {
 
 fn given(address: Option<&std::net::Ipv4Addr>, file: Option<&str>) -> String {
     match (address, file.filter(|f| !f.is_empty())) {
-        (Some(address), Some(file)) => format!("{address} and {}", clean(file)),
+        (Some(address), Some(file)) => t!("{address} and {file}", address = address, file = clean(file)),
         (Some(address), None) => address.to_string(),
         (None, Some(file)) => clean(file),
-        (None, None) => "boot information".into(),
+        (None, None) => t!("boot information").into(),
     }
 }
 
@@ -136,21 +250,47 @@ fn files(kind: &EventKind) -> Option<String> {
     Some(match kind {
         EventKind::TftpRequest { file, .. } => format!("TFTP {}", clean(file)),
         EventKind::TftpProgress { file, sent, total } => format!("TFTP {}: {}", clean(file), of(*sent, *total)),
+        EventKind::HttpsRefused { why: HttpsRefusal::NoCommonMethod, .. } => {
+            t!("HTTPS: its TLS has no method in common with this computer's").into()
+        }
+        EventKind::HttpsRefused { why: HttpsRefusal::UnknownAuthority, .. } => {
+            t!("HTTPS: it does not know the lab's authority").into()
+        }
         EventKind::TftpDone { file, bytes, millis } => format!("TFTP {}: {}", clean(file), took(*bytes, *millis)),
-        EventKind::TftpAborted { file, probe: true, .. } => format!("TFTP {}: asked for the size", clean(file)),
+        EventKind::TftpAborted { file, probe: true, .. } => t!("TFTP {file}: asked for the size", file = clean(file)),
         EventKind::TftpAborted { file, sent, message, .. } => {
-            format!("TFTP {} ended by the client after {}: {}", clean(file), bytes(*sent), clean(message))
+            t!(
+                "TFTP {file} ended by the client after {size}: {message}",
+                file = clean(file),
+                size = bytes(*sent),
+                message = clean(message)
+            )
         }
         EventKind::TftpFailed { file, code, message } => {
-            format!("TFTP {} failed with error {code}: {}", clean(file), clean(message))
+            t!(
+                "TFTP {file} failed with error {code}: {message}",
+                file = clean(file),
+                code = code,
+                message = clean(message)
+            )
         }
+        EventKind::TftpUnanswered { file, block_size, tries, next, .. } => {
+            let said = t!(
+                "TFTP {file}: {tries} repetitions unanswered, blocks of {size} bytes",
+                file = clean(file),
+                tries = tries,
+                size = block_size
+            );
+            next.map(|n| t!("{said}; blocks of {size} bytes from now on", said = said, size = n)).unwrap_or(said)
+        }
+        EventKind::TftpNameTail { file } => t!("TFTP {file}: asked for with bytes behind the name", file = clean(file)),
         EventKind::HttpRequest { method, path, status, .. } => {
             format!("HTTP {} {}: {status}", clean(method), clean(path))
         }
         EventKind::HttpProgress { path, sent, total } => format!("HTTP {}: {}", clean(path), of(*sent, *total)),
         EventKind::HttpDone { path, bytes, millis } => format!("HTTP {}: {}", clean(path), took(*bytes, *millis)),
         EventKind::HttpAborted { path, sent, total } => {
-            format!("HTTP {} ended by the client after {}", clean(path), of(*sent, *total))
+            t!("HTTP {path} ended by the client after {far}", path = clean(path), far = of(*sent, *total))
         }
         _ => return None,
     })
@@ -159,17 +299,22 @@ fn files(kind: &EventKind) -> Option<String> {
 fn script(kind: &EventKind) -> Option<String> {
     Some(match kind {
         EventKind::ScriptServed { boot, because, .. } => {
-            format!("Script given: {} ({})", say::boot(boot), clean(because))
+            t!("Script given: {boot} ({because})", boot = say::boot(boot), because = clean(because))
         }
         EventKind::Inventory { manufacturer, product, serial, .. } => {
             let parts: Vec<String> = [manufacturer, product, serial].into_iter().flatten().map(|s| clean(s)).collect();
-            format!("Told of itself: {}", parts.join(", "))
+            t!("Told of itself: {parts}", parts = parts.join(", "))
         }
-        EventKind::ScriptError { step, code } => format!("iPXE error {code:08x} in step {}", clean(step)),
-        EventKind::ScriptStep { step } => format!("Script reached {}", clean(step)),
-        EventKind::AnswersServed { profile } => format!("Fetched its answers for {}", clean(profile)),
+        EventKind::ScriptError { step, code } => {
+            t!("iPXE error {code} in step {step}", code = format!("{code:08x}"), step = clean(step))
+        }
+        EventKind::ScriptFlaw { flaw, detail } => {
+            t!("What it is given cannot work: {flaw} ({detail})", flaw = clean(flaw), detail = clean(detail))
+        }
+        EventKind::ScriptStep { step } => t!("Script reached {step}", step = clean(step)),
+        EventKind::AnswersServed { profile } => t!("Fetched its answers for {profile}", profile = clean(profile)),
         EventKind::InstallConsumed { profile, next, .. } => {
-            format!("The installer of {} runs; next: {}", clean(profile), say::boot(next))
+            t!("The installer of {profile} runs; next: {boot}", profile = clean(profile), boot = say::boot(next))
         }
         _ => return None,
     })
@@ -178,25 +323,58 @@ fn script(kind: &EventKind) -> Option<String> {
 fn iscsi(kind: &EventKind) -> Option<String> {
     Some(match kind {
         EventKind::IscsiLogin { disk, firmware, .. } => {
-            let who = if *firmware { "Firmware" } else { "Operating system" };
-            format!("{who} logged in to disk {}", clean(disk))
+            let disk = clean(disk);
+            if *firmware {
+                t!("Firmware logged in to disk {disk}", disk = disk)
+            } else {
+                t!("Operating system logged in to disk {disk}", disk = disk)
+            }
         }
         EventKind::IscsiRefused { target, status, reason, .. } => {
-            format!("Login to {} refused with {status:04x}: {}", clean(target), clean(reason))
+            let status = format!("{status:04x}");
+            let (target, reason) = (clean(target), clean(reason));
+            t!("Login to {target} refused with {status}: {reason}", target = target, status = status, reason = reason)
         }
-        EventKind::IscsiRedirected { target, to, .. } => format!("Login to {} was sent on to {to}", clean(target)),
+        EventKind::IscsiRedirected { target, to, .. } => {
+            t!("Login to {target} was sent on to {to}", target = clean(target), to = to)
+        }
         EventKind::IscsiEnded { target, reason, .. } => {
-            format!("Session with {} ended: {}", clean(target), clean(reason))
+            t!("Session with {target} ended: {reason}", target = clean(target), reason = clean(reason))
         }
         EventKind::IscsiProgress { target, read, written, .. } => {
-            format!("{}: read {}, wrote {}", clean(target), bytes(*read), bytes(*written))
+            t!(
+                "{target}: read {read}, wrote {written}",
+                target = clean(target),
+                read = bytes(*read),
+                written = bytes(*written)
+            )
         }
         EventKind::IscsiError { target, lba, message } => {
-            format!("Error of {} at block {lba}: {}", clean(target), clean(message))
+            t!(
+                "Error of {target} at block {lba}: {message}",
+                target = clean(target),
+                lba = lba,
+                message = clean(message)
+            )
+        }
+        EventKind::ImageTrouble { disk, troubles } => match &troubles[..] {
+            [] => t!("Nothing known keeps machines from booting disk {disk}", disk = clean(disk)),
+            troubles => t!(
+                "Disk {disk} will not boot everywhere: {troubles}",
+                disk = clean(disk),
+                troubles = clean(&troubles.join(", "))
+            ),
+        },
+        EventKind::OtherUuid { known, seen } => {
+            t!("Another machine behind the same MAC: {seen}, not {known}", seen = seen, known = known)
         }
         EventKind::OverlayCreated { disk, fresh } => {
-            let kind = if *fresh { "fresh overlay" } else { "overlay" };
-            format!("New {kind} on disk {}", clean(disk))
+            let disk = clean(disk);
+            if *fresh {
+                t!("New fresh overlay on disk {disk}", disk = disk)
+            } else {
+                t!("New overlay on disk {disk}", disk = disk)
+            }
         }
         _ => return None,
     })
@@ -204,7 +382,7 @@ fn iscsi(kind: &EventKind) -> Option<String> {
 
 fn proxy_style(style: ProxyStyle) -> &'static str {
     match style {
-        ProxyStyle::File => "the boot file in the offer",
-        ProxyStyle::BootServer => "port 4011",
+        ProxyStyle::File => t!("the boot file in the offer"),
+        ProxyStyle::BootServer => t!("port 4011"),
     }
 }

@@ -7,9 +7,19 @@
 
 mod action;
 mod app;
+mod brought;
+mod clock;
+mod command;
+mod desktop;
 mod disk_ask;
 mod event_text;
+mod labs;
+pub(crate) mod lang;
 mod launch;
+mod notice;
+mod packets;
+mod prefs;
+mod save;
 mod say;
 mod targets;
 #[cfg(test)]

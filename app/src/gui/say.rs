@@ -1,11 +1,14 @@
 //! How the window says things: sizes, times, stages, assignments; and what a client calls itself, made harmless.
 
-use bootyard_core::api::{HostView, Progress, ServiceKind, Severity, Stage};
+use bootyard_core::api::{HostView, JobKind, JobView, Progress, ServiceKind, Severity, Stage, Step, StepPart};
 use bootyard_core::boot::Arch;
-use bootyard_core::lab::{Boot, InstallThen, Writes};
+use bootyard_core::lab::{Boot, Install, InstallThen, IscsiBoot, Writes};
+use bootyard_core::lang::{Language, spoken};
+use eframe::egui::{Context, Key, KeyboardShortcut, ModifierNames};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
+use super::clock;
+use super::lang::t;
 use super::theme::Tone;
 
 /// The longest text of a client that is shown in one piece, in characters.
@@ -48,7 +51,7 @@ pub(super) fn sentence(text: &str) -> String {
 pub(super) fn capital(text: &str) -> String {
     let word = text.split(' ').next().unwrap_or_default().trim_end_matches([',', ':', ';', '.', '?', '!']);
     let mut rest = text.chars();
-    let first = rest.next().filter(|_| word.chars().all(|c| c.is_ascii_lowercase()));
+    let first = rest.next().filter(|_| word.chars().all(char::is_lowercase));
     first.map_or_else(|| text.to_owned(), |first| first.to_uppercase().chain(rest).collect())
 }
 
@@ -57,6 +60,32 @@ fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{00ad}' | '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A number with its unit, its decimal point as the language that is spoken has it.
+fn decimal(english: &str) -> String {
+    match spoken() {
+        Language::English => english.to_owned(),
+        Language::German => english.replace('.', ","),
+    }
+}
+
+/// A number as it was typed, with the decimal point that programs read.
+pub(super) fn with_point(typed: &str) -> String {
+    match spoken() {
+        Language::English => typed.to_owned(),
+        Language::German => typed.replace(',', "."),
+    }
+}
+
+/// A key as it is written on the keyboards of those who speak the language: `Ctrl+K`.
+pub(super) fn shortcut(ctx: &Context, shortcut: &KeyboardShortcut) -> String {
+    if ctx.os().is_mac() {
+        return ctx.format_shortcut(shortcut);
+    }
+    let names = ModifierNames { ctrl: t!("Ctrl"), shift: t!("Shift"), ..ModifierNames::NAMES };
+    let text = shortcut.format(&names, false);
+    if shortcut.logical_key == Key::Delete { text.replace(Key::Delete.name(), t!("Del")) } else { text }
 }
 
 /// Bytes with a binary unit: `1.5 GiB`.
@@ -74,7 +103,7 @@ pub(super) fn bytes(n: u64) -> String {
         unit += 1;
     }
     let unit = UNITS.get(unit).copied().unwrap_or("PiB");
-    if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+    if value < 10.0 { decimal(&format!("{value:.1} {unit}")) } else { format!("{value:.0} {unit}") }
 }
 
 /// Seconds as a person says them: `12 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
@@ -94,14 +123,19 @@ pub(super) fn span(millis: i64) -> String {
     let millis = millis.max(0);
     match millis {
         0..1000 => format!("{millis} ms"),
-        1000..60_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        1000..60_000 => decimal(&format!("{}.{} s", millis / 1000, millis % 1000 / 100)),
         _ => seconds(millis / 1000),
     }
 }
 
 /// Time of day here, `14:03:07`.
 pub(super) fn clock(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
+    at.to_zoned(clock::zone()).strftime("%H:%M:%S").to_string()
+}
+
+/// The same with milliseconds, `14:03:07.250`.
+pub(super) fn clock_millis(at: Timestamp) -> String {
+    at.to_zoned(clock::zone()).strftime("%H:%M:%S%.3f").to_string()
 }
 
 /// Milliseconds from `start` to `end`.
@@ -111,14 +145,32 @@ pub(super) fn millis_between(start: Timestamp, end: Timestamp) -> i64 {
 
 /// `212 of 340 MiB at 38 MiB/s, 4 s left`, as far as it is known.
 pub(super) fn progress(p: &Progress) -> String {
-    let mut text = if p.total > 0 { format!("{} of {}", bytes(p.done), bytes(p.total)) } else { bytes(p.done) };
-    if p.rate > 0 {
-        text.push_str(&format!(" at {}/s", bytes(p.rate)));
-        if let Some(left) = seconds_left(p) {
-            text.push_str(&format!(", {} left", seconds(left)));
-        }
+    let far =
+        if p.total > 0 { t!("{done} of {total}", done = bytes(p.done), total = bytes(p.total)) } else { bytes(p.done) };
+    if p.rate == 0 {
+        return far;
     }
-    text
+    let rate = bytes(p.rate);
+    match seconds_left(p) {
+        Some(left) => t!("{far} at {rate}/s, {left} left", far = far, rate = rate, left = seconds(left)),
+        None => t!("{far} at {rate}/s", far = far, rate = rate),
+    }
+}
+
+/// How far a job is. A self-test counts what it tried; all others count bytes.
+pub(super) fn job(job: &JobView) -> String {
+    match job.kind {
+        JobKind::SelfTest => t!("{done} of {total} tried", done = job.progress.done, total = job.progress.total),
+        _ => progress(&job.progress),
+    }
+}
+
+/// What a job did in all.
+pub(super) fn job_done(job: &JobView) -> String {
+    match job.kind {
+        JobKind::SelfTest => t!("{done} tried", done = job.progress.done),
+        _ => bytes(job.progress.done),
+    }
 }
 
 /// What a session without an end has moved; its last rate is no longer true when it is `silent`.
@@ -152,7 +204,7 @@ pub(super) fn host_name(host: &HostView) -> String {
     match (&host.name, host.macs.first()) {
         (Some(name), _) if !name.trim().is_empty() => clean_to(name, 40),
         (_, Some(mac)) => mac.to_string(),
-        _ => format!("machine {}", host.id),
+        _ => t!("machine {id}", id = host.id),
     }
 }
 
@@ -176,45 +228,61 @@ pub(super) fn host_mac(host: &HostView) -> String {
     host.macs.first().map(ToString::to_string).unwrap_or_default()
 }
 
+/// When its boot began.
+pub(super) fn boot_began(host: &HostView) -> Option<Timestamp> {
+    host.timeline.first().map(|step| step.start).filter(|_| host.stage != Stage::Absent)
+}
+
 /// A stage in one or two words.
 pub(super) fn stage(stage: Stage) -> &'static str {
     match stage {
-        Stage::Absent => "Absent",
-        Stage::Seen => "Seen",
-        Stage::Addressed => "Addressed",
-        Stage::Firmware => "Firmware",
+        Stage::Absent => t!("Absent"),
+        Stage::Seen => t!("Seen"),
+        Stage::Addressed => t!("Addressed"),
+        Stage::Firmware => t!("Firmware"),
         Stage::Ipxe => "iPXE",
-        Stage::Script => "Script",
-        Stage::Waiting => "Waiting",
-        Stage::Loading => "Loading",
-        Stage::SanLogin => "Disk login",
-        Stage::OsStarted => "OS started",
-        Stage::OsLogin => "OS on disk",
-        Stage::Installing => "Installing",
-        Stage::Local => "Local disk",
-        Stage::Running => "Running",
-        Stage::Failed => "Failed",
+        Stage::Script => t!("Script"),
+        Stage::Waiting => t!("Waiting"),
+        Stage::Loading => t!("Loading"),
+        Stage::SanLogin => t!("Disk login"),
+        Stage::OsStarted => t!("OS started"),
+        Stage::OsLogin => t!("OS on disk"),
+        Stage::Installing => t!("Installing"),
+        Stage::Local => t!("Local disk"),
+        Stage::Running => t!("Running"),
+        Stage::Failed => t!("Failed"),
+    }
+}
+
+/// A step of a timeline in a word or two: what of its stage it is, where that is known.
+pub(super) fn step(step: &Step) -> &'static str {
+    match step.part {
+        Some(StepPart::Hypervisor) => t!("Hypervisor"),
+        Some(StepPart::Kernel) => t!("Kernel"),
+        Some(StepPart::Initrd) => t!("Initrd"),
+        Some(StepPart::SystemAddress) => t!("OS address"),
+        None => stage(step.stage),
     }
 }
 
 /// What a stage means, for a tooltip.
 pub(super) fn stage_meaning(stage: Stage) -> &'static str {
     match stage {
-        Stage::Absent => "Known, but not seen since the engine started",
-        Stage::Seen => "A first packet came",
-        Stage::Addressed => "It holds an address",
-        Stage::Firmware => "Its firmware fetches the boot file",
-        Stage::Ipxe => "iPXE runs and asks for its script",
-        Stage::Script => "iPXE has its script",
-        Stage::Waiting => "It waits at its screen for an assignment",
-        Stage::Loading => "It loads kernel and initrds",
-        Stage::SanLogin => "Its firmware is logged in to its disk",
-        Stage::OsStarted => "The kernel was started",
-        Stage::OsLogin => "The operating system is logged in to its disk",
-        Stage::Installing => "The installer works",
-        Stage::Local => "It boots its local disk; no more is seen of it",
-        Stage::Running => "The operating system runs",
-        Stage::Failed => "It stopped; its findings say why",
+        Stage::Absent => t!("Known, but not seen since the engine started"),
+        Stage::Seen => t!("A first packet came"),
+        Stage::Addressed => t!("It holds an address"),
+        Stage::Firmware => t!("Its firmware fetches the boot file"),
+        Stage::Ipxe => t!("iPXE runs and asks for its script"),
+        Stage::Script => t!("iPXE has its script"),
+        Stage::Waiting => t!("It waits at its screen for an assignment"),
+        Stage::Loading => t!("It loads kernel and initrds"),
+        Stage::SanLogin => t!("Its firmware is logged in to its disk"),
+        Stage::OsStarted => t!("The kernel was started"),
+        Stage::OsLogin => t!("The operating system is logged in to its disk"),
+        Stage::Installing => t!("The installer works"),
+        Stage::Local => t!("It boots its local disk; no more is seen of it"),
+        Stage::Running => t!("The operating system runs"),
+        Stage::Failed => t!("It stopped; its findings say why"),
     }
 }
 
@@ -247,73 +315,88 @@ pub(super) fn severity_tone(severity: Severity) -> Tone {
 /// A severity's word.
 pub(super) fn severity(severity: Severity) -> &'static str {
     match severity {
-        Severity::Debug => "Detail",
-        Severity::Info => "Step",
-        Severity::Warning => "Warning",
-        Severity::Error => "Error",
+        Severity::Debug => t!("Detail"),
+        Severity::Info => t!("Step"),
+        Severity::Warning => t!("Warning"),
+        Severity::Error => t!("Error"),
     }
 }
 
 /// An assignment as the machine's cell shows it.
 pub(super) fn boot(boot: &Boot) -> String {
     match boot {
-        Boot::Local => "Local disk".into(),
-        Boot::Wait => "Wait".into(),
-        Boot::Menu => "Menu".into(),
-        Boot::Ignore => "Ignore".into(),
-        Boot::Iscsi(iscsi) => {
+        Boot::Local => t!("Local disk").into(),
+        Boot::Wait => t!("Wait").into(),
+        Boot::Menu => t!("Menu").into(),
+        Boot::Ignore => t!("Ignore").into(),
+        Boot::Iscsi(IscsiBoot { disk, profile, writes, .. }) => {
             // What is special about it must fit into the cell.
-            let disk = if iscsi.writes.is_some() { "" } else { "Disk " };
-            let with = iscsi.profile.as_ref().map(|p| format!(" with {p}")).unwrap_or_default();
-            format!("{disk}{}{with}{}", iscsi.disk, own_writes(iscsi.writes))
+            let text = match (profile, writes) {
+                (None, None) => t!("Disk {disk}", disk = disk),
+                (Some(profile), None) => t!("Disk {disk} with {profile}", disk = disk, profile = profile),
+                (None, Some(_)) => disk.to_string(),
+                (Some(profile), Some(_)) => t!("{disk} with {profile}", disk = disk, profile = profile),
+            };
+            own_writes(text, *writes)
         }
-        Boot::Install(install) => match &install.then {
-            InstallThen::Local => format!("Install {}", install.profile),
-            InstallThen::Iscsi(iscsi) => {
-                format!("Install {}, then disk {}{}", install.profile, iscsi.disk, own_writes(iscsi.writes))
-            }
-        },
+        Boot::Install(Install { profile, then: InstallThen::Local }) => t!("Install {profile}", profile = profile),
+        Boot::Install(Install { profile, then: InstallThen::Iscsi(iscsi) }) => {
+            let text = t!("Install {profile}, then disk {disk}", profile = profile, disk = iscsi.disk);
+            own_writes(text, iscsi.writes)
+        }
     }
 }
 
 /// What an assignment does, in a sentence without its full stop.
 pub(super) fn boot_meaning(boot: &Boot) -> String {
     match boot {
-        Boot::Local => "It boots from its own disk".into(),
-        Boot::Wait => "It waits at its screen until somebody gives it something".into(),
-        Boot::Menu => "It shows a menu at its screen".into(),
-        Boot::Ignore => "It is listed and never answered".into(),
-        Boot::Iscsi(iscsi) => {
-            format!("It boots from the disk {} over iSCSI{}", iscsi.disk, own_writes_meaning(iscsi.writes))
+        Boot::Local => t!("It boots from its own disk").into(),
+        Boot::Wait => t!("It waits at its screen until somebody gives it something").into(),
+        Boot::Menu => t!("It shows a menu at its screen").into(),
+        Boot::Ignore => t!("It is listed and never answered").into(),
+        Boot::Iscsi(IscsiBoot { disk, profile, writes, .. }) => {
+            let text = match profile {
+                None => t!("It boots from the disk {disk} over iSCSI", disk = disk),
+                Some(profile) => t!(
+                    "It starts the kernel of {profile} over HTTP, its root on the disk {disk} over iSCSI",
+                    profile = profile,
+                    disk = disk
+                ),
+            };
+            own_writes_meaning(text, *writes)
         }
-        Boot::Install(install) => match &install.then {
-            InstallThen::Local => {
-                format!("It is installed with {}, which erases its disk, and then boots from it", install.profile)
-            }
-            InstallThen::Iscsi(iscsi) => {
-                let own = own_writes_meaning(iscsi.writes);
-                format!("It is installed with {} and then boots from the disk {}{own}", install.profile, iscsi.disk)
-            }
-        },
+        Boot::Install(Install { profile, then: InstallThen::Local }) => {
+            t!("It is installed with {profile}, which erases its disk, and then boots from it", profile = profile)
+        }
+        Boot::Install(Install { profile, then: InstallThen::Iscsi(iscsi) }) => {
+            let text = t!(
+                "It is installed with {profile} and then boots from the disk {disk}",
+                profile = profile,
+                disk = iscsi.disk
+            );
+            own_writes_meaning(text, iscsi.writes)
+        }
     }
 }
 
 /// What a machine's own setting for its writes, instead of the disk's, adds to an assignment.
-fn own_writes(writes: Option<Writes>) -> &'static str {
+fn own_writes(text: String, writes: Option<Writes>) -> String {
     match writes {
-        None => "",
-        Some(Writes::Keep) => " (maintenance)",
-        Some(Writes::Fresh) => " (new at each boot)",
-        Some(Writes::Image) => " (into the image)",
+        None => text,
+        Some(Writes::Keep) => t!("{boot} (maintenance)", boot = text),
+        Some(Writes::Fresh) => t!("{boot} (new at each boot)", boot = text),
+        Some(Writes::Image) => t!("{boot} (into the image)", boot = text),
     }
 }
 
-fn own_writes_meaning(writes: Option<Writes>) -> &'static str {
+fn own_writes_meaning(text: String, writes: Option<Writes>) -> String {
     match writes {
-        None => "",
-        Some(Writes::Keep) => " and keeps what it changes; that can be committed to the image",
-        Some(Writes::Fresh) => " and starts anew at every boot",
-        Some(Writes::Image) => " and writes into the image itself",
+        None => text,
+        Some(Writes::Keep) => {
+            t!("{boot} and keeps what it changes; that can be committed to the image", boot = text)
+        }
+        Some(Writes::Fresh) => t!("{boot} and starts anew at every boot", boot = text),
+        Some(Writes::Image) => t!("{boot} and writes into the image itself", boot = text),
     }
 }
 
@@ -358,40 +441,36 @@ pub(super) fn service(service: ServiceKind) -> &'static str {
 /// Where a disk's writes go, in a word.
 pub(super) fn writes(writes: Writes) -> &'static str {
     match writes {
-        Writes::Keep => "Keep",
-        Writes::Fresh => "Fresh",
-        Writes::Image => "Image",
+        Writes::Keep => t!("Keep"),
+        Writes::Fresh => t!("Fresh"),
+        Writes::Image => t!("Image"),
     }
 }
 
 /// Where a disk's writes go, in a sentence.
 pub(super) fn writes_meaning(writes: Writes) -> &'static str {
     match writes {
-        Writes::Keep => "Each machine keeps its own changes; the image stays as it is",
-        Writes::Fresh => "Each machine starts anew at every boot; the image stays as it is",
-        Writes::Image => "Changes go into the image itself; one machine at a time",
+        Writes::Keep => t!("Each machine keeps its own changes; the image stays as it is"),
+        Writes::Fresh => t!("Each machine starts anew at every boot; the image stays as it is"),
+        Writes::Image => t!("Changes go into the image itself; one machine at a time"),
     }
 }
 
 /// A DHCP mode in force.
 pub(super) fn mode(mode: &str) -> &'static str {
     match mode {
-        "dhcp" => "DHCP server",
+        "dhcp" => t!("DHCP server"),
         "proxy" => "ProxyDHCP",
-        _ => "Automatic",
+        _ => t!("Automatic"),
     }
-}
-
-/// `1 machine`, `3 machines`.
-pub(super) fn count(n: usize, one: &str, many: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
 }
 
 /// Names in a row: the first few, then how many more.
 pub(super) fn names(list: &[String], most: usize) -> String {
     let shown: Vec<String> = list.iter().take(most).map(|n| clean_to(n, 40)).collect();
     let more = list.len().saturating_sub(most);
-    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+    let shown = shown.join(", ");
+    if more == 0 { shown } else { t!("{names} and {more} more", names = shown, more = more) }
 }
 
 #[cfg(test)]

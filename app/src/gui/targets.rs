@@ -1,8 +1,13 @@
 //! What a machine can be given, as menus list it, and questions about hosts that several views ask.
 
-use bootyard_core::api::{HostId, HostView, Snapshot};
-use bootyard_core::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia, Name, Writes};
+use std::collections::{BTreeMap, HashSet};
 
+use bootyard_core::api::{Command, DiskView, HostId, HostView, OverlayView, ProfileView, Snapshot};
+use bootyard_core::lab::{
+    Boot, Install, InstallThen, IscsiArgs, IscsiBoot, IscsiVia, Name, SettingChange, SettingValue, Writes,
+};
+
+use super::lang::t;
 use super::say;
 
 /// One entry of an assignment menu.
@@ -18,7 +23,9 @@ pub(super) struct Target {
 
 /// All of them: profiles, disks, then the words.
 pub(super) fn targets(shot: &Snapshot) -> Vec<Target> {
-    let profiles = shot.profiles.iter().filter_map(|p| {
+    // A kernel for a disk's own system installs nothing.
+    let installers = shot.profiles.iter().filter(|p| p.taken_from.is_none() && p.iscsi_args.is_none());
+    let profiles = installers.filter_map(|p| {
         let profile: Name = p.name.parse().ok()?;
         Some((Boot::Install(Install { profile, then: InstallThen::Local }), p.problem.clone()))
     });
@@ -55,6 +62,44 @@ pub(super) fn maintenance(shot: &Snapshot, boot: &Boot) -> Option<Boot> {
     can.then(|| Boot::Iscsi(IscsiBoot { writes: Some(Writes::Keep), ..iscsi.clone() }))
 }
 
+/// The disk whose kernel could be started in place of its boot loader.
+pub(super) fn directly(boot: &Boot) -> Option<String> {
+    match boot {
+        Boot::Iscsi(iscsi) if iscsi.profile.is_none() && iscsi.via == IscsiVia::Script => Some(iscsi.disk.to_string()),
+        _ => None,
+    }
+}
+
+/// The profile that was made of this disk's kernel.
+pub(super) fn kernel_of<'a>(shot: &'a Snapshot, disk: &str) -> Option<&'a ProfileView> {
+    shot.profiles.iter().find(|p| p.taken_from.as_deref() == Some(disk))
+}
+
+/// What starting this disk's kernel directly does, in sentences without the last full stop.
+pub(super) fn directly_meaning(shot: &Snapshot, disk: &str) -> String {
+    let mut said =
+        vec![t!("Kernel and initramfs come over HTTP, and only the system reads the disk {disk}", disk = disk)];
+    if kernel_of(shot, disk).is_none() {
+        said.push(t!("They are taken out of the disk first").into());
+    }
+    if tells_secret(shot, disk, kernel_of(shot, disk)) {
+        said.push(secret().into());
+    }
+    said.join(". ")
+}
+
+/// What there is to know where a disk with CHAP is started directly.
+pub(super) fn secret() -> &'static str {
+    t!("The disk's CHAP secret stands in the kernel's arguments, and every user of that machine can read them")
+}
+
+/// Whether a machine that starts the disk with this profile has the disk's secret on its kernel's command line. Of a kernel that was not
+/// taken out yet it is not known: then it may.
+pub(super) fn tells_secret(shot: &Snapshot, disk: &str, profile: Option<&ProfileView>) -> bool {
+    let chap = shot.disks.iter().any(|d| d.name == disk && d.chap);
+    chap && profile.is_none_or(|p| p.iscsi_args != Some(IscsiArgs::None))
+}
+
 fn kind(boot: &Boot) -> u8 {
     match boot {
         Boot::Install(_) => 0,
@@ -68,14 +113,36 @@ pub(super) fn erases(boot: &Boot) -> bool {
     matches!(boot, Boot::Install(_))
 }
 
+/// What these changes of settings would install on machines that nobody has assigned anything.
+pub(super) fn installed(changes: &[SettingChange]) -> Vec<String> {
+    let install = |change: &SettingChange| match change {
+        SettingChange::Set { value: Some(SettingValue::Boot(boot @ Boot::Install(_))), .. } => Some(say::boot(boot)),
+        _ => None,
+    };
+    changes.iter().filter_map(install).collect()
+}
+
 /// The host of this number.
 pub(super) fn host(shot: &Snapshot, id: HostId) -> Option<&HostView> {
     shot.hosts.iter().find(|h| h.id == id).map(AsRef::as_ref)
 }
 
+/// What all of these hosts have in common; `None` where they differ.
+pub(super) fn same<T: PartialEq>(shot: &Snapshot, ids: &[HostId], of: impl Fn(&HostView) -> T) -> Option<T> {
+    let mut values = hosts(shot, ids).map(of);
+    let first = values.next()?;
+    values.all(|v| v == first).then_some(first)
+}
+
+/// These hosts, in the order of the list.
+pub(super) fn hosts<'a>(shot: &'a Snapshot, ids: &[HostId]) -> impl Iterator<Item = &'a HostView> + use<'a> {
+    let ids: HashSet<HostId> = ids.iter().copied().collect();
+    shot.hosts.iter().map(AsRef::as_ref).filter(move |h| ids.contains(&h.id))
+}
+
 /// The names of these hosts, in the order of the list.
 pub(super) fn names(shot: &Snapshot, ids: &[HostId]) -> Vec<String> {
-    shot.hosts.iter().filter(|h| ids.contains(&h.id)).map(|h| say::host_name(h)).collect()
+    hosts(shot, ids).map(say::host_name).collect()
 }
 
 /// Machines that run from our disks now: their names.
@@ -86,7 +153,7 @@ pub(super) fn running_from_disks(shot: &Snapshot) -> Vec<String> {
         if !open.is_empty() {
             list.extend(open.into_iter().map(|n| say::clean(n)));
         } else if disk.assigned.is_empty() {
-            list.push(format!("a machine on disk {}", disk.name));
+            list.push(t!("a machine on disk {name}", name = disk.name));
         } else {
             list.extend(disk.assigned.iter().map(|n| say::clean(n)));
         }
@@ -96,14 +163,52 @@ pub(super) fn running_from_disks(shot: &Snapshot) -> Vec<String> {
     list
 }
 
-/// Earlier assignments of these hosts, grouped, for an undo.
+/// What gives these hosts back what they are assigned now.
 pub(super) fn earlier(shot: &Snapshot, ids: &[HostId]) -> super::action::Undo {
-    let mut groups: super::action::Undo = Vec::new();
-    for host in shot.hosts.iter().filter(|h| ids.contains(&h.id)) {
+    let mut groups: Vec<(Vec<HostId>, Boot)> = Vec::new();
+    for host in hosts(shot, ids) {
         match groups.iter_mut().find(|(_, boot)| *boot == host.boot) {
             Some((hosts, _)) => hosts.push(host.id),
             None => groups.push((vec![host.id], host.boot.clone())),
         }
     }
-    groups
+    groups.into_iter().map(|(hosts, to)| Command::Assign { hosts, to }).collect()
+}
+
+/// What gives these hosts their groups and seats back.
+pub(super) fn earlier_groups(shot: &Snapshot, ids: &[HostId]) -> super::action::Undo {
+    let mut groups: BTreeMap<String, Vec<HostId>> = BTreeMap::new();
+    let mut seats = Vec::new();
+    for host in hosts(shot, ids) {
+        groups.entry(host.group.clone().unwrap_or_default()).or_default().push(host.id);
+        seats.extend(host.seat.map(|seat| (host.id, Some(seat))));
+    }
+    let mut undo: Vec<Command> = groups.into_iter().map(|(group, hosts)| Command::Group { hosts, group }).collect();
+    if !seats.is_empty() {
+        undo.push(Command::Seats { seats });
+    }
+    undo
+}
+
+/// The overlays of these hosts, each with its disk.
+pub(super) fn overlays<'a>(shot: &'a Snapshot, ids: &[HostId]) -> Vec<(&'a DiskView, &'a OverlayView)> {
+    let mut names: HashSet<String> = HashSet::new();
+    for host in hosts(shot, ids) {
+        names.insert(say::host_name(host));
+        names.extend(host.macs.iter().map(ToString::to_string));
+    }
+    let of = |d: &'a DiskView| {
+        d.overlays.iter().filter(|o| names.contains(&o.host)).map(move |o| (d, o)).collect::<Vec<_>>()
+    };
+    shot.disks.iter().flat_map(of).collect()
+}
+
+/// Whether any of these hosts has an overlay.
+pub(super) fn keeps(shot: &Snapshot, ids: &[HostId]) -> bool {
+    let owners: HashSet<&str> = shot.disks.iter().flat_map(|d| &d.overlays).map(|o| o.host.as_str()).collect();
+    let owns = |host: &HostView| {
+        owners.contains(say::host_name(host).as_str())
+            || host.macs.iter().any(|mac| owners.contains(mac.to_string().as_str()))
+    };
+    !owners.is_empty() && hosts(shot, ids).any(owns)
 }

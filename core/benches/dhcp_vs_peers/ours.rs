@@ -43,6 +43,7 @@ pub(crate) fn serve(folder: &Path) -> Fallible<()> {
         store: Arc::new(Leases(db.clone())),
         leases: db.leases()?,
         styles: std::collections::HashMap::new(),
+        tap: <_>::default(),
     };
     let service = runtime.block_on(bootyard_core::dhcp::start(config))?;
     std::io::stdin().read_to_end(&mut Vec::new())?;

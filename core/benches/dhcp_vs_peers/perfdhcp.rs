@@ -2,7 +2,8 @@
 //!
 //! A reply that reached perfdhcp and found its receive buffer full is not the server's loss: the kernel counts these, and they count
 //! as served, for every server alike. An exchange that they end early is missing in the rate all the same, and the column `strict`
-//! is without that allowance: where perfdhcp shares two processors with the server, it is perfdhcp that gives in first.
+//! is without that allowance: where perfdhcp shares two processors with the server, it is perfdhcp that gives in first. So that this is
+//! rare, perfdhcp is started with a roomy buffer; servers have what the system gives to all.
 
 use std::time::Duration;
 
@@ -61,6 +62,28 @@ pub(crate) fn steps(wire: &Wire, server: &Server, lasts: Duration) -> Fallible<R
     Ok(run)
 }
 
+/// Where the kernel keeps how many bytes a new socket receives at most.
+const DEFAULT: &str = "/proc/sys/net/core/rmem_default";
+
+/// Sockets that are made meanwhile have room for a second of replies. It is a setting of the whole system, put back when this ends.
+struct Roomy(Option<String>);
+
+impl Roomy {
+    fn make() -> Self {
+        let before = std::fs::read_to_string(DEFAULT).ok();
+        let made = before.is_some() && std::fs::write(DEFAULT, "33554432").is_ok();
+        Self(before.filter(|_| made))
+    }
+}
+
+impl Drop for Roomy {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = std::fs::write(DEFAULT, before);
+        }
+    }
+}
+
 /// Whether a server answers relayed clients within a second.
 pub(crate) fn answers(wire: &Wire) -> Fallible<bool> {
     let mut command = wire.client_side("perfdhcp");
@@ -90,7 +113,9 @@ fn step(wire: &Wire, rate: u32, lasts: Duration) -> Fallible<Step> {
     let mut command = wire.client_side("perfdhcp");
     command.args(["-4", "-l", RIGHT, "-W", "500000", "-r", &rate.to_string(), "-R", &CLIENTS.to_string()]);
     command.args(["-p", &lasts.as_secs().to_string(), SERVER]);
+    let roomy = Roomy::make();
     let output = command.output()?;
+    drop(roomy);
     let text = String::from_utf8_lossy(&output.stdout);
     // 3 is "some were dropped", which is told below.
     if !matches!(output.status.code(), Some(0 | 3)) {

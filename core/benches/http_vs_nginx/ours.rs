@@ -54,6 +54,7 @@ pub(crate) fn serve(folder: &Path) -> Fallible<()> {
             ports: Arc::new(crate::common::Loopback),
             app: Arc::new(Folder(folder.to_owned())),
             reporter,
+            tap: <_>::default(),
         };
         if portable { start_portable(config).await } else { start_service(config).await }
     })?;

@@ -59,6 +59,7 @@ pub(crate) fn serve(folder: &Path) -> Fallible<()> {
         ports: Arc::new(crate::common::Loopback),
         gate: Arc::new(Everybody { disks: lab.disks, store }),
         reporter,
+        tap: <_>::default(),
     })?;
     let address: SocketAddr = service.addresses().first().copied().ok_or("the target listens nowhere")?;
     let mut stdout = std::io::stdout();

@@ -26,6 +26,7 @@ pub(crate) fn serve(folder: &Path) -> Fallible<()> {
         ports: Arc::new(Plain),
         root: Arc::new(Folder(folder.to_owned())),
         reporter,
+        tap: <_>::default(),
     };
     let service = runtime.block_on(start(config))?;
     // What is told is taken in, as the engine does.

@@ -13,8 +13,13 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dhcp", bootyard_core::dhcp::wire::fuzz),
     ("dhcp-machine", dhcp::machine),
     ("dhcp-oracle", dhcp::oracle),
+    ("exchange", bootyard_core::exchange::fuzz),
     ("http", bootyard_core::http::machine::fuzz),
     ("http-head", bootyard_core::http::head::fuzz),
+    ("inspect-cpio", bootyard_core::inspect::fuzz_cpio),
+    ("inspect-disk", bootyard_core::inspect::fuzz_disk),
+    ("inspect-hive", bootyard_core::inspect::fuzz_hive),
+    ("inspect-table", bootyard_core::inspect::fuzz_table),
     ("iscsi-machine", machines::iscsi),
     ("iscsi-wire", bootyard_core::iscsi::wire::fuzz),
     ("lab", lab),
@@ -23,6 +28,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("ports", bootyard_ports::wire::fuzz),
     ("tftp", bootyard_core::tftp::wire::fuzz),
     ("tftp-machine", machines::tftp),
+    ("trace-file", bootyard_core::trace::fuzz_file),
+    ("trace-frame", bootyard_core::trace::fuzz_frame),
 ];
 
 /// Runs one target.

@@ -209,6 +209,22 @@ pub enum JobKind {
     CompactDisk,
     /// Delete a disk or overlays of it.
     DeleteDisk,
+    /// Look into an image.
+    InspectDisk,
+    /// Take a kernel out of an image.
+    ExtractKernel,
+    /// Boot a machine that does not exist; its progress counts what was tried, not bytes.
+    SelfTest,
+}
+
+/// Why a client and our HTTPS server did not agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HttpsRefusal {
+    /// They have no version or method in common: the client's TLS is too old, as that of firmware without elliptic curves.
+    NoCommonMethod,
+    /// The client does not know the lab's authority.
+    UnknownAuthority,
 }
 
 /// What can happen. Names and fields are stable: scripts rely on them.
@@ -236,6 +252,8 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mac: Option<MacAddr>,
     },
+    /// The other servers of this interface answer no more.
+    ForeignDhcpGone { interface: String, servers: Vec<Ipv4Addr> },
     /// Address added to (or taken from, `held` false) a bare interface.
     AddressHeld { interface: String, address: String, held: bool },
     /// lab.toml was read anew.
@@ -244,6 +262,9 @@ pub enum EventKind {
     LabBroken { problems: Vec<String> },
     /// A host's assignment changed. `by` is `window`, `command`, `menu`, `install-finished` …
     Assigned { to: Boot, by: String },
+
+    /// A Wake-on-LAN packet for the host's addresses went out of these interfaces.
+    WakeSent { interfaces: Vec<String> },
 
     /// A host's overlay became the image's next generation.
     DiskCommitted { disk: String, of: String, generation: u64 },
@@ -287,6 +308,9 @@ pub enum EventKind {
         file: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         root_path: Option<String>,
+        /// The disk of the lab that the root-path names; absent where the answer is another server's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        disk: Option<String>,
         lease_seconds: u32,
     },
     /// We refused an address.
@@ -296,7 +320,7 @@ pub enum EventKind {
     /// A client found its address in use; it is withheld.
     DhcpDecline { address: Ipv4Addr },
     /// A machine that has no lease of ours uses an address that we were to give; `withheld`: nobody gets it for a while.
-    DhcpConflict { address: Ipv4Addr, mac: MacAddr, withheld: bool },
+    DhcpConflict { address: Ipv4Addr, used_by: MacAddr, withheld: bool },
     /// Firmware of this model ignored one form of ProxyDHCP offer; it gets this one from now on (`taken`: it went on with it).
     ProxyStyle { model: String, style: ProxyStyle, taken: bool },
     /// A boot file that lab.toml names for a machine is not given to it, because its firmware cannot run it.
@@ -312,6 +336,32 @@ pub enum EventKind {
         reason: Option<String>,
     },
 
+    // --- seen on the wire, whoever it was meant for ---
+    /// Another server's OFFER, or ACK, to this machine. `address` is absent in a ProxyDHCP answer.
+    ForeignOffer {
+        server: Ipv4Addr,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server_mac: Option<MacAddr>,
+        ack: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<Ipv4Addr>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next_server: Option<Ipv4Addr>,
+    },
+    /// The machine's REQUEST names another server: it took that one's offer.
+    DhcpElsewhere { client: ClientKind, server: Ipv4Addr },
+    /// Packets of the machine for one of our servers came, and the server never got them: something on this computer drops them.
+    /// `refused`: this computer answered that nobody listens there.
+    Unheard { service: ServiceKind, port: u16, packets: u32, refused: bool },
+    /// Segments to this port of ours, or from it, were sent `packets` times without being acknowledged; `by_us`: ours were.
+    TcpRetransmits { service: ServiceKind, port: u16, packets: u32, by_us: bool },
+    /// Frames from the machine's address, which is on our network, come with the hardware address of a router.
+    ViaGateway { address: Ipv4Addr, gateway: MacAddr },
+    /// The port of the switch speaks the spanning tree protocol: it may be silent for `delay_seconds`, twice, after the link came up.
+    SpanningTree { interface: String, bridge: MacAddr, delay_seconds: u16 },
+
     // --- TFTP ---
     /// A read request, with its options as sent.
     TftpRequest { file: String, options: Vec<(String, String)> },
@@ -324,6 +374,19 @@ pub enum EventKind {
     TftpAborted { file: String, sent: u64, probe: bool, message: String },
     /// We refused or gave up.
     TftpFailed { file: String, code: u16, message: String },
+
+    /// What was sent for a request was repeated `tries` times, and not one acknowledgement came: of the options (`block` 0) or of data.
+    /// `next`: this machine gets blocks of at most so many bytes from now on.
+    TftpUnanswered {
+        file: String,
+        block: u64,
+        block_size: u16,
+        tries: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u16>,
+    },
+    /// The name in a read request went on behind its end; it was served without that.
+    TftpNameTail { file: String },
 
     // --- HTTP ---
     /// A request with its answer's status.
@@ -340,6 +403,8 @@ pub enum EventKind {
     HttpDone { path: String, bytes: u64, millis: u64 },
     /// The client went away.
     HttpAborted { path: String, sent: u64, total: u64 },
+    /// No HTTPS connection came about.
+    HttpsRefused { why: HttpsRefusal, message: String },
 
     // --- the boot script ---
     /// A script was given; it begins a boot epoch unless it is `wait` or `menu`.
@@ -365,6 +430,8 @@ pub enum EventKind {
     },
     /// A command of the script failed with iPXE's error number.
     ScriptError { step: String, code: u32 },
+    /// What a machine is given cannot work as it stands. `flaw` is a stable word, `detail` what it is about.
+    ScriptFlaw { flaw: String, detail: String },
     /// The script reached a named step: `local`, `kernel-start`, `san-start`, `shell`.
     ScriptStep { step: String },
     /// The host's answer file was rendered and fetched.
@@ -388,6 +455,13 @@ pub enum EventKind {
     /// A new private overlay stands on the image.
     OverlayCreated { disk: String, fresh: bool },
 
+    /// What is known to keep machines from booting this disk, by stable words; none left: it is mended.
+    ImageTrouble { disk: String, troubles: Vec<String> },
+
+    // --- who it is ---
+    /// A machine asks with this MAC and another UUID than the one that was known with it.
+    OtherUuid { known: Uuid, seen: Uuid },
+
     // --- jobs ---
     /// A job began.
     JobStarted { job: u64, job_kind: JobKind, what: String },
@@ -407,6 +481,20 @@ impl EventKind {
         matches!(self, Self::TftpProgress { .. } | Self::HttpProgress { .. } | Self::IscsiProgress { .. })
     }
 
+    /// Who knows of it: a server of ours, or whoever looks at the wire.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match self {
+            Self::ForeignOffer { .. }
+            | Self::DhcpElsewhere { .. }
+            | Self::Unheard { .. }
+            | Self::TcpRetransmits { .. }
+            | Self::ViaGateway { .. }
+            | Self::SpanningTree { .. } => Source::Observed,
+            _ => Source::Served,
+        }
+    }
+
     /// How much it asks of a person.
     #[must_use]
     pub fn severity(&self) -> Severity {
@@ -418,8 +506,13 @@ impl EventKind {
             | Self::IscsiRefused { .. }
             | Self::IscsiError { .. }
             | Self::TftpFailed { .. }
+            | Self::HttpsRefused { .. }
             | Self::JobEnded { error: Some(_), .. } => Severity::Error,
             Self::ForeignDhcp { .. }
+            | Self::Unheard { .. }
+            | Self::ViaGateway { .. }
+            | Self::TftpUnanswered { .. }
+            | Self::ScriptFlaw { .. }
             | Self::DhcpNak { .. }
             | Self::DhcpDecline { .. }
             | Self::DhcpConflict { .. }

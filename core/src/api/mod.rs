@@ -11,16 +11,17 @@ mod reporter;
 mod snapshot;
 
 pub(crate) use allowance::{Allowance, Rate};
-pub use command::{Command, CommandError, DiskAct, ExportFormat, NewDisk, NewProfile, Reply};
+pub use command::{Command, CommandError, DiskAct, ExportFormat, NewDisk, NewProfile, Packets, Question, Reply};
 pub use event::{
-    ClientKind, Event, EventKind, HostId, JobKind, Observation, ProxyStyle, ServiceKind, Severity, Source, Who,
-    machine_uuid,
+    ClientKind, Event, EventKind, HostId, HttpsRefusal, JobKind, Observation, ProxyStyle, ServiceKind, Severity,
+    Source, Who, machine_uuid,
 };
 pub use handle::{EngineHandle, HandleEnd, HandleError};
 pub use reporter::{Reported, Reporter, Reports, reports};
 pub use snapshot::{
-    DiskView, EngineState, Finding, FirmwareView, GenerationView, HostView, InterfaceView, JobState, JobView,
-    NetworkView, OverlayView, ProfileView, Progress, ServiceView, Snapshot, Stage, Step, StepState,
+    Certainty, DiskView, EngineState, Finding, FindingAction, FirmwareView, GenerationView, HostView, InterfaceView,
+    JobState, JobView, Keeper, KeeperKind, NetworkView, OverlayView, Place, ProfileView, Progress, ServiceView,
+    Snapshot, Space, Stage, Step, StepPart, StepState,
 };
 
 /// The version of the event and snapshot form.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::event::{ClientKind, Event, HostId, JobKind, ServiceKind, Severity};
 use crate::boot::Arch;
-use crate::lab::{Boot, Writes};
+use crate::lab::{Boot, IscsiArgs, Seat, Settings, Writes};
 use crate::net::MacAddr;
 
 /// The state of the whole lab after event `seq`. Immutable; shared by `Arc`.
@@ -47,6 +47,66 @@ pub struct Snapshot {
     pub recent: Vec<Arc<Event>>,
     /// What a machine without an assignment gets. `None` while no lab is loaded.
     pub unknown: Option<Boot>,
+    /// What is written in lab.toml of what a person changes.
+    #[serde(default)]
+    pub settings: Arc<Settings>,
+    /// Whose engine it is.
+    #[serde(default)]
+    pub keeper: Keeper,
+    /// Room where the lab is; `None` where it cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<Space>,
+}
+
+/// What kind of process an engine belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeeperKind {
+    /// A command that needs it for a moment.
+    #[default]
+    Command,
+    /// `bootyard serve`.
+    Serve,
+    /// A window.
+    Window,
+}
+
+/// The process that an engine belongs to. Another one that holds a handle to it may go without ending it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Keeper {
+    /// What it is.
+    pub kind: KeeperKind,
+    /// Its number.
+    pub pid: u32,
+}
+
+/// Room on the disk of a lab. Told in steps, so that it is no news each second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Space {
+    /// Free bytes, as for an ordinary user.
+    pub free: u64,
+    /// All bytes.
+    pub total: u64,
+}
+
+impl Space {
+    /// Below this much of 100 no new overlay starts.
+    const LEAST: u64 = 5;
+
+    /// From exact numbers, in steps of 256 MiB, or of 16 MiB where little is left.
+    #[must_use]
+    pub fn of(free: u64, total: u64) -> Self {
+        let step: u64 = if free >= 4 << 30 { 256 << 20 } else { 16 << 20 };
+        Self { free: free / step * step, total }
+    }
+
+    /// Whether machines that need a new overlay are refused their disk.
+    #[must_use]
+    pub fn is_low(self) -> bool {
+        self.free.saturating_mul(100) < self.total.saturating_mul(Self::LEAST)
+    }
 }
 
 /// Whether the engine serves.
@@ -90,6 +150,9 @@ pub struct InterfaceView {
     pub virtual_link: bool,
     /// The default route leaves through it.
     pub default_route: bool,
+    /// Mbit/s of its link, where the driver tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<u32>,
     /// The bridge that it is a port of; machines on it boot through that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
@@ -181,10 +244,11 @@ pub struct Progress {
 }
 
 /// How a step of the timeline ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepState {
     /// Going on.
+    #[default]
     Active,
     /// Done.
     Done,
@@ -192,12 +256,29 @@ pub enum StepState {
     Failed,
 }
 
+/// What of its stage a step is, where a stage has several: a system that is started directly loads one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepPart {
+    /// Loads Xen.
+    Hypervisor,
+    /// Loads the kernel.
+    Kernel,
+    /// Loads an initrd.
+    Initrd,
+    /// The system that was started asks for its address and gets it.
+    SystemAddress,
+}
+
 /// One step of a host's timeline.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Step {
     /// Stage it belongs to.
     pub stage: Stage,
+    /// What of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<StepPart>,
     /// When it began.
     pub start: Timestamp,
     /// When it ended.
@@ -208,6 +289,52 @@ pub struct Step {
     pub state: StepState,
     /// Bytes moved in it.
     pub bytes: u64,
+    /// How often something had to be asked for or sent again in it.
+    #[serde(default)]
+    pub retries: u32,
+    /// When nothing came of a transfer for seconds, from and to; the first few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<(Timestamp, Timestamp)>,
+    /// The number of the event with which it began: a finding that rests on an event from this one to the next step's is about it.
+    #[serde(default)]
+    pub seq: u64,
+}
+
+/// How sure a finding is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certainty {
+    /// It fits what was seen; other things do, too.
+    Possible,
+    /// Little else looks like this.
+    Likely,
+    /// What was seen says so itself.
+    #[default]
+    Certain,
+}
+
+/// A screen of the window that a finding leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// Interface, mode and servers.
+    Network,
+    /// Disks, profiles and boot files.
+    Images,
+}
+
+/// What a button can do about a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum FindingAction {
+    /// The machine gets this from now on: [`super::Command::Assign`].
+    Assign { to: Boot },
+    /// The machine gets another build of iPXE: [`super::Command::OtherFirmware`].
+    OtherFirmware,
+    /// The machine starts the kernel of this disk directly: [`super::Command::StartDirectly`].
+    StartDirectly { disk: String },
+    /// Look here; what to change is there.
+    Show { place: Place },
 }
 
 /// What is wrong, what it means and what to do.
@@ -224,6 +351,18 @@ pub struct Finding {
     pub means: String,
     /// What to do.
     pub remedy: String,
+    /// How sure that is.
+    #[serde(default)]
+    pub certainty: Certainty,
+    /// The events that prove it, by number, oldest first; none where something else than an event does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<u64>,
+    /// What a button can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<FindingAction>,
+    /// Since when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 /// A machine.
@@ -240,6 +379,12 @@ pub struct HostView {
     pub name: Option<String>,
     /// Group of lab.toml.
     pub group: Option<String>,
+    /// Its place in the group's seating plan.
+    #[serde(default)]
+    pub seat: Option<Seat>,
+    /// Who made its network card, or what its virtual machine runs on.
+    #[serde(default)]
+    pub vendor: Option<String>,
     /// Has an entry of its own in lab.toml.
     pub configured: bool,
     /// Address it holds.
@@ -276,6 +421,9 @@ pub struct HostView {
     pub first_seen: Option<Timestamp>,
     /// Last sign of life.
     pub last_seen: Option<Timestamp>,
+    /// A Wake-on-LAN packet was sent to it then, and nothing came of it yet.
+    #[serde(default)]
+    pub woken: Option<Timestamp>,
 }
 
 /// One host's overlay of a disk.
@@ -314,6 +462,9 @@ pub struct DiskView {
     pub writes: Writes,
     /// Read-only.
     pub readonly: bool,
+    /// Who logs in must prove who it is by CHAP.
+    #[serde(default)]
+    pub chap: bool,
     /// Hosts (by shown name) assigned to it.
     pub assigned: Vec<String>,
     /// Sessions open.
@@ -360,6 +511,21 @@ pub struct ProfileView {
     pub assigned: Vec<String>,
     /// Why it cannot be served.
     pub problem: Option<String>,
+    /// Xen, which is loaded first.
+    #[serde(default)]
+    pub hypervisor: Option<PathBuf>,
+    /// How its initramfs takes an iSCSI root.
+    #[serde(default)]
+    pub iscsi_args: Option<IscsiArgs>,
+    /// The disk from which its kernel was taken.
+    #[serde(default)]
+    pub taken_from: Option<String>,
+    /// Its arguments are others than those that were taken out with the kernel: a person's, which a renewal leaves alone.
+    #[serde(default)]
+    pub edited: bool,
+    /// Why that is no longer the kernel that the disk would start, and what to do.
+    #[serde(default)]
+    pub stale: Option<String>,
 }
 
 /// The boot file for an architecture.

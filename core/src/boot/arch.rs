@@ -100,6 +100,12 @@ impl Arch {
         })
     }
 
+    /// The number by which firmware names it in option 93: the lowest, where there are several.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        (0..=u16::from(u8::MAX)).find(|code| Self::from_code(*code) == Some(self)).unwrap_or_default()
+    }
+
     /// Whether the firmware wants a URI instead of a TFTP file name.
     #[must_use]
     pub fn is_http(self) -> bool {
@@ -187,6 +193,7 @@ mod tests {
         for arch in Arch::ALL {
             assert_eq!(arch.as_str().parse::<Arch>().unwrap(), arch);
             assert_eq!(serde_json::to_string(&arch).unwrap(), format!("\"{arch}\""));
+            assert_eq!(Arch::from_code(arch.code()), Some(arch));
         }
     }
 }

@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::script::percent_encode;
 use super::{Arch, Plan, PlanNetwork};
 use crate::api::ClientKind;
-use crate::lab::{Boot, IscsiBoot, IscsiVia, Mode};
+use crate::lab::{Boot, FirmwareRule, IscsiBoot, IscsiVia, Mode};
+use crate::lang::{fill, sentence};
 use crate::net::MacAddr;
 
 /// What is known of a client that asks.
@@ -52,8 +53,10 @@ pub enum Because {
 impl std::fmt::Display for Because {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::HostEntry { host } => write!(f, "the entry of {host} in lab.toml says so"),
-            Self::Unknown { interface } => write!(f, "`unknown` of the network on {interface}"),
+            Self::HostEntry { host } => f.write_str(&fill(sentence("because", "host"), &[("host", host)])),
+            Self::Unknown { interface } => {
+                f.write_str(&fill(sentence("because", "unknown"), &[("interface", interface)]))
+            }
         }
     }
 }
@@ -131,6 +134,9 @@ pub fn decide(plan: &Plan, network: &PlanNetwork, facts: &ClientFacts) -> Decisi
 /// What the machine gets in the end, whatever program asks.
 #[must_use]
 pub fn assignment(plan: &Plan, network: &PlanNetwork, mac: MacAddr, uuid: Option<Uuid>) -> Decision<Boot> {
+    if let Some(boot) = plan.self_test.as_ref().filter(|_| mac == crate::net::SELF_TEST) {
+        return Decision { value: boot.clone(), because: Because::HostEntry { host: "the self-test".to_owned() } };
+    }
     let host = plan.host(mac, uuid);
     if let Some(host) = host
         && let Some(boot) = &host.boot
@@ -148,6 +154,14 @@ pub fn base_url(plan: &Plan, server: Ipv4Addr) -> String {
     match plan.lab.ports.http {
         80 => format!("http://{server}"),
         port => format!("http://{}", SocketAddrV4::new(server, port)),
+    }
+}
+
+/// `https://ADDRESS[:PORT]`, likewise.
+fn secure_url(plan: &Plan, server: Ipv4Addr) -> String {
+    match plan.lab.ports.https {
+        443 => format!("https://{server}"),
+        port => format!("https://{}", SocketAddrV4::new(server, port)),
     }
 }
 
@@ -201,34 +215,31 @@ fn firmware(plan: &Plan, server: Ipv4Addr, facts: &ClientFacts) -> BootFile {
         None => BootFile::NoFirmware { arch },
         Some(file) if arch.is_http() || facts.client == ClientKind::HttpBoot => {
             let path = file.split('/').map(percent_encode).collect::<Vec<_>>().join("/");
-            BootFile::Http { url: format!("{}/firmware/{path}", base_url(plan, server)) }
+            let secure = rule(plan, facts.mac, arch).is_some_and(|rule| rule.https);
+            let base = if secure { secure_url(plan, server) } else { base_url(plan, server) };
+            BootFile::Http { url: format!("{base}/firmware/{path}") }
         }
         Some(file) => BootFile::Tftp { file },
     }
 }
 
 /// The boot file that lab.toml names for this machine, if it is there.
-fn named(plan: &Plan, facts: &ClientFacts) -> Option<String> {
+pub(super) fn named(plan: &Plan, facts: &ClientFacts) -> Option<String> {
     let host = plan.host(facts.mac, facts.uuid).and_then(|h| h.firmware.clone());
-    let name = host.or_else(|| rule(plan, facts.mac, facts.arch.unwrap_or(Arch::Bios)));
+    let name = host.or_else(|| Some(rule(plan, facts.mac, facts.arch.unwrap_or(Arch::Bios))?.file.clone()));
     name.filter(|name| plan.files.contains_key(name))
 }
 
 /// Whether a machine's firmware cannot run this boot file: it would be loaded, fail without a word, and be asked for again.
-fn unfit(plan: &Plan, facts: &ClientFacts, name: &str) -> Option<Unfit> {
+pub(super) fn unfit(plan: &Plan, facts: &ClientFacts, name: &str) -> Option<Unfit> {
     let (made_for, arch) = (*plan.runs_on.get(name)?, facts.arch?.without_http());
     (made_for != arch).then(|| Unfit { file: name.to_owned(), made_for, arch })
 }
 
 /// The most specific `[[firmware]]` rule: the longest MAC prefix, then one that names the architecture.
-fn rule(plan: &Plan, mac: MacAddr, arch: Arch) -> Option<String> {
-    let fits = |r: &&crate::lab::FirmwareRule| {
+pub(super) fn rule(plan: &Plan, mac: MacAddr, arch: Arch) -> Option<&FirmwareRule> {
+    let fits = |r: &&FirmwareRule| {
         r.arch.is_none_or(|a| a == arch) && r.mac_prefix.as_ref().is_none_or(|p| mac.0.starts_with(p))
     };
-    plan.lab
-        .firmware
-        .iter()
-        .filter(fits)
-        .max_by_key(|r| (r.mac_prefix.as_ref().map_or(0, Vec::len), r.arch.is_some()))
-        .map(|r| r.file.clone())
+    plan.lab.firmware.iter().filter(fits).max_by_key(|r| (r.mac_prefix.as_ref().map_or(0, Vec::len), r.arch.is_some()))
 }

@@ -9,6 +9,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::{Arch, FirmwareFile};
+use crate::lang;
 
 /// Where distributions put iPXE, in order of preference.
 const SYSTEM: [&str; 3] = ["/usr/lib/ipxe", "/usr/share/ipxe", "/boot"];
@@ -144,7 +145,7 @@ fn classify(name: &str, path: &Path) -> Option<(Arch, u64)> {
 }
 
 /// What runs a PE image of this machine type (Microsoft's PE format, "Machine Types").
-fn of_machine(machine: u16) -> Option<Arch> {
+pub(crate) fn of_machine(machine: u16) -> Option<Arch> {
     Some(match machine {
         0x014c => Arch::UefiIa32,
         0x8664 => Arch::UefiX64,
@@ -190,9 +191,30 @@ pub fn pe_machine(head: &[u8]) -> Option<u16> {
     pe.get(4..6)?.try_into().map(u16::from_le_bytes).ok()
 }
 
+/// Whether a PE image carries a signature: its fifth data directory, the certificate table, has a size (Microsoft's PE format, "Optional
+/// Header Data Directories"). Whose it is, and whether a firmware trusts it, is not looked at.
+#[must_use]
+pub fn pe_signed(head: &[u8]) -> bool {
+    let size = || {
+        pe_machine(head)?;
+        let offset = usize::try_from(head.get(0x3c..0x40)?.try_into().map(u32::from_le_bytes).ok()?).ok()?;
+        let optional = head.get(offset.checked_add(24)?..)?;
+        // 32-bit images have their directories 16 bytes earlier.
+        let directories = match optional.get(..2)? {
+            [0x0b, 0x01] => 96,
+            [0x0b, 0x02] => 112,
+            _ => return None,
+        };
+        let entry = optional.get(directories + 4 * 8..)?;
+        entry.get(4..8)?.try_into().map(u32::from_le_bytes).ok()
+    };
+    size().is_some_and(|size| size > 0)
+}
+
 /// For fuzzing.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
+    assert!(!pe_signed(data) || pe_machine(data).is_some());
     let machine = pe_machine(data);
     assert!(machine.is_none() || data.starts_with(b"MZ"));
 }
@@ -239,29 +261,17 @@ fn is_system_boot_file(root: &Path, name: &str) -> bool {
 /// How to get a boot file for an architecture that has none: a sentence.
 #[must_use]
 pub fn firmware_remedy(arch: Arch) -> String {
-    let build = |dir: &str, place: &str| {
-        format!("put iPXE's {dir}/snponly.efi into the lab's firmware/ (for example as firmware/{place}/snponly.efi)")
-    };
+    let said = |key: &str, params: &[lang::Param<'_>]| lang::fill(lang::sentence("firmware-remedy", key), params);
+    let build = |dir: &str, place: &str| said("build", &[("dir", &dir), ("place", &place)]);
     match arch.without_http() {
-        Arch::Bios => "install the system's package (`apt install ipxe`), or put undionly.kpxe into the lab's \
-                       firmware/"
-            .to_owned(),
-        Arch::UefiX64 => "install the system's package (`apt install ipxe`), or put snponly.efi into the lab's \
-                          firmware/"
-            .to_owned(),
-        Arch::UefiArm64 => {
-            format!(
-                "install the system's package where it has one (`apt install ipxe` on Debian 13 and later), or {}",
-                build("bin-arm64-efi", "arm64")
-            )
-        }
+        Arch::Bios => said("package", &[("file", &"undionly.kpxe")]),
+        Arch::UefiX64 => said("package", &[("file", &"snponly.efi")]),
+        Arch::UefiArm64 => said("package-arm64", &[("build", &build("bin-arm64-efi", "arm64"))]),
         Arch::UefiIa32 => build("bin-i386-efi", "ia32"),
         Arch::UefiRiscv32 => build("bin-riscv32-efi", "riscv32"),
         Arch::UefiRiscv64 => build("bin-riscv64-efi", "riscv64"),
         Arch::UefiLoong64 => build("bin-loong64-efi", "loong64"),
-        Arch::UefiLoong32 | Arch::RaspberryPi => {
-            "there is no iPXE for it; put a boot file of its own into the lab's firmware/ and name it by a [[firmware]] rule with this `arch`".to_owned()
-        }
+        Arch::UefiLoong32 | Arch::RaspberryPi => said("none", &[]),
         _ => build("bin-arm32-efi", "arm32"),
     }
 }
@@ -364,6 +374,22 @@ mod tests {
         let mut lying = pe(0x8664, "");
         lying[0x3c..0x40].fill(0xff);
         assert_eq!(pe_machine(&lying), None);
+    }
+
+    #[test]
+    fn a_signature_is_seen_in_both_kinds_of_header() {
+        for (magic, directories) in [([0x0b, 0x01], 96), ([0x0b, 0x02], 112)] {
+            let mut image = vec![0; 0x400];
+            image[..2].copy_from_slice(b"MZ");
+            image[0x3c] = 0x80;
+            image[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
+            image[0x98..0x9a].copy_from_slice(&magic);
+            assert!(!pe_signed(&image));
+            let size = 0x98 + directories + 4 * 8 + 4;
+            image[size] = 1;
+            assert!(pe_signed(&image));
+            assert!(!pe_signed(&image[..size]), "cut off");
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Plan {
     pub files: BTreeMap<String, PathBuf>,
     /// What runs a boot file, by its name, where that is known.
     pub runs_on: BTreeMap<String, Arch>,
+    /// What the machine of the self-test gets while that runs.
+    pub self_test: Option<Boot>,
 }
 
 /// A network in service.

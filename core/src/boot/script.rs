@@ -8,8 +8,9 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-use super::{Arch, Plan, initiator_name, root_path};
-use crate::lab::{Boot, Disk, InstallThen, IscsiArgs, IscsiBoot, Profile, ProfileKind, Writes};
+use super::xen::{DOM0_INITRD, DOM0_KERNEL, XEN, XEN_CONFIG, no_hypervisor_for, starts_xen_efi, under_xen};
+use super::{Arch, Plan, PlanNetwork, initiator_name, root_path};
+use crate::lab::{Boot, Disk, InstallThen, IscsiArgs, IscsiBoot, Mode, Profile, ProfileKind, Writes};
 use crate::net::MacAddr;
 
 /// Which program runs the script.
@@ -79,6 +80,12 @@ pub fn kernel_path(profile: &Profile) -> String {
 #[must_use]
 pub fn hypervisor_path(profile: &Profile) -> Option<String> {
     Some(format!("/media/{}/hypervisor/{}", profile.name, leaf(profile.hypervisor.as_deref()?)))
+}
+
+/// The path of a profile's hypervisor for UEFI, if it has one.
+#[must_use]
+pub fn hypervisor_efi_path(profile: &Profile) -> Option<String> {
+    Some(format!("/media/{}/hypervisor/efi/{}", profile.name, leaf(profile.hypervisor_efi.as_deref()?)))
 }
 
 /// The path of a profile's initrd number `index`.
@@ -162,6 +169,53 @@ pub fn entry(base: &str, mac: MacAddr) -> String {
     )
 }
 
+/// What cannot work in what a machine is given: a stable word and what it is about.
+#[must_use]
+pub fn flaws(plan: &Plan, network: &PlanNetwork, boot: &Boot, arch: Option<Arch>) -> Vec<(&'static str, String)> {
+    let (lonely, missing) = (without_router(plan, network, boot), missing_initrds(plan, boot, arch));
+    let no_xen = profile_of(plan, boot).filter(|profile| no_hypervisor_for(profile, arch));
+    let missing = missing.into_iter().map(|name| ("initrd-argument", format!("initrd={}", printable(&name))));
+    let no_xen = no_xen.map(|profile| ("no-hypervisor", profile.name.to_string()));
+    lonely.map(|target| ("no-gateway", target.to_string())).into_iter().chain(missing).chain(no_xen).collect()
+}
+
+/// The profile whose kernel is started.
+pub(super) fn profile_of<'a>(plan: &'a Plan, boot: &Boot) -> Option<&'a Profile> {
+    let name = match boot {
+        Boot::Install(install) => &install.profile,
+        Boot::Iscsi(iscsi) => iscsi.profile.as_ref()?,
+        _ => return None,
+    };
+    plan.lab.profile(name)
+}
+
+/// The other computer to which the disk is redirected, where no router leads to it.
+fn without_router(plan: &Plan, network: &PlanNetwork, boot: &Boot) -> Option<Ipv4Addr> {
+    let Boot::Iscsi(iscsi) = boot else { return None };
+    let target = *plan.lab.disk(&iscsi.disk)?.redirect?.ip();
+    let configured = plan.lab.networks.get(network.index)?;
+    // Beside another server it is that one's to name a router, as it is the relays' subnets' own.
+    let ours = network.mode == Mode::Dhcp && configured.router.is_none() && configured.subnets.is_empty();
+    (ours && !network.address.contains(target)).then_some(target)
+}
+
+/// A kernel that UEFI starts wants each initrd that its arguments name.
+fn missing_initrds(plan: &Plan, boot: &Boot, arch: Option<Arch>) -> Vec<String> {
+    let Some(profile) = profile_of(plan, boot).filter(|profile| !under_xen(profile)) else {
+        return Vec::new();
+    };
+    if !arch.is_some_and(Arch::is_uefi) {
+        return Vec::new();
+    }
+    let loaded: Vec<String> = profile.initrds.iter().map(|path| leaf(path)).collect();
+    let named = profile.args.split_whitespace().filter_map(|arg| arg.strip_prefix("initrd="));
+    named.filter(|name| !loaded.iter().any(|l| l == name)).map(str::to_owned).collect()
+}
+
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(100).collect()
+}
+
 /// The script that does the work.
 #[must_use]
 pub fn render(script: &ScriptFor<'_>, boot: &Boot) -> String {
@@ -173,9 +227,9 @@ pub fn render(script: &ScriptFor<'_>, boot: &Boot) -> String {
 
 /// The kernel's arguments for this machine: the profile's own, each initrd by name (EFI kernels need it), where the answers are,
 /// how to reach an iSCSI root, in that order; nothing is added that the profile says already.
-fn kernel_args(script: &ScriptFor<'_>, profile: &Profile, root: Option<(&IscsiBoot, &Disk)>) -> String {
+pub(crate) fn kernel_args(script: &ScriptFor<'_>, profile: &Profile, root: Option<(&IscsiBoot, &Disk)>) -> String {
     let mut args: Vec<String> = vec![one_line(&profile.args)];
-    if profile.hypervisor.is_none() {
+    if !under_xen(profile) {
         args.extend(profile.initrds.iter().map(|path| format!("initrd={}", leaf(path))));
     }
     args.extend(answers_args(script, profile));
@@ -205,50 +259,66 @@ fn answers_args(script: &ScriptFor<'_>, profile: &Profile) -> Vec<String> {
     }
 }
 
-/// The initiator's arguments as the profile's initramfs understands them. Secrets on a command line can be read on that machine.
+/// The initiator's arguments as the profile's initramfs understands them, without those that the profile gives itself. Secrets on a
+/// command line can be read on that machine.
+///
+/// Debian and Ubuntu: open-iscsi's `README.Debian`, and initramfs-tools(7) for `ip` and `BOOTIF`. dracut: dracut.cmdline(7); a login has its
+/// own arguments there, which leave `netroot` free of it. Which characters a login may have, the lab's reader has checked.
 fn root_args(script: &ScriptFor<'_>, profile: &Profile, disk: &Disk) -> Vec<String> {
     let server = script.server;
     let port = script.plan.lab.ports.iscsi;
     let initiator = initiator_name(script.mac);
-    match profile.iscsi_args.unwrap_or(IscsiArgs::Debian) {
-        IscsiArgs::None => Vec::new(),
+    let (mut args, login) = match profile.iscsi_args.unwrap_or(IscsiArgs::Debian) {
+        IscsiArgs::None => return Vec::new(),
         IscsiArgs::Debian => {
-            let mut args = vec![
-                format!("ISCSI_INITIATOR={initiator}"),
-                format!("ISCSI_TARGET_NAME={}", disk.iqn),
-                format!("ISCSI_TARGET_IP={server}"),
-                format!("ISCSI_TARGET_PORT={port}"),
-                "ip=dhcp".to_owned(),
+            let args = vec![
+                format!("iscsi_initiator={initiator}"),
+                format!("iscsi_target_name={}", disk.iqn),
+                format!("iscsi_target_ip={server}"),
+                format!("iscsi_target_port={port}"),
             ];
-            if let Some(chap) = &disk.chap {
-                args.push(format!("ISCSI_USERNAME={} ISCSI_PASSWORD={}", chap.user, chap.secret.expose()));
-                if let Some((user, secret)) = &chap.mutual {
-                    args.push(format!("ISCSI_IN_USERNAME={user} ISCSI_IN_PASSWORD={}", secret.expose()));
-                }
-            }
-            args
+            (args, ["iscsi_username", "iscsi_password", "iscsi_in_username", "iscsi_in_password"])
         }
         IscsiArgs::Dracut => {
-            let login = disk.chap.as_ref().map_or_else(String::new, |chap| {
-                let mutual = chap.mutual.as_ref().map_or_else(String::new, |(u, s)| format!(":{u}:{}", s.expose()));
-                format!("{}:{}{mutual}@", chap.user, chap.secret.expose())
-            });
-            vec![
+            let args = vec![
                 format!("rd.iscsi.initiator={initiator}"),
-                format!("netroot=iscsi:{login}{server}::{port}:0:{}", disk.iqn),
-                format!("ip=dhcp BOOTIF=01-{}", script.mac.hyphenated()),
+                format!("netroot=iscsi:{server}::{port}:0:{}", disk.iqn),
                 "rd.neednet=1".to_owned(),
-            ]
+            ];
+            (args, ["rd.iscsi.username", "rd.iscsi.password", "rd.iscsi.in.username", "rd.iscsi.in.password"])
         }
-    }
+    };
+    // The card that booted, by its address: another one may be in another network.
+    args.extend(["ip=dhcp".to_owned(), format!("BOOTIF=01-{}", script.mac.hyphenated())]);
+    args.extend(login.into_iter().zip(login_words(disk)).map(|(key, word)| format!("{key}={word}")));
+    args.retain(|arg| !arg.split_once('=').is_some_and(|(key, _)| gives(profile, key)));
+    args
 }
 
-fn one_line(text: &str) -> String {
+/// Whether a profile's own arguments have this key; open-iscsi's are known in capitals, too.
+fn gives(profile: &Profile, key: &str) -> bool {
+    let mut keys = profile.args.split_whitespace().filter_map(|arg| arg.split_once('='));
+    keys.any(|(own, _)| own.eq_ignore_ascii_case(key))
+}
+
+/// Who logs in to a disk, and with mutual CHAP who answers: user and secret, user and secret.
+fn login_words(disk: &Disk) -> Vec<&str> {
+    let Some(chap) = &disk.chap else { return Vec::new() };
+    let mutual = chap.mutual.iter().flat_map(|(user, secret)| [user.as_str(), secret.expose()]);
+    [chap.user.as_str(), chap.secret.expose()].into_iter().chain(mutual).collect()
+}
+
+/// The profile whose kernel is started directly.
+fn direct<'p>(plan: &'p Plan, iscsi: &IscsiBoot) -> Option<&'p Profile> {
+    plan.lab.profile(iscsi.profile.as_ref()?)
+}
+
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Bytes as iPXE's `hex` setting type, so that no character of a secret means anything to the script.
-fn hex(text: &str) -> String {
+pub(crate) fn hex(text: &str) -> String {
     text.bytes().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":")
 }
 
@@ -288,6 +358,11 @@ impl<'a> Ipxe<'a> {
             self.problem(&format!("The profile {profile} is not for {arch} machines."));
             return self.out;
         }
+        if let Some(profile) = profile_of(plan, boot).filter(|p| no_hypervisor_for(p, self.script.arch)) {
+            let firmware = if self.script.arch.is_some_and(Arch::is_uefi) { "UEFI" } else { "BIOS" };
+            self.problem(&format!("The profile {} has no Xen for {firmware}.", profile.name));
+            return self.out;
+        }
         match boot {
             Boot::Ignore => self.line("exit"),
             Boot::Local => {
@@ -324,8 +399,7 @@ impl<'a> Ipxe<'a> {
     }
 
     fn iscsi(&mut self, iscsi: &IscsiBoot, disk: &Disk) {
-        let profile = iscsi.profile.as_ref().and_then(|name| self.script.plan.lab.profile(name));
-        match profile {
+        match direct(self.script.plan, iscsi) {
             None => {
                 self.mark("san-start");
                 self.san("sanboot", iscsi, disk);
@@ -367,6 +441,10 @@ impl<'a> Ipxe<'a> {
         let args = kernel_args(self.script, profile, root);
         let kernel = self.url(&kernel_path(profile));
         self.line("set step kernel");
+        if starts_xen_efi(profile, self.script.arch) {
+            self.xen_efi(profile);
+            return;
+        }
         if let Some(hypervisor) = hypervisor_path(profile) {
             let (hypervisor, with) = (self.url(&hypervisor), one_line(&profile.hypervisor_args));
             self.line(format!("kernel {hypervisor} {with} || goto failed"));
@@ -382,9 +460,27 @@ impl<'a> Ipxe<'a> {
                 self.line(format!("{load} {url} || goto failed"));
             }
         }
+        self.start("boot");
+    }
+
+    fn xen_efi(&mut self, profile: &Profile) {
+        let Some(hypervisor) = hypervisor_efi_path(profile).map(|path| self.url(&path)) else { return };
+        let (kernel, config) = (self.url(&kernel_path(profile)), self.own(XEN_CONFIG));
+        self.line(format!("kernel --name {XEN} {hypervisor} -cfg={XEN_CONFIG} || goto failed"));
+        self.line(format!("imgfetch --name {XEN_CONFIG} {config} || goto failed"));
+        self.line(format!("imgfetch --name {DOM0_KERNEL} {kernel} || goto failed"));
+        self.line("set step initrd");
+        if let Some(path) = initrd_path(profile, 0) {
+            let url = self.url(&path);
+            self.line(format!("imgfetch --name {DOM0_INITRD} {url} || goto failed"));
+        }
+        self.start(&format!("boot {XEN}"));
+    }
+
+    fn start(&mut self, boot: &str) {
         self.line("set step boot");
         self.mark("kernel-start");
-        self.line("boot || goto failed");
+        self.line(format!("{boot} || goto failed"));
     }
 
     /// Reports the error of `${step}`, shows it, and tries again: what was wrong may have been mended or assigned away meanwhile.
@@ -434,7 +530,8 @@ impl<'a> Ipxe<'a> {
     fn menu(&mut self) {
         let plan = self.script.plan;
         self.line(format!("menu Bootyard: {}", self.script.name));
-        for profile in &plan.lab.profiles {
+        // A kernel for a disk's own system installs nothing.
+        for profile in plan.lab.profiles.iter().filter(|p| p.iscsi_args.is_none()) {
             self.line(format!("item install:{0} Install {0} (erases the disk)", profile.name));
         }
         for disk in &plan.lab.disks {
@@ -477,6 +574,12 @@ fn gpxe(script: &ScriptFor<'_>, boot: &Boot) -> String {
         line("exit".into());
         return out;
     }
+    // There is no gPXE for UEFI.
+    if let Some(profile) = profile_of(script.plan, boot).filter(|p| no_hypervisor_for(p, Some(Arch::Bios))) {
+        line(format!("echo The profile {} has no Xen for BIOS", profile.name));
+        line("exit".into());
+        return out;
+    }
     match boot {
         Boot::Local | Boot::Ignore => line("exit".into()),
         Boot::Wait | Boot::Menu => {
@@ -485,8 +588,7 @@ fn gpxe(script: &ScriptFor<'_>, boot: &Boot) -> String {
         }
         Boot::Iscsi(iscsi) => {
             let disk = lab.disk(&iscsi.disk);
-            let profile = iscsi.profile.as_ref().and_then(|name| lab.profile(name));
-            if let Some((profile, disk)) = profile.zip(disk) {
+            if let Some((profile, disk)) = direct(script.plan, iscsi).zip(disk) {
                 gpxe_kernel(script, profile, Some((iscsi, disk))).into_iter().for_each(line);
             } else if let Some(root) = root_path(script.plan, script.server, iscsi) {
                 line(format!("set initiator-iqn {}", initiator_name(script.mac)));
@@ -527,140 +629,5 @@ fn gpxe_kernel(script: &ScriptFor<'_>, profile: &Profile, root: Option<(&IscsiBo
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lab::{Chap, Install, IscsiVia, Lab, Secret};
-    use std::sync::Arc;
-
-    fn plan() -> Plan {
-        let profile = Profile {
-            name: "debian-12".parse().unwrap(),
-            kernel: "debian 12/linux".into(),
-            initrds: vec!["debian-12/initrd.gz".into()],
-            args: "auto=true\n  priority=critical".into(),
-            answers: Some("debian-12.cfg".into()),
-            kind: Some(ProfileKind::Preseed),
-            arch: vec![],
-            hypervisor: None,
-            hypervisor_args: String::new(),
-            iscsi_args: None,
-        };
-        let disk = Disk {
-            name: "server01".parse().unwrap(),
-            image: "server01.raw".into(),
-            iqn: "iqn.2001-04.com.server:server01.vg00.lun0".into(),
-            size: None,
-            writes: Writes::Keep,
-            chap: Some(Chap { user: "u".into(), secret: Secret::new("a ${b} || c".into()), mutual: None }),
-            allow: vec![],
-            readonly: false,
-            removable: false,
-            redirect: None,
-        };
-        Plan { lab: Arc::new(Lab { profiles: vec![profile], disks: vec![disk], ..Lab::default() }), ..Plan::default() }
-    }
-
-    fn script<'a>(plan: &'a Plan, dialect: Dialect) -> ScriptFor<'a> {
-        ScriptFor {
-            plan,
-            dialect,
-            base: "http://192.168.2.1",
-            server: Ipv4Addr::new(192, 168, 2, 1),
-            mac: "52:54:00:00:00:01".parse().unwrap(),
-            name: "pc-1",
-            ip: None,
-            arch: None,
-            token: Some("0123"),
-            menu: false,
-        }
-    }
-
-    fn install() -> Boot {
-        Boot::Install(Install { profile: "debian-12".parse().unwrap(), then: InstallThen::Local })
-    }
-
-    fn iscsi() -> IscsiBoot {
-        IscsiBoot { disk: "server01".parse().unwrap(), profile: None, via: IscsiVia::Script, writes: None }
-    }
-
-    #[test]
-    fn an_installer_gets_its_files_and_its_answers() {
-        let plan = plan();
-        let text = render(&script(&plan, Dialect::Ipxe), &install());
-        assert!(text.starts_with("#!ipxe\n"));
-        assert!(
-            text.contains(
-                "kernel http://192.168.2.1/media/debian-12/kernel/linux auto=true priority=critical initrd=initrd.gz \
-                 url=http://192.168.2.1/answers/52-54-00-00-00-01/0123/preseed.cfg || goto failed\n"
-            ),
-            "{text}"
-        );
-        assert!(text.contains("initrd http://192.168.2.1/media/debian-12/initrd/0/initrd.gz || goto failed\n"));
-        let gpxe = render(&script(&plan, Dialect::Gpxe), &install());
-        assert!(gpxe.starts_with("#!gpxe\nkernel http://192.168.2.1/media/debian-12/kernel/linux"));
-        assert!(!gpxe.contains("||") && !gpxe.contains("goto"), "{gpxe}");
-    }
-
-    #[test]
-    fn what_the_profile_says_itself_is_not_said_again() {
-        let mut plan = plan();
-        Arc::make_mut(&mut plan.lab).profiles[0].args = "url=http://elsewhere/p.cfg".into();
-        assert_eq!(render(&script(&plan, Dialect::Ipxe), &install()).matches("url=").count(), 1);
-    }
-
-    #[test]
-    fn a_secret_cannot_be_taken_for_a_command() {
-        let plan = plan();
-        let text = render(&script(&plan, Dialect::Ipxe), &Boot::Iscsi(iscsi()));
-        assert!(text.contains("set password:hex 61:20:24:7b:62:7d:20:7c:7c:20:63\n"), "{text}");
-        assert!(
-            text.contains("sanboot iscsi:192.168.2.1::::iqn.2001-04.com.server:server01.vg00.lun0 || goto failed\n")
-                || text.contains(
-                    "sanboot iscsi:192.168.2.1:::0:iqn.2001-04.com.server:server01.vg00.lun0 || goto failed\n"
-                )
-        );
-    }
-
-    #[test]
-    fn a_profile_for_another_firmware_is_not_started() {
-        let mut plan = plan();
-        Arc::make_mut(&mut plan.lab).profiles[0].arch = vec![Arch::Bios];
-        let for_arch = |arch| render(&ScriptFor { arch, ..script(&plan, Dialect::Ipxe) }, &install());
-        assert!(for_arch(Some(Arch::UefiX64)).contains("The profile debian-12 is not for uefi-x64 machines."));
-        assert!(!for_arch(Some(Arch::UefiX64)).contains("kernel http"));
-        assert!(for_arch(Some(Arch::BiosHttp)).contains("kernel http"));
-        assert!(for_arch(None).contains("kernel http"), "what is not known is not refused");
-    }
-
-    #[test]
-    fn every_jump_has_its_label() {
-        let plan = plan();
-        let then = InstallThen::Iscsi(iscsi());
-        let gone = Boot::Install(Install { profile: "gone".parse().unwrap(), then: InstallThen::Local });
-        let with_disk = Boot::Install(Install { profile: "debian-12".parse().unwrap(), then });
-        for boot in
-            [Boot::Local, Boot::Wait, Boot::Menu, Boot::Ignore, Boot::Iscsi(iscsi()), install(), gone, with_disk]
-        {
-            let text = render(&script(&plan, Dialect::Ipxe), &boot);
-            for jump in text.split("goto ").skip(1) {
-                let label = jump.split_whitespace().next().unwrap();
-                assert!(text.lines().any(|l| l == format!(":{label}")), "{boot}: no :{label} in\n{text}");
-            }
-        }
-        let text = entry("http://192.168.2.1", "52:54:00:00:00:01".parse().unwrap());
-        assert!(text.lines().any(|l| l == ":local") && text.lines().any(|l| l == ":again"));
-    }
-
-    #[test]
-    fn a_direct_kernel_boot_names_its_root_as_the_initramfs_wants_it() {
-        let mut plan = plan();
-        let boot = Boot::Iscsi(IscsiBoot { profile: Some("debian-12".parse().unwrap()), ..iscsi() });
-        let debian = render(&ScriptFor { token: None, ..script(&plan, Dialect::Ipxe) }, &boot);
-        assert!(
-            debian.contains("ISCSI_TARGET_NAME=iqn.2001-04.com.server:server01.vg00.lun0 ISCSI_TARGET_IP=192.168.2.1")
-        );
-        Arc::make_mut(&mut plan.lab).profiles[0].iscsi_args = Some(IscsiArgs::Dracut);
-        let dracut = render(&ScriptFor { token: None, ..script(&plan, Dialect::Ipxe) }, &boot);
-        assert!(dracut.contains("rd.iscsi.initiator=iqn.2026-11.org.bootyard:host.52-54-00-00-00-01"), "{dracut}");
-    }
-}
+#[path = "script_tests.rs"]
+mod tests;

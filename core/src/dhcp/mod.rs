@@ -1,9 +1,10 @@
 //! DHCP (RFC 2131, 2132), BOOTP (RFC 951), PXE (RFC 4578) and ProxyDHCP.
 //!
 //! [`wire`] reads and writes packets, [`machine`] decides what is answered, [`service`] owns the sockets and the group commit of
-//! leases, and probes for other servers.
+//! leases, and probes for other servers. [`rehearsal`] plays a client to the machine, for explanations.
 
 pub mod machine;
+pub mod rehearsal;
 pub mod service;
 pub mod wire;
 

@@ -2,92 +2,103 @@
 
 use std::collections::BTreeMap;
 
-use super::lang::{Param, finding, sentence};
-use crate::api::{Event, EventKind, Finding, ServiceKind, Severity};
+use jiff::Timestamp;
+
+use super::around::Around;
+use super::book::Book;
+use super::files::Files;
+use super::identity::Identity;
+use super::offers::Offers;
+use super::san::San;
+use super::script::Script;
+use super::system::System;
+use crate::api::{Event, EventKind, Finding, FindingAction, Place, ServiceKind, Severity};
+use crate::lang::{Param, finding};
+
+/// A group of rules over one machine's events.
+pub(super) trait Rules {
+    /// Takes in one event about the machine.
+    fn apply(&mut self, event: &Event, around: &Around, book: &mut Book);
+
+    /// When silence will mean something.
+    fn deadline(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// It is `now`, and nothing more came.
+    fn due(&mut self, _now: Timestamp, _around: &Around, _book: &mut Book) {}
+
+    /// The machine starts over.
+    fn new_boot(&mut self);
+
+    /// Nothing more will be seen for a while: silence means nothing.
+    fn deaf(&mut self) {}
+}
 
 /// The findings about one host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Findings {
-    by_id: BTreeMap<String, Finding>,
+    book: Book,
+    offers: Offers,
+    files: Files,
+    script: Script,
+    san: San,
+    system: System,
+    identity: Identity,
 }
 
 impl Findings {
     /// All of them, worst first.
     #[must_use]
     pub fn list(&self) -> Vec<Finding> {
-        let mut list: Vec<_> = self.by_id.values().cloned().collect();
-        list.sort_by_key(|f| std::cmp::Reverse(f.severity));
-        list
+        self.book.list()
     }
 
     /// A new boot began: the last one's findings are history.
     pub fn clear(&mut self) {
-        self.by_id.clear();
+        self.book.new_boot();
+        self.each(|rules, _| rules.new_boot());
     }
 
     /// Takes in one event about this host.
-    pub fn apply(&mut self, event: &Event) {
-        match &event.kind {
-            EventKind::ScriptError { step, code } => {
-                let code = format!("{code:08x}");
-                let meaning = sentence("ipxe-error", code.get(..2).unwrap_or_default());
-                let remedy = sentence("script-remedy", step);
-                self.error(
-                    "script-error",
-                    &[("code", &code), ("step", step), ("meaning", &meaning), ("remedy", &remedy)],
-                );
-            }
-            EventKind::ScriptStep { step } if matches!(step.as_str(), "kernel-start" | "local") => {
-                self.cure(&["script-error", "http-refused"]);
-            }
-            EventKind::IscsiRefused { initiator, target, status, reason } => {
-                let status = format!("{status:04x}");
-                let meaning = sentence("iscsi-status", &status);
-                self.error(
-                    "iscsi-refused",
-                    &[
-                        ("initiator", initiator),
-                        ("target", target),
-                        ("status", &status),
-                        ("meaning", &meaning),
-                        ("reason", reason),
-                    ],
-                );
-            }
-            EventKind::IscsiLogin { .. } => self.cure(&["iscsi-refused", "script-error", "http-refused"]),
-            EventKind::ScriptServed { .. } => self.cure(&["tftp-failed", "no-boot-file"]),
-            EventKind::TftpDone { .. } => self.cure(&["tftp-failed"]),
-            EventKind::TftpFailed { file, code, message } if !crate::hosts::is_optional(file) => {
-                let remedy = sentence("tftp-remedy", if *code == 1 { "missing" } else { "other" });
-                self.error("tftp-failed", &[("file", file), ("code", code), ("message", message), ("remedy", &remedy)]);
-            }
-            EventKind::HttpRequest { path, status, .. } if *status >= 400 && !crate::hosts::is_optional(path) => {
-                self.error("http-refused", &[("path", path), ("status", status)]);
-            }
-            EventKind::IscsiError { target, lba, message } => {
-                self.error("iscsi-error", &[("target", target), ("lba", lba), ("message", message)]);
-            }
-            EventKind::DhcpSilent { reason, .. } => {
-                self.add(finding("no-boot-file", Severity::Warning, &[("reason", reason)]));
-            }
-            EventKind::DhcpNak { address, reason } => {
-                self.add(finding("dhcp-nak", Severity::Warning, &[("address", address), ("reason", reason)]));
-            }
-            EventKind::DhcpAck { .. } => self.cure(&["dhcp-nak"]),
-            _ => {}
+    pub fn apply(&mut self, event: &Event, around: &Around) {
+        self.each(|rules, book| rules.apply(event, around, book));
+    }
+
+    /// When [`Findings::due`] wants to be asked even if nothing happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let all: [&dyn Rules; 6] = [&self.offers, &self.files, &self.script, &self.san, &self.system, &self.identity];
+        all.into_iter().filter_map(Rules::deadline).min()
+    }
+
+    /// The disk whose image should be looked into, for what is in it may explain what this machine does.
+    #[must_use]
+    pub fn wonders(&self) -> Option<&str> {
+        self.san.wonders()
+    }
+
+    /// It is `now`, and nothing more came. True when that told something.
+    pub fn due(&mut self, now: Timestamp, around: &Around) -> bool {
+        if self.deadline().is_none_or(|deadline| deadline > now) {
+            return false;
         }
+        let before = self.book.clone();
+        self.each(|rules, book| rules.due(now, around, book));
+        before != self.book
     }
 
-    fn error(&mut self, id: &str, params: &[Param<'_>]) {
-        self.add(finding(id, Severity::Error, params));
+    /// We stop serving: what is not heard from now on means nothing.
+    pub fn deaf(&mut self) {
+        self.each(|rules, _| rules.deaf());
     }
 
-    fn add(&mut self, finding: Finding) {
-        self.by_id.insert(finding.id.clone(), finding);
-    }
-
-    fn cure(&mut self, cured: &[&str]) {
-        self.by_id.retain(|id, _| !cured.contains(&id.as_str()));
+    fn each(&mut self, mut visit: impl FnMut(&mut dyn Rules, &mut Book)) {
+        let Self { book, offers, files, script, san, system, identity } = self;
+        let all: [&mut dyn Rules; 6] = [offers, files, script, san, system, identity];
+        for rules in all {
+            visit(rules, book);
+        }
     }
 }
 
@@ -97,11 +108,30 @@ pub struct LabFindings {
     services: BTreeMap<ServiceKind, String>,
     foreign: BTreeMap<String, String>,
     broken: Vec<String>,
+    around: Around,
+    /// When each of these was told first, and by which event.
+    told: BTreeMap<&'static str, (Timestamp, u64)>,
 }
 
 impl LabFindings {
+    /// What a machine's rules must know of the lab.
+    #[must_use]
+    pub fn around(&self) -> &Around {
+        &self.around
+    }
+
     /// Takes in one event.
     pub fn apply(&mut self, event: &Event) {
+        self.around.apply(event);
+        let id = match &event.kind {
+            EventKind::ServiceFailed { .. } => Some("service-failed"),
+            EventKind::ForeignDhcp { .. } => Some("foreign-dhcp"),
+            EventKind::LabBroken { .. } => Some("lab-broken"),
+            _ => None,
+        };
+        if let Some(id) = id {
+            self.told.entry(id).or_insert((event.time, event.seq));
+        }
         match &event.kind {
             EventKind::ServiceFailed { service, error } => {
                 self.services.insert(*service, error.clone());
@@ -113,6 +143,7 @@ impl LabFindings {
                 let by = mac.map(|m| format!(" ({m})")).unwrap_or_default();
                 self.foreign.insert(interface.clone(), format!("{server}{by}"));
             }
+            EventKind::ForeignDhcpGone { interface, .. } => drop(self.foreign.remove(interface)),
             EventKind::LabBroken { problems } => self.broken.clone_from(problems),
             EventKind::LabChanged => self.broken.clear(),
             EventKind::EngineStarted { .. } => self.services.clear(),
@@ -122,6 +153,7 @@ impl LabFindings {
             }
             _ => {}
         }
+        self.forget_cured();
     }
 
     /// All of them, worst first. `proxy` tells of an interface whether ProxyDHCP is in force there, beside which another server is
@@ -139,11 +171,27 @@ impl LabFindings {
         for (interface, server) in &self.foreign {
             if !proxy(interface) {
                 let params: [Param<'_>; 2] = [("interface", interface), ("server", server)];
-                list.push(finding("foreign-dhcp", Severity::Warning, &params));
+                let finding = finding("foreign-dhcp", Severity::Warning, &params);
+                list.push(finding.cured_by(FindingAction::Show { place: Place::Network }));
+            }
+        }
+        for finding in &mut list {
+            if let Some((time, seq)) = self.told.get(finding.id.as_str()) {
+                (finding.since, finding.events) = (Some(*time), vec![*seq]);
             }
         }
         list.sort_by_key(|f| std::cmp::Reverse(f.severity));
         list
+    }
+
+    /// What is cured begins anew when it comes again.
+    fn forget_cured(&mut self) {
+        let Self { services, foreign, broken, told, .. } = self;
+        told.retain(|id, _| match *id {
+            "service-failed" => !services.is_empty(),
+            "foreign-dhcp" => !foreign.is_empty(),
+            _ => !broken.is_empty(),
+        });
     }
 }
 
@@ -151,7 +199,6 @@ impl LabFindings {
 mod tests {
     use super::*;
     use crate::api::{Source, VERSION};
-    use jiff::Timestamp;
 
     fn event(kind: EventKind) -> Event {
         Event { v: VERSION, seq: 1, time: Timestamp::UNIX_EPOCH, host: None, mac: None, source: Source::Served, kind }
@@ -160,20 +207,23 @@ mod tests {
     #[test]
     fn a_refused_login_is_explained_until_a_login_succeeds() {
         let mut findings = Findings::default();
-        findings.apply(&event(EventKind::IscsiRefused {
+        let around = Around::default();
+        let refused = event(EventKind::IscsiRefused {
             initiator: "i".into(),
             target: "t".into(),
             status: 0x0202,
             reason: "Assign the disk to it.".into(),
-        }));
+        });
+        findings.apply(&refused, &around);
         assert_eq!(findings.list()[0].means, "This machine may not use this disk.");
-        findings.apply(&event(EventKind::IscsiLogin {
+        let login = event(EventKind::IscsiLogin {
             initiator: "i".into(),
             target: "t".into(),
             disk: "d".into(),
             firmware: true,
             session: 1,
-        }));
+        });
+        findings.apply(&login, &around);
         assert_eq!(findings.list(), vec![]);
     }
 
@@ -187,5 +237,25 @@ mod tests {
         }));
         assert_eq!(findings.list(|_| true), vec![]);
         assert_eq!(findings.list(|_| false)[0].id, "foreign-dhcp");
+    }
+
+    #[test]
+    fn another_dhcp_server_that_is_gone_is_trouble_no_more() {
+        let mut findings = LabFindings::default();
+        let heard = |interface: &str| {
+            event(EventKind::ForeignDhcp { interface: interface.into(), server: [10, 0, 0, 1].into(), mac: None })
+        };
+        let chosen = |interface: &str, mode: &str| {
+            let (interface, mode, because) = (interface.into(), mode.into(), "why".into());
+            event(EventKind::ModeChosen { interface, mode, because })
+        };
+        for said in [heard("br0"), chosen("br0", "dhcp"), heard("br1"), chosen("br1", "proxy")] {
+            findings.apply(&said);
+        }
+        assert_eq!(findings.list(|_| false).len(), 2, "a start with `force` tells of the server and of the mode");
+        let servers = vec![[10, 0, 0, 1].into()];
+        findings.apply(&event(EventKind::ForeignDhcpGone { interface: "br1".into(), servers }));
+        let left = findings.list(|_| false);
+        assert!(left.len() == 1 && left[0].seen.contains("br0"), "{left:?}");
     }
 }

@@ -96,6 +96,26 @@ impl Store {
         Ok(Arc::new(self.view(disk, whose, "an export")?))
     }
 
+    /// The same to look into. An image is read as it happens to be, by any writer's side, and nobody is kept from it; only an overlay
+    /// is held meanwhile.
+    ///
+    /// # Errors
+    /// As of [`Store::reader`]; an image that is being written is none.
+    pub fn peek(&self, disk: &Disk, whose: Option<&Whose>) -> Result<Arc<dyn BlockDevice>, DiskError> {
+        if whose.is_some() {
+            return Ok(Arc::new(self.view(disk, whose, "an inspection")?));
+        }
+        let path = self.image_path(disk);
+        import::refuse_foreign(&path)?;
+        Ok(Arc::new(Image::peek(&path)?))
+    }
+
+    /// The generation of a disk's image as it is now; 0 where that is not known.
+    #[must_use]
+    pub fn generation(&self, disk: &Disk) -> u64 {
+        identity::known(self.dir(), &self.image_path(disk)).ok().flatten().map_or(0, |identity| identity.generation)
+    }
+
     /// The file that a copy of this name fills; for a job's journal.
     #[must_use]
     pub fn copy_part(&self, name: &str) -> PathBuf {

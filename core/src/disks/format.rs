@@ -18,7 +18,7 @@ use super::{DiskError, SECTOR};
 
 /// What a file is, by its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Raw,
     /// QEMU's own.
     Qcow2,
@@ -43,7 +43,7 @@ const MAGICS: [(&[u8], Format); 9] = [
 ];
 
 /// Tells a file's format by its content.
-pub(super) fn detect(file: &File) -> io::Result<Format> {
+pub(crate) fn detect(file: &File) -> io::Result<Format> {
     let read = |offset, buf: &mut [u8]| match file.read_exact_at(buf, offset) {
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         other => other.map(|()| true),
@@ -75,7 +75,7 @@ pub(super) fn detect(file: &File) -> io::Result<Format> {
 }
 
 /// What a format is called.
-pub(super) fn described(format: Format) -> &'static str {
+pub(crate) fn described(format: Format) -> &'static str {
     match format {
         Format::Raw => "a raw image",
         Format::Qcow2 => "a qcow2 image",

@@ -37,6 +37,15 @@ impl Image {
         Self::locked(file, path, true)
     }
 
+    /// Opens an image to look into it, whoever has it: no lock, and what is read may change meanwhile.
+    ///
+    /// # Errors
+    /// It is missing, or no whole raw image.
+    pub fn peek(path: &Path) -> Result<Self, DiskError> {
+        let file = regular(open_quietly(OpenOptions::new().read(true), path), path)?;
+        Self::of(file, path, true)
+    }
+
     /// Opens an image to be written: nobody else may have it open, be it a session, another program, a loop device or a mount.
     ///
     /// # Errors
@@ -85,6 +94,10 @@ impl Image {
             }
             Err(e) => return Err(DiskError::io("lock", path)(e.into())),
         }
+        Self::of(file, path, readonly)
+    }
+
+    fn of(file: File, path: &Path, readonly: bool) -> Result<Self, DiskError> {
         let meta = file.metadata().map_err(DiskError::io("read", path))?;
         let size = meta.len();
         if size == 0 || !size.is_multiple_of(SECTOR) {

@@ -484,3 +484,16 @@ fn a_classroom_that_starts_during_a_commit_gets_in() {
         assert_eq!(errors, Vec::<String>::new());
     }
 }
+
+#[test]
+fn an_image_is_looked_into_while_it_is_written_and_nobody_is_kept_from_it() {
+    let bench = bench();
+    let (kept, written) = (disk(Writes::Keep), disk(Writes::Image));
+    let writer = bench.login(&written, 1, None).unwrap();
+    assert!(bench.store.reader(&kept, None).is_err());
+    assert_eq!(byte(&*bench.store.peek(&kept, None).unwrap(), 0), 0xaa);
+    drop(writer);
+    let looking = bench.store.peek(&kept, None).unwrap();
+    assert!(bench.login(&written, 1, None).is_ok());
+    drop(looking);
+}

@@ -35,6 +35,7 @@ mod views;
 pub use copy::CopyKind;
 pub use error::DiskError;
 pub use export::{export_part, export_to};
+pub(crate) use format::{Format, described, detect};
 pub use identity::ImageIdentity;
 pub use image::Image;
 pub use overlay::Overlay;

@@ -121,6 +121,7 @@ impl Bench {
             address: Some(ip),
             file: None,
             root_path: root_path.map(str::to_owned),
+            disk: None,
             lease_seconds: 600,
         };
         self.shared.report(Some(Who { ip: Some(ip.into()), ..Who::mac(mac) }), ack);

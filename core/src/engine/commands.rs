@@ -8,7 +8,9 @@ use super::run::Run;
 use super::serving::blocking;
 use super::shared::Request;
 use crate::api::{Command, CommandError, EventKind, HostId, JobKind, NewDisk, NewProfile, Reply, Who};
+use crate::boot::{Arch, other_build};
 use crate::lab::{Boot, Disk, Document, HostRef, LabError, Mode, Name, Profile, this_machine};
+use crate::media::{Kind, recognise};
 use crate::net::{Ipv4Cidr, MacAddr};
 
 type Outcome = Result<Reply, CommandError>;
@@ -18,10 +20,19 @@ pub(super) fn wrong(message: impl std::fmt::Display) -> CommandError {
 }
 
 impl Run {
-    /// Everything but start and stop.
+    /// Everything but start, stop and what only looks something up.
     pub(super) async fn carry_out(&mut self, command: Command) -> Outcome {
         match command {
-            Command::Start | Command::Stop | Command::Ping => Ok(Reply::Done),
+            // The loop answers all of these but the last.
+            Command::Start
+            | Command::Stop
+            | Command::Doctor { .. }
+            | Command::Packets { .. }
+            | Command::History { .. }
+            | Command::Explain(_)
+            | Command::Boots { .. }
+            | Command::Ping => Ok(Reply::Done),
+            Command::Mend { act } => self.mend(act).await,
             Command::Confirm { interface, address, mode } => self.confirm(&interface, address.as_deref(), mode).await,
             Command::Assign { hosts, to } => self.assign(hosts, to, "window").await,
             Command::AssignNamed { hosts, to } => {
@@ -29,11 +40,23 @@ impl Run {
                 let ids = self.named(&hosts)?;
                 self.assign(ids, to, "command").await
             }
+            Command::StartDirectly { hosts, disk } => self.start_directly(hosts, &disk).await,
             Command::Rename { host, name } => self.rename(host, &name).await,
+            Command::OtherFirmware { host } => self.other_firmware(host).await,
+            Command::Group { hosts, group } => self.group(&hosts, &group).await,
+            Command::Seats { seats } => self.seats(&seats).await,
+            Command::Wake { hosts } => self.wake(&hosts),
+            Command::WakeNamed { hosts } => {
+                self.catch_up().await;
+                let ids = self.named(&hosts)?;
+                self.wake(&ids)
+            }
             Command::Forget { host, entry } => self.forget(host, entry).await,
             Command::AddDisk(disk) => self.add_disk(disk),
             Command::Disk { disk, act } => self.disk_act(&disk, act).await,
             Command::AddProfile(profile) => self.add_profile(profile),
+            Command::Settings { changes, trial } => self.settings(changes, trial).await,
+            Command::AddFirmware { from } => self.add_firmware(from).await,
             Command::CancelJob { job } => {
                 self.jobs.cancel(job);
                 Ok(Reply::Done)
@@ -49,7 +72,17 @@ impl Run {
     /// What a server asked for. What cannot be written now, because lab.toml is broken or its disk full, is tried again: a machine must
     /// not be installed twice.
     pub(super) async fn request(&mut self, request: Request) {
-        let Request::Consume { host, install, because } = &request;
+        let (host, install, because) = match &request {
+            Request::Consume { host, install, because } => (host, install, because),
+            Request::Direct { hosts, disk, profile } => {
+                if let Err(error) = self.give_directly(hosts.clone(), disk, profile, "window").await {
+                    let problem =
+                        format!("The kernel of {disk} is in the profile {profile}, but nobody got it: {error}");
+                    self.shared.state().storage_problem = Some(problem);
+                }
+                return;
+            }
+        };
         self.catch_up().await;
         // A choice in the machine's menu is no assignment, and what was assigned since stands. A machine that `unknown` erased gets an
         // entry, so that it is not erased again.
@@ -92,7 +125,7 @@ impl Run {
     }
 
     /// What this machine is given as things are.
-    fn given(&self, host: HostId) -> Option<Boot> {
+    pub(super) fn given(&self, host: HostId) -> Option<Boot> {
         let state = self.shared.state();
         let entry = state.entry(host).and_then(|i| state.lab.hosts.get(i)?.boot.clone());
         let ip = state.hosts.get(&host).and_then(|t| t.host.ip);
@@ -192,7 +225,7 @@ impl Run {
     }
 
     /// How lab.toml refers to this machine.
-    fn host_ref(&self, id: HostId) -> Option<HostRef> {
+    pub(super) fn host_ref(&self, id: HostId) -> Option<HostRef> {
         let state = self.shared.state();
         match state.entry(id) {
             Some(index) => Some(HostRef::Entry(index)),
@@ -205,7 +238,7 @@ impl Run {
         }
     }
 
-    async fn assign(&mut self, hosts: Vec<HostId>, to: Boot, by: &str) -> Outcome {
+    pub(super) async fn assign(&mut self, hosts: Vec<HostId>, to: Boot, by: &str) -> Outcome {
         self.catch_up().await;
         if let Some(missing) = self.shared.plan.borrow().missing(&to) {
             return Err(wrong(format!("there is no disk or profile `{missing}` in lab.toml; add it first")));
@@ -233,6 +266,22 @@ impl Run {
         self.catch_up().await;
         let host = self.host_ref(id).ok_or_else(|| wrong("this machine was forgotten meanwhile; select it again"))?;
         self.edit(move |document| document.set_name(host, name.as_ref())).await?;
+        Ok(Reply::Done)
+    }
+
+    /// The machine gets the next of the builds of iPXE that its firmware can run.
+    async fn other_firmware(&mut self, id: HostId) -> Outcome {
+        self.catch_up().await;
+        let host = self.host_ref(id).ok_or_else(|| wrong("this machine was forgotten meanwhile; select it again"))?;
+        let file = {
+            let state = self.shared.state();
+            let arch = state.hosts.get(&id).and_then(|tracked| tracked.host.arch).unwrap_or(Arch::Bios);
+            let mac = *state.directory.macs(id).first().ok_or_else(|| wrong("this machine has no hardware address"))?;
+            other_build(&state.plan, mac, state.directory.uuid(id), arch).ok_or_else(|| {
+                wrong(format!("there is one boot file for {arch} here; put another build into firmware/"))
+            })?
+        };
+        self.edit(move |document| document.set_firmware(host, &file)).await?;
         Ok(Reply::Done)
     }
 
@@ -288,15 +337,20 @@ impl Run {
             }
         };
         let finish = self.finisher();
+        let judge = self.judge_afterwards();
         let id = self.jobs.start(kind, what, move |job| {
             let path = work(job)?;
             let image = path.file_name().map(PathBuf::from).unwrap_or(path);
             let disk = Disk::new(name, image, writes);
-            let name = disk.name.clone();
+            let (name, entry) = (disk.name.clone(), disk.clone());
             // Without its entry the image is nobody's, and in the way of the next try.
-            finish(Box::new(move |document| document.add_disk(&disk)))
+            finish(Box::new(move |document| document.add_disk(&entry)))
                 .inspect(|()| store.entered(&name))
-                .inspect_err(|_| store.not_entered(&name))
+                .inspect_err(|_| store.not_entered(&name))?;
+            if kind == JobKind::ImportDisk {
+                judge(disk);
+            }
+            Ok(())
         });
         Ok(Reply::Job { id })
     }
@@ -314,11 +368,13 @@ impl Run {
             let mut files = vec![&new.kernel];
             files.extend(&new.initrds);
             files.extend(&new.answers);
+            files.extend(&new.hypervisors);
             let total = files.iter().map(|f| std::fs::metadata(f).map_or(0, |m| m.len())).sum();
             let mut done = 0;
             let mut copied = Vec::new();
             for file in files {
-                copied.push(bring(&media, &name, file, &mut |bytes| {
+                // Until the profile is entered all that was brought in is in the way of the next try.
+                copied.push(bring(&media, &name, file, &|made| job.temporary(made), &mut |bytes| {
                     done += bytes;
                     job.progress(done, total);
                     !job.cancelled()
@@ -327,15 +383,19 @@ impl Run {
             let mut copied = copied.into_iter();
             let kernel = copied.next().unwrap_or_default();
             let initrds: Vec<PathBuf> = copied.by_ref().take(new.initrds.len()).collect();
+            let answers = new.answers.as_ref().and_then(|_| copied.next());
+            // What is no program for UEFI is a multiboot kernel.
+            let (efi, bios): (Vec<PathBuf>, Vec<PathBuf>) = copied.partition(|file| is_efi(&media.join(file)));
             let profile = Profile {
                 name,
                 kernel,
                 initrds,
                 args: new.args,
-                answers: copied.next(),
+                answers,
                 kind: None,
                 arch: Vec::new(),
-                hypervisor: None,
+                hypervisor: bios.into_iter().next(),
+                hypervisor_efi: efi.into_iter().next(),
                 hypervisor_args: String::new(),
                 iscsi_args: None,
             };
@@ -360,9 +420,20 @@ impl Run {
 
 pub(super) type Edit = Box<dyn FnOnce(&mut Document) -> Result<(), LabError> + Send>;
 
-/// Brings a file below `media/NAME/`, unless it is below `media/` already; its path as lab.toml writes it. `going` hears of each
-/// piece and says whether to go on.
-fn bring(media: &Path, name: &Name, file: &Path, going: &mut dyn FnMut(u64) -> bool) -> Result<PathBuf, String> {
+/// Whether it is a program for UEFI, by its header.
+fn is_efi(file: &Path) -> bool {
+    matches!(recognise(file), Ok(Kind::Xen { efi: true } | Kind::Firmware { .. }))
+}
+
+/// Brings a file below `media/NAME/`, unless it is below `media/` already; its path as lab.toml writes it. `making` hears of each file
+/// and folder before it is made, `going` of each piece, and says whether to go on.
+fn bring(
+    media: &Path,
+    name: &Name,
+    file: &Path,
+    making: &dyn Fn(&Path),
+    going: &mut dyn FnMut(u64) -> bool,
+) -> Result<PathBuf, String> {
     use std::io::{Read, Write};
     let fail = |what: &Path, error: std::io::Error| format!("{}: {error}", what.display());
     let file = file.canonicalize().map_err(|e| fail(file, e))?;
@@ -372,12 +443,19 @@ fn bring(media: &Path, name: &Name, file: &Path, going: &mut dyn FnMut(u64) -> b
     }
     let leaf = file.file_name().ok_or_else(|| format!("{} is not a file", file.display()))?;
     let folder = home.join(name.as_str());
-    std::fs::create_dir_all(&folder).map_err(|e| fail(&folder, e))?;
     let target = folder.join(leaf);
     if target.exists() {
         return Err(format!("{} is there already; take it away or choose another name", target.display()));
     }
-    let mut temporary = tempfile_in(&folder).map_err(|e| fail(&folder, e))?;
+    if !folder.exists() {
+        making(&folder);
+    }
+    std::fs::create_dir_all(&folder).map_err(|e| fail(&folder, e))?;
+    let incoming = folder.join(format!(".incoming-{}", uuid::Uuid::new_v4().simple()));
+    making(&incoming);
+    making(&target);
+    let opened = std::fs::File::options().write(true).create_new(true).open(&incoming);
+    let mut temporary = (incoming, opened.map_err(|e| fail(&folder, e))?);
     let copied = (|| {
         let mut source = std::fs::File::open(&file).map_err(|e| fail(&file, e))?;
         let mut buffer = vec![0; 1 << 20];
@@ -400,12 +478,6 @@ fn bring(media: &Path, name: &Name, file: &Path, going: &mut dyn FnMut(u64) -> b
     copied.map(|()| Path::new(name.as_str()).join(leaf))
 }
 
-fn tempfile_in(folder: &Path) -> std::io::Result<(PathBuf, std::fs::File)> {
-    let path = folder.join(format!(".incoming-{}", uuid::Uuid::new_v4().simple()));
-    let file = std::fs::File::options().write(true).create_new(true).open(&path)?;
-    Ok((path, file))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -418,12 +490,18 @@ mod tests {
         let name: Name = "debian".parse().unwrap();
         let file = dir.path().join("linux");
         std::fs::write(&file, vec![7; 3 << 20]).unwrap();
-        let stopped = bring(&media, &name, &file, &mut |_| false);
+        let made = std::cell::RefCell::new(Vec::new());
+        let making = |path: &Path| made.borrow_mut().push(path.strip_prefix(&media).unwrap().to_owned());
+        let stopped = bring(&media, &name, &file, &making, &mut |_| false);
         assert_eq!(stopped, Err("cancelled".into()));
         assert_eq!(std::fs::read_dir(media.join("debian")).unwrap().count(), 0, "nothing is left behind");
-        assert_eq!(bring(&media, &name, &file, &mut |_| true).unwrap(), Path::new("debian/linux"));
-        assert!(bring(&media, &name, &file, &mut |_| true).unwrap_err().contains("there already"));
+        let named = |path: &str| made.borrow_mut().drain(..).any(|made| made == Path::new(path));
+        assert!(named("debian"), "the folder is new, and goes with the rest");
+        assert_eq!(bring(&media, &name, &file, &making, &mut |_| true).unwrap(), Path::new("debian/linux"));
+        assert!(named("debian/linux"));
+        assert!(bring(&media, &name, &file, &making, &mut |_| true).unwrap_err().contains("there already"));
         let below = media.join("debian/linux");
-        assert_eq!(bring(&media, &name, &below, &mut |_| true).unwrap(), Path::new("debian/linux"));
+        assert_eq!(bring(&media, &name, &below, &making, &mut |_| true).unwrap(), Path::new("debian/linux"));
+        assert!(made.borrow().is_empty(), "what was there before is nobody's to remove");
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::bench::{A, B, Bench, IP_A};
 use super::{Engine, Options, control};
-use crate::api::{Command, EngineState, HandleError, HostId, Reply};
-use crate::lab::Boot;
+use crate::api::{Command, EngineState, HandleError, HostId, JobState, NewProfile, Reply};
+use crate::lab::{Boot, Seat};
 
 fn refused(outcome: Result<Reply, HandleError>) -> String {
     match outcome {
@@ -57,6 +57,32 @@ async fn on_a_broken_lab_nothing_starts_nothing_is_written_and_the_last_good_one
     assert_eq!(bench.handle().snapshot().hosts[0].boot, Boot::Local);
     std::fs::write(bench.dir.path().join("lab.toml"), good).unwrap();
     bench.assign(A, Boot::Wait).await;
+}
+
+#[tokio::test]
+async fn machines_are_put_into_groups_and_given_seats() {
+    let bench = Bench::new("[[host]]\nmac = \"52:54:00:00:00:01\" # by the window\n").await;
+    bench.addressed(B, [192, 168, 2, 22].into()).await;
+    bench.events().await;
+    let ids: Vec<HostId> = bench.handle().snapshot().hosts.iter().map(|h| h.id).collect();
+    bench.call(Command::Group { hosts: ids.clone(), group: "room-1".into() }).await.unwrap();
+    let seats = vec![(ids[0], Seat::at(1, 1)), (ids[1], Seat::at(1, 2))];
+    bench.call(Command::Seats { seats }).await.unwrap();
+    let shot = bench.handle().snapshot();
+    let of = |n: usize| (shot.hosts[n].group.as_deref(), shot.hosts[n].seat.map(<[u8; 2]>::from));
+    assert_eq!((of(0), of(1)), ((Some("room-1"), Some([1, 1])), (Some("room-1"), Some([1, 2]))));
+    assert!(bench.toml().contains("\"52:54:00:00:00:01\" # by the window\ngroup = \"room-1\""), "{}", bench.toml());
+    bench.call(Command::Group { hosts: ids.clone(), group: String::new() }).await.unwrap();
+    assert!(!bench.toml().contains("seat") && !bench.toml().contains("group"), "{}", bench.toml());
+    assert!(refused(bench.call(Command::Group { hosts: ids, group: "Room 1".into() }).await).contains("not a name"));
+}
+
+#[tokio::test]
+async fn nobody_is_woken_by_an_engine_that_does_not_serve() {
+    let bench = Bench::new("").await;
+    bench.shared.change_plan(|plan| plan.networks.clear());
+    let why = refused(bench.call(Command::WakeNamed { hosts: vec![A.to_string()] }).await);
+    assert!(why.contains("start serving first"), "{why}");
 }
 
 #[tokio::test]
@@ -144,4 +170,43 @@ async fn another_process_of_the_owner_commands_the_same_engine() {
     assert!(matches!(gone, Err(HandleError::Gone)), "{gone:?}");
     assert!(control::connect(dir.path()).await.unwrap().is_none());
     Engine::open(dir.path(), Options::default()).await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn a_profile_that_was_brought_in_by_half_is_no_obstacle_to_the_next_try() {
+    let bench = Bench::new("").await;
+    let from = tempfile::tempdir().unwrap();
+    let [kernel, initrd] = ["linux", "initrd.gz"].map(|name| from.path().join(name));
+    std::fs::write(&kernel, b"kernel").unwrap();
+    let add = || {
+        let (name, args, answers) = ("debian-13".to_owned(), String::new(), None);
+        let new = NewProfile {
+            name,
+            kernel: kernel.clone(),
+            initrds: vec![initrd.clone()],
+            args,
+            answers,
+            hypervisors: Vec::new(),
+        };
+        bench.call(Command::AddProfile(new))
+    };
+    let ended = async |id: u64| {
+        for _ in 0..1000 {
+            let jobs = bench.handle().snapshot().jobs.clone();
+            let state = jobs.iter().find(|job| job.id == id).map(|job| job.state.clone());
+            if let Some(state) = state.filter(|state| *state != JobState::Running) {
+                return state;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the job never ended");
+    };
+    let Reply::Job { id } = add().await.unwrap() else { panic!("no job") };
+    assert!(matches!(ended(id).await, JobState::Failed { error } if error.contains("initrd.gz")));
+    assert!(!bench.dir.path().join("media/debian-13").exists(), "its kernel went with the rest");
+    std::fs::write(&initrd, b"initrd").unwrap();
+    let Reply::Job { id } = add().await.unwrap() else { panic!("no job") };
+    assert_eq!(ended(id).await, JobState::Done);
+    bench.toml_says("kernel = \"debian-13/linux\"").await;
+    assert!(bench.dir.path().join("media/debian-13/initrd.gz").exists());
 }

@@ -1,6 +1,7 @@
 //! The control socket: another process of the lab's owner holds the same [`EngineHandle`].
 //!
 //! One JSON value a line. Down come `{"snapshot":…}`, `{"event":…}` and `{"reply":{"id":…,…}}`; up go `{"id":…,"command":…}`.
+//! The first snapshot is the greeting, which says whose engine it is: a window leaves a lab to another window, and shares that of a `serve`.
 //! The socket is in the owner's runtime folder, named by the lab's hash, and who connects is checked by user id: the owner of the
 //! lab and root.
 
@@ -22,7 +23,7 @@ use crate::api::{Command, CommandError, EngineHandle, Event, HandleError, Reply,
 /// Snapshots are sent to a client at least this far apart.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(100);
 /// An engine that does not greet within this time is taken for dead.
-const GREETING: Duration = Duration::from_secs(5);
+const GREETING: Duration = Duration::from_secs(15);
 
 /// Why there is no control socket, or no engine behind it.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +47,11 @@ pub enum ControlError {
         wanted: u32,
     },
     /// What came is not ours.
-    #[error("the engine answered something else than expected; both programs must be of one version")]
-    Garbled,
+    #[error("the engine answered something else than expected ({0}); both programs must be of one version")]
+    Garbled(String),
+    /// The engine says nothing.
+    #[error("the engine of this lab runs and does not answer; if that lasts, stop it and start it again")]
+    Silent,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -167,8 +171,12 @@ async fn serve(stream: UnixStream, handle: EngineHandle) {
     let (replies, mut replied) = mpsc::channel::<Down>(64);
     let mut changed = handle.changed();
     let mut events = handle.events();
-    changed.mark_changed();
-    let mut earliest = tokio::time::Instant::now();
+    changed.mark_unchanged();
+    // The greeting: a client knows by it that the engine is of its version. Events that came meanwhile follow it.
+    if send(&mut write, &Down::Snapshot(handle.snapshot())).await.is_err() {
+        return;
+    }
+    let mut earliest = tokio::time::Instant::now() + SNAPSHOT_EVERY;
     loop {
         let outcome = tokio::select! {
             line = lines.next_line() => match line {
@@ -241,10 +249,12 @@ pub async fn connect(lab: &Path) -> Result<Option<EngineHandle>, ControlError> {
     let mut lines = BufReader::new(read).lines();
     let greeting = tokio::time::timeout(GREETING, lines.next_line()).await;
     let Ok(Ok(Some(line))) = greeting else {
-        return Err(ControlError::Garbled);
+        return Err(ControlError::Silent);
     };
-    let Ok(Down::Snapshot(first)) = serde_json::from_str(&line) else {
-        return Err(ControlError::Garbled);
+    let first = match serde_json::from_str(&line) {
+        Ok(Down::Snapshot(first)) => first,
+        Ok(_) => return Err(ControlError::Garbled("no snapshot".into())),
+        Err(error) => return Err(ControlError::Garbled(error.to_string())),
     };
     let (handle, end) = EngineHandle::channel(Arc::unwrap_or_clone(first));
     tokio::spawn(pump(lines, write, end));
@@ -331,5 +341,25 @@ mod tests {
         let path = server.path.clone();
         drop(server);
         assert!(!path.exists());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_greeting_comes_before_what_happens_meanwhile() {
+        let lab = tempfile::tempdir().unwrap();
+        let (handle, end) = EngineHandle::channel(Snapshot::default());
+        let server = Server::start(lab.path(), handle).unwrap();
+        let (time, kind) = (jiff::Timestamp::UNIX_EPOCH, EventKind::LabChanged);
+        let event = Event { v: VERSION, seq: 6, time, host: None, mac: None, source: Source::Served, kind };
+        let busy = tokio::spawn(async move {
+            loop {
+                end.emit(Arc::new(event.clone()));
+                tokio::task::yield_now().await;
+            }
+        });
+        for _ in 0..50 {
+            assert!(connect(lab.path()).await.unwrap().is_some());
+        }
+        busy.abort();
+        drop(server);
     }
 }

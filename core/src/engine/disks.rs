@@ -1,6 +1,7 @@
 //! Commands about disks: snapshot, clone, reset, commit, resize, compact, export, delete. What takes long is a job.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::commands::wrong;
 use super::run::Run;
@@ -12,8 +13,8 @@ use crate::lab::{Boot, Disk, Lab, Name, Writes, derived_iqn};
 type Outcome = Result<Reply, CommandError>;
 
 impl Run {
-    /// Something to a disk.
-    pub(super) async fn disk_act(&mut self, disk: &str, act: DiskAct) -> Outcome {
+    /// A disk by its name, with the lab as it is now, for a command that changes something.
+    pub(super) async fn disk_to_change(&mut self, disk: &str) -> Result<(Arc<Lab>, Disk), CommandError> {
         self.catch_up().await;
         let name: Name = disk.parse().map_err(wrong)?;
         let lab = self.shared.state().lab.clone();
@@ -21,6 +22,12 @@ impl Run {
             return Err(wrong(format!("there is no disk `{name}` in lab.toml; `bootyard disks list` names them")));
         };
         self.refuse_if_broken()?;
+        Ok((lab, disk))
+    }
+
+    /// Something to a disk.
+    pub(super) async fn disk_act(&mut self, disk: &str, act: DiskAct) -> Outcome {
+        let (lab, disk) = self.disk_to_change(disk).await?;
         match act {
             DiskAct::Snapshot { name, host } => {
                 let key = self.overlay_of(&lab, &disk, host.as_deref())?;
@@ -38,12 +45,19 @@ impl Run {
                 let key = self.overlay_of(&lab, &disk, host.as_deref())?;
                 self.export_disk(disk, key, to, format)
             }
+            // Answered by itself: see `look_into`.
+            DiskAct::Inspect { .. } => Ok(Reply::Done),
+            DiskAct::Extract { profile, host, kernel } => {
+                let key = self.overlay_of(&lab, &disk, host.as_deref())?;
+                let label = key.as_ref().map(|key| self.label(key));
+                self.extract(disk, key, label, &profile, kernel, None)
+            }
             DiskAct::Delete { anyway } => self.delete_disk(&lab, disk, anyway).await,
         }
     }
 
     /// Whose overlay a word means: a MAC, a name, or an overlay's id.
-    fn overlay_of(&self, lab: &Lab, disk: &Disk, word: Option<&str>) -> Result<Option<Whose>, CommandError> {
+    pub(super) fn overlay_of(&self, lab: &Lab, disk: &Disk, word: Option<&str>) -> Result<Option<Whose>, CommandError> {
         let Some(word) = word else { return Ok(None) };
         if let Some(key) = self.shared.store.key_of(lab, disk, word) {
             return Ok(Some(key));
@@ -98,12 +112,14 @@ impl Run {
         self.shared.store.refuse_if_held(&disk, &key).map_err(wrong)?;
         let label = self.label(&key);
         let (store, shared) = (self.shared.store.clone(), self.shared.clone());
+        let judge = self.judge_afterwards();
         let id = self.jobs.start(JobKind::CommitDisk, format!("{label} to {}", disk.name), move |job| {
             job.temporary(&store.commit_part(&disk));
             let progress = |done, total| job.progress(done, total);
             let made = store.commit(&disk, &key, &progress, job.cancel_flag()).map_err(|e| e.to_string())?;
             let kind = EventKind::DiskCommitted { disk: disk.name.to_string(), of: label, generation: made.generation };
             shared.report(None, kind);
+            judge(disk);
             Ok(())
         });
         Ok(Reply::Job { id })

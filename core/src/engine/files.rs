@@ -13,7 +13,9 @@ use crate::tftp::Root;
 pub(super) struct BootFiles(pub(super) Arc<Shared>);
 
 impl Root for BootFiles {
-    fn find(&self, name: &str, _peer: IpAddr) -> Option<PathBuf> {
+    fn find(&self, name: &str, peer: IpAddr) -> Option<PathBuf> {
+        // Beside another server an address may not be known yet; the transfer is told of by the machine that has it.
+        let _known_from_now_on = self.0.client(peer);
         find(&self.0.plan.borrow(), name)
     }
 }

@@ -163,6 +163,9 @@ impl Gate for DiskGate {
         let client = self.client(login)?;
         let disk = self.disk(&login.target)?;
         let disk = Disk { writes: self.writes(&client, &disk, login).unwrap_or(disk.writes), ..disk };
+        // The machine that the doctor plays leaves no overlay.
+        let plays = matches!(&client, Client::Host(id) if self.0.state().is_self_test(*id));
+        let disk = Disk { readonly: disk.readonly || plays, ..disk };
         let (key, label) = match &client {
             Client::Host(id) => (OverlayKey::Host(*id), self.0.state().shown_name(*id)),
             Client::Stranger(name) => (OverlayKey::Initiator(name.clone()), name.clone()),

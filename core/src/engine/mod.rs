@@ -1,21 +1,34 @@
 //! Starts, supervises and stops it all; the only module that knows all the others.
 //!
 //! * [`state`] is what is folded from events, behind one lock; [`boots`] and [`views`] are parts of it.
-//! * [`run`] is the loop: observations in, snapshots out, commands carried out ([`commands`]).
+//! * [`run`] is the loop: observations in, snapshots out, commands carried out ([`commands`], [`machines`], [`settings`]).
 //! * [`serving`] starts and stops the servers; [`web`], [`gate`] and [`files`] answer what they ask: what does this path mean, who
-//!   may use this disk, where is this boot file.
+//!   may use this disk, where is this boot file. [`firmware`] takes in boot files that a person brings.
+//! * [`explain`] answers with what a machine would be given, and why.
+//! * [`packets`] answers with what was captured of a machine, and [`recorded`] folds a recording as if it were happening here.
 //! * [`control`] is the socket through which another process of the lab's owner holds the same handle.
 
+mod alarms;
 mod boots;
 mod commands;
 pub mod control;
+mod direct;
 mod disks;
+mod doctor;
+mod explain;
 mod files;
+mod firmware;
 mod gate;
+mod inspect;
+mod judge;
+mod machines;
 mod modes;
+mod packets;
+pub mod recorded;
 mod refresh;
 mod run;
 mod serving;
+mod settings;
 mod shared;
 mod state;
 mod views;
@@ -30,6 +43,11 @@ mod disks_tests;
 #[cfg(test)]
 mod gate_tests;
 #[cfg(test)]
+mod inspect_tests;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod own_tests;
+#[cfg(test)]
 mod web_tests;
 
 use std::path::Path;
@@ -38,7 +56,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::api::{EngineHandle, HostId, Snapshot, reports};
+use crate::api::{EngineHandle, HostId, Keeper, KeeperKind, Snapshot, reports};
 use crate::disks::Store;
 use crate::lab::{Db, DbError, Folder, HostRecord, LabError, LeaseState, Lock, this_machine};
 
@@ -53,6 +71,8 @@ pub struct Options {
     pub trust_interfaces: bool,
     /// Answer on the control socket.
     pub control: bool,
+    /// What kind of process it belongs to, for others that come by that socket.
+    pub keeper: KeeperKind,
 }
 
 /// Why an engine could not open its lab.
@@ -94,7 +114,8 @@ impl Engine {
         let db = Db::open(&folder.db())?;
         let (reporter, reports) = reports();
         let (requests, requests_rx) = mpsc::channel(1024);
-        let state = restore(&db)?;
+        let mut state = restore(&db)?;
+        state.keeper = Keeper { kind: options.keeper, pid: std::process::id() };
         let store = Store::new(folder.disks());
         let (handle, end) = EngineHandle::channel(Snapshot::default());
         let shared = Arc::new(Shared::new(state, folder, db, store, reporter, requests));

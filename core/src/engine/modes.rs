@@ -11,7 +11,8 @@ use super::state::{Rivals, State};
 use crate::api::EventKind;
 use crate::boot::{Plan, PlanNetwork};
 use crate::dhcp;
-use crate::lab::{Mode, Network};
+use crate::lab::{Lab, Mode, Network};
+use crate::lang;
 use crate::net::{self, Interface, Ipv4Cidr, PortSet};
 
 /// Another DHCP server is given this long to answer the probe: some look for three seconds whether an address is in use first.
@@ -43,10 +44,7 @@ pub(super) async fn probe_again(shared: Arc<Shared>, ports: Arc<dyn PortSet>, ne
     let Ok(servers) = probed else {
         return;
     };
-    for server in &servers {
-        let (server, mac) = (server.server, server.mac);
-        shared.report(None, EventKind::ForeignDhcp { interface: interface.clone(), server, mac });
-    }
+    answered(&shared, &interface, &servers);
     let auto = shared.change_network(&interface, |network, configured, seen| {
         network.foreign = seen || !servers.is_empty();
         let auto = configured.is_some_and(|n| n.mode == Mode::Auto) && !servers.is_empty();
@@ -57,8 +55,64 @@ pub(super) async fn probe_again(shared: Arc<Shared>, ports: Arc<dyn PortSet>, ne
     });
     if auto {
         let others = servers.iter().map(|s| s.server.to_string()).collect::<Vec<_>>().join(", ");
-        let because = format!("another DHCP server answers here: {others}");
+        let because = said("other", &[("servers", &others)]);
         shared.report(None, EventKind::ModeChosen { interface, mode: "proxy".into(), because });
+    }
+}
+
+/// lab.toml names another mode for a network in service: it is settled as at the start, and the one in force stays until then.
+/// `own_port`: port 67 is ours there.
+pub(super) async fn settle(
+    shared: Arc<Shared>,
+    ports: Arc<dyn PortSet>,
+    network: PlanNetwork,
+    wanted: Network,
+    own_port: bool,
+) {
+    let PlanNetwork { interface, ifindex, mac, address, .. } = network;
+    let mut servers = None;
+    let (mode, because) = match wanted.mode {
+        Mode::Proxy => (Mode::Proxy, "lab.toml says so".to_owned()),
+        Mode::Auto if !own_port => (Mode::Proxy, "another program on this computer has the DHCP port".to_owned()),
+        asked => {
+            let found = dhcp::service::probe(&*ports, &interface, ifindex, mac, Some(address), PROBE).await;
+            let found = found.unwrap_or_default();
+            answered(&shared, &interface, &found);
+            let others = found.iter().map(|s| s.server.to_string()).collect::<Vec<_>>().join(", ");
+            let heard = shared.state().foreign.get(&interface).is_some_and(|seen| !seen.is_empty());
+            servers = Some(!found.is_empty());
+            match asked {
+                Mode::Auto if !found.is_empty() => (Mode::Proxy, format!("another DHCP server answers here: {others}")),
+                Mode::Auto if heard => (Mode::Proxy, "another DHCP server was heard here".to_owned()),
+                Mode::Auto => (Mode::Dhcp, "no other DHCP server answered the probe".to_owned()),
+                _ => (Mode::Dhcp, "lab.toml says so".to_owned()),
+            }
+        }
+    };
+    let settled = shared.change_network(&interface, |network, configured, seen| {
+        // It may have been changed again meanwhile.
+        let still = configured.is_some_and(|n| n.mode == wanted.mode);
+        if still {
+            network.mode = mode;
+            network.foreign = servers.map_or(network.foreign, |answered| seen || answered);
+        }
+        still
+    });
+    if settled {
+        let mode = super::views::mode_name(mode).to_owned();
+        shared.report(None, EventKind::ModeChosen { interface, mode, because });
+    }
+}
+
+/// These servers answered a question of ours.
+pub(super) fn answered(shared: &Shared, interface: &str, servers: &[dhcp::service::ForeignServer]) {
+    if servers.is_empty() {
+        return;
+    }
+    shared.state().rivals.entry(interface.to_owned()).or_default().answers = true;
+    for server in servers {
+        let (server, mac) = (server.server, server.mac);
+        shared.report(None, EventKind::ForeignDhcp { interface: interface.to_owned(), server, mac });
     }
 }
 
@@ -69,13 +123,30 @@ const SILENT: Duration = Duration::from_secs(600);
 const MOST_DOUBLED: u32 = 5;
 
 /// Whether the other servers of an interface have been silent for long.
-pub(super) fn is_silent(rivals: Rivals, now: Instant) -> bool {
+fn is_silent(rivals: Rivals, now: Instant) -> bool {
     let patience = SILENT * 2_u32.pow(rivals.stood_back.saturating_sub(1).min(MOST_DOUBLED));
     rivals.heard.is_none_or(|heard| now.duration_since(heard) >= patience)
 }
 
-/// Beside another server that has been silent for long: where it does not answer a question either, twice, `auto` gives addresses again.
+/// Whether it is time to ask whether other servers are still there. `auto` takes over late, for a router that starts anew comes back.
+/// Where lab.toml says `dhcp`, a person has decided who gives the addresses, and waits for the other server to be gone.
+pub(super) fn wants_to_know(state: &State, lab: &Lab, network: &PlanNetwork, now: Instant) -> bool {
+    let rivals = state.rivals.get(&network.interface).copied().unwrap_or_default();
+    match network.mode {
+        Mode::Proxy => is_auto(lab, network) && is_silent(rivals, now),
+        Mode::Dhcp => state.foreign.get(&network.interface).is_some_and(|seen| !seen.is_empty()),
+        Mode::Auto => false,
+    }
+}
+
+fn is_auto(lab: &Lab, network: &PlanNetwork) -> bool {
+    lab.networks.get(network.index).is_some_and(|n| n.mode == Mode::Auto)
+}
+
+/// Looks whether the other servers of a network still answer. Where they do not, twice, and that tells something, they are gone: `auto`
+/// gives addresses again, and offers that were held back begin.
 pub(super) async fn look_for_server(shared: Arc<Shared>, ports: Arc<dyn PortSet>, network: PlanNetwork) {
+    let asked = Instant::now();
     let PlanNetwork { interface, ifindex, mac, address, .. } = network;
     for _ in 0..2 {
         // Through a cable that is out nobody answers.
@@ -84,13 +155,7 @@ pub(super) async fn look_for_server(shared: Arc<Shared>, ports: Arc<dyn PortSet>
         }
         match dhcp::service::probe(&*ports, &interface, ifindex, mac, Some(address), PROBE).await {
             Ok(servers) if servers.is_empty() => {}
-            Ok(servers) => {
-                for server in servers {
-                    let (interface, server, mac) = (interface.clone(), server.server, server.mac);
-                    shared.report(None, EventKind::ForeignDhcp { interface, server, mac });
-                }
-                return;
-            }
+            Ok(servers) => return answered(&shared, &interface, &servers),
             // Without an answer to the question nothing changes.
             Err(_) => return,
         }
@@ -98,29 +163,45 @@ pub(super) async fn look_for_server(shared: Arc<Shared>, ports: Arc<dyn PortSet>
     if !link(&interface, Duration::ZERO).await {
         return;
     }
-    if let Some(gone) = shared.change(|state, plan| take_over(state, plan, &interface, Instant::now())) {
-        let because = format!("{} answers no more, so this computer gives the addresses now", named(&gone));
-        shared.report(None, EventKind::ModeChosen { interface, mode: "dhcp".into(), because });
+    if let Some(gone) = shared.change(|state, plan| take_over(state, plan, &interface, asked, Instant::now())) {
+        let because = said("gone", &[("server", &named(&gone.servers))]);
+        shared.report(None, EventKind::ForeignDhcpGone { interface: interface.clone(), servers: gone.servers });
+        if gone.mode_changed {
+            shared.report(None, EventKind::ModeChosen { interface, mode: "dhcp".into(), because });
+        }
     }
 }
 
-/// An `auto` network beside servers that are gone becomes `dhcp`; which they were.
-fn take_over(state: &mut State, plan: &mut Plan, interface: &str, now: Instant) -> Option<Vec<Ipv4Addr>> {
+/// Servers that are gone.
+#[derive(Debug, PartialEq, Eq)]
+struct Gone {
+    servers: Vec<Ipv4Addr>,
+    /// Because of that we give addresses now.
+    mode_changed: bool,
+}
+
+/// Nobody answered what was asked at `asked`: a network becomes ours alone if its servers are gone.
+fn take_over(state: &mut State, plan: &mut Plan, interface: &str, asked: Instant, now: Instant) -> Option<Gone> {
     let lab = plan.lab.clone();
     let network = plan.networks.iter_mut().find(|n| n.interface == interface)?;
-    let auto = lab.networks.get(network.index).is_some_and(|n| n.mode == Mode::Auto);
-    let rivals = state.rivals.get(interface).copied().unwrap_or_default();
-    if !auto || network.mode != Mode::Proxy || !is_silent(rivals, now) {
+    if !wants_to_know(state, &lab, network, now) {
         return None;
     }
+    let rivals = state.rivals.entry(interface.to_owned()).or_default();
+    let fell_silent = rivals.answers && rivals.heard.is_none_or(|heard| heard < asked);
+    if !fell_silent && !is_silent(*rivals, now) {
+        return None;
+    }
+    rivals.answers = false;
+    let mode_changed = network.mode == Mode::Proxy;
     (network.mode, network.foreign) = (Mode::Dhcp, false);
-    Some(state.foreign.remove(interface).unwrap_or_default())
+    Some(Gone { servers: state.foreign.remove(interface).unwrap_or_default(), mode_changed })
 }
 
 /// Another server gives addresses, which was not so when this network began: `auto` stands back. What was given is still renewed.
 pub(super) fn stand_back(shared: &Shared) {
     for (interface, seen) in shared.change(yield_networks) {
-        let because = format!("{} gives addresses here, too", named(&seen));
+        let because = said("gives-too", &[("server", &named(&seen))]);
         shared.report(None, EventKind::ModeChosen { interface, mode: "proxy".into(), because });
     }
 }
@@ -132,8 +213,7 @@ fn yield_networks(state: &mut State, plan: &mut Plan) -> Vec<(String, Vec<Ipv4Ad
     for network in &mut plan.networks {
         let Some(seen) = state.foreign.get(&network.interface).filter(|seen| !seen.is_empty()) else { continue };
         network.foreign = true;
-        let auto = lab.networks.get(network.index).is_some_and(|n| n.mode == Mode::Auto);
-        if auto && network.mode == Mode::Dhcp {
+        if is_auto(&lab, network) && network.mode == Mode::Dhcp {
             network.mode = Mode::Proxy;
             yielded.push((network.interface.clone(), seen.clone()));
             state.rivals.entry(network.interface.clone()).or_default().stood_back += 1;
@@ -142,9 +222,14 @@ fn yield_networks(state: &mut State, plan: &mut Plan) -> Vec<(String, Vec<Ipv4Ad
     yielded
 }
 
+/// Why a mode is in force.
+fn said(key: &str, params: &[lang::Param<'_>]) -> String {
+    lang::fill(lang::sentence("mode-because", key), params)
+}
+
 fn named(addresses: &[Ipv4Addr]) -> String {
     let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    if all.is_empty() { "another DHCP server".to_owned() } else { format!("the DHCP server {}", all.join(", ")) }
+    if all.is_empty() { said("a-server", &[]) } else { said("the-server", &[("servers", &all.join(", "))]) }
 }
 
 /// The mode in force, why, and the other servers that answered.
@@ -155,7 +240,7 @@ pub(super) async fn mode(
     address: Ipv4Cidr,
 ) -> Result<(Mode, String, Vec<dhcp::service::ForeignServer>), String> {
     if network.mode == Mode::Proxy {
-        return Ok((Mode::Proxy, "lab.toml says so".into(), Vec::new()));
+        return Ok((Mode::Proxy, said("lab", &[]), Vec::new()));
     }
     let mac = interface.mac.unwrap_or_default();
     if network.mode == Mode::Auto {
@@ -164,7 +249,7 @@ pub(super) async fn mode(
         let spec = net::UdpSpec { bind, interface: Some(interface.name.clone()), broadcast: true, packet_info: false };
         let ports = ports.clone();
         if let Err(net::NetError::Taken { owner, .. }) = blocking(move || ports.udp(&spec)).await? {
-            return Ok((Mode::Proxy, format!("{owner} on this computer has the DHCP port"), Vec::new()));
+            return Ok((Mode::Proxy, said("port", &[("owner", &owner)]), Vec::new()));
         }
     }
     let servers = dhcp::service::probe(&**ports, &interface.name, interface.index, mac, Some(address), PROBE)
@@ -173,15 +258,12 @@ pub(super) async fn mode(
     let others: BTreeSet<String> = servers.iter().map(|s| s.server.to_string()).collect();
     let others = others.into_iter().collect::<Vec<_>>().join(", ");
     let found = match (network.mode, servers.is_empty()) {
-        (Mode::Auto, true) => (Mode::Dhcp, "no other DHCP server answered the probe".to_owned()),
-        (Mode::Auto, false) => (Mode::Proxy, format!("another DHCP server answers here: {others}")),
+        (Mode::Auto, true) => (Mode::Dhcp, said("nobody", &[])),
+        (Mode::Auto, false) => (Mode::Proxy, said("other", &[("servers", &others)])),
         (_, false) if !network.force => {
-            return Err(format!(
-                "another DHCP server answers on {}: {others}; use mode = \"auto\" or \"proxy\", or switch it off",
-                interface.name
-            ));
+            return Err(said("refused", &[("interface", &interface.name), ("servers", &others)]));
         }
-        _ => (Mode::Dhcp, "lab.toml says so".to_owned()),
+        _ => (Mode::Dhcp, said("lab", &[])),
     };
     Ok((found.0, found.1, servers))
 }
@@ -189,7 +271,6 @@ pub(super) async fn mode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::Lab;
 
     fn bench() -> (State, Plan) {
         let lab =
@@ -211,6 +292,8 @@ mod tests {
         let (mut state, mut plan) = bench();
         let server = Ipv4Addr::new(192, 168, 2, 254);
         let start = Instant::now();
+        let take_over = |state: &mut State, plan: &mut Plan, at| take_over(state, plan, "eth0", at, at);
+        let gone_server = || Some(Gone { servers: vec![server], mode_changed: true });
         assert_eq!(yield_networks(&mut state, &mut plan), [], "nobody was heard");
         let hear = |state: &mut State, at| {
             state.foreign.insert("eth0".into(), vec![server]);
@@ -220,32 +303,59 @@ mod tests {
         assert_eq!(yield_networks(&mut state, &mut plan), [("eth0".to_owned(), vec![server])]);
         assert_eq!((plan.networks[0].mode, plan.networks[0].foreign), (Mode::Proxy, true));
         assert_eq!(yield_networks(&mut state, &mut plan), [], "once");
-        assert_eq!(take_over(&mut state, &mut plan, "eth0", start + SILENT / 2), None);
+        assert_eq!(take_over(&mut state, &mut plan, start + SILENT / 2), None);
         hear(&mut state, start + SILENT / 2);
-        assert_eq!(take_over(&mut state, &mut plan, "eth0", start + SILENT), None, "it was heard meanwhile");
+        assert_eq!(take_over(&mut state, &mut plan, start + SILENT), None, "it was heard meanwhile");
         let gone = start + SILENT / 2 + SILENT;
-        assert_eq!(take_over(&mut state, &mut plan, "eth0", gone), Some(vec![server]));
+        assert_eq!(take_over(&mut state, &mut plan, gone), gone_server());
         assert_eq!((plan.networks[0].mode, plan.networks[0].foreign), (Mode::Dhcp, false));
-        assert_eq!(take_over(&mut state, &mut plan, "eth0", gone), None, "it gives the addresses already");
+        assert_eq!(take_over(&mut state, &mut plan, gone), None, "it gives the addresses already");
         // It comes back, and is believed to stay for longer.
         hear(&mut state, gone);
         assert_eq!(yield_networks(&mut state, &mut plan).len(), 1);
-        assert_eq!(take_over(&mut state, &mut plan, "eth0", gone + SILENT), None);
-        assert_eq!(take_over(&mut state, &mut plan, "eth0", gone + 2 * SILENT), Some(vec![server]));
+        assert_eq!(take_over(&mut state, &mut plan, gone + SILENT), None);
+        assert_eq!(take_over(&mut state, &mut plan, gone + 2 * SILENT), gone_server());
+    }
+
+    fn told(mode: Mode) -> (State, Plan) {
+        let (mut state, mut plan) = bench();
+        let network = Network { mode, ..Network::on("eth0") };
+        plan.lab = Arc::new(Lab { networks: vec![network], ..Lab::default() });
+        plan.networks[0].mode = mode;
+        state.foreign.insert("eth0".into(), vec![Ipv4Addr::new(192, 168, 2, 254)]);
+        (state, plan)
+    }
+
+    #[test]
+    fn offers_that_were_held_back_begin_when_a_server_that_answered_falls_silent() {
+        let (mut state, mut plan) = told(Mode::Dhcp);
+        let start = Instant::now();
+        yield_networks(&mut state, &mut plan);
+        assert!(plan.networks[0].foreign);
+        let rivals = |heard, answers| Rivals { heard: Some(heard), answers, stood_back: 0 };
+        let second = Duration::from_secs(1);
+        let asked = start + 60 * second;
+        let mut then = |heard, answers| {
+            state.rivals.insert("eth0".into(), rivals(heard, answers));
+            take_over(&mut state, &mut plan, "eth0", asked, asked + 10 * second)
+        };
+        assert_eq!(then(start, false), None, "it may answer none but its own machines");
+        assert_eq!(then(asked + second, true), None, "it was heard meanwhile");
+        let servers = vec![Ipv4Addr::new(192, 168, 2, 254)];
+        assert_eq!(then(start, true), Some(Gone { servers, mode_changed: false }));
+        assert_eq!(then(start, true), None, "once");
+        assert!(!plan.networks[0].foreign && state.foreign.is_empty());
     }
 
     #[test]
     fn what_lab_toml_says_is_not_changed() {
         for mode in [Mode::Dhcp, Mode::Proxy] {
-            let (mut state, mut plan) = bench();
-            let network = Network { mode, ..Network::on("eth0") };
-            plan.lab = Arc::new(Lab { networks: vec![network], ..Lab::default() });
-            plan.networks[0].mode = mode;
-            state.foreign.insert("eth0".into(), vec![Ipv4Addr::new(192, 168, 2, 254)]);
+            let (mut state, mut plan) = told(mode);
             assert_eq!(yield_networks(&mut state, &mut plan), []);
             assert_eq!((plan.networks[0].mode, plan.networks[0].foreign), (mode, true));
             let late = Instant::now() + 100 * SILENT;
-            assert_eq!(take_over(&mut state, &mut plan, "eth0", late), None);
+            let gone = take_over(&mut state, &mut plan, "eth0", late, late);
+            assert_eq!(gone.map(|gone| gone.mode_changed), (mode == Mode::Dhcp).then_some(false));
             assert_eq!(plan.networks[0].mode, mode);
         }
     }

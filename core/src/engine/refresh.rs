@@ -6,10 +6,11 @@ use super::run::Run;
 use super::serving::blocking;
 use super::shared::Shared;
 use crate::api::{
-    DiskView, FirmwareView, GenerationView, HostId, JobKind, JobState, JobView, OverlayView, ProfileView,
+    DiskView, FirmwareView, GenerationView, HostId, JobKind, JobState, JobView, OverlayView, ProfileView, Space,
 };
 use crate::boot::{Arch, Firmware, find_firmware, firmware_remedy};
 use crate::disks::{DiskFacts, OverlayKey};
+use crate::inspect::record_of;
 use crate::iscsi::service::SessionInfo;
 use crate::jobs::Journal;
 use crate::lab::{Boot, Lab};
@@ -23,11 +24,13 @@ pub(super) struct Refreshed {
     files: Firmware,
     disks: Vec<DiskView>,
     profiles: Vec<ProfileView>,
+    space: Option<Space>,
 }
 
 /// Looks. Reads folders and files, so it works beside the loop.
 pub(super) async fn run(shared: Arc<Shared>, sessions: Vec<SessionInfo>) -> Refreshed {
-    let empty = Refreshed { interfaces: None, files: Firmware::default(), disks: Vec::new(), profiles: Vec::new() };
+    let (files, disks, profiles) = (Firmware::default(), Vec::new(), Vec::new());
+    let empty = Refreshed { interfaces: None, files, disks, profiles, space: None };
     start(&shared, sessions).await.unwrap_or(empty)
 }
 
@@ -47,6 +50,7 @@ pub(super) async fn start(shared: &Arc<Shared>, sessions: Vec<SessionInfo>) -> R
             files: found,
             disks: disk_views(&shared, &lab, &facts, &assigned, &sessions),
             profiles: profile_views(&shared, &lab, &assigned),
+            space: net::free_space(shared.folder.dir()).ok().map(|(free, total)| Space::of(free, total)),
         }
     })
     .await
@@ -94,6 +98,7 @@ fn disk_views(
             allocated: facts.map_or(0, |f| f.allocated),
             writes: disk.writes,
             readonly: disk.readonly,
+            chap: disk.chap.is_some(),
             assigned: assigned.iter().filter(|(_, b)| b.disk() == Some(&disk.name)).map(|(n, _)| n.clone()).collect(),
             sessions: u32::try_from(sessions.iter().filter(|s| s.disk == disk.name.as_str()).count())
                 .unwrap_or(u32::MAX),
@@ -115,7 +120,12 @@ fn profile_views(shared: &Shared, lab: &Lab, assigned: &[(String, Boot)]) -> Vec
     let media = shared.folder.media();
     let view = |profile: &crate::lab::Profile| {
         let size = media::profile_size(&media, profile);
-        let gets = |boot: &Boot| matches!(boot, Boot::Install(i) if i.profile == profile.name);
+        let taken = record_of(&media, &profile.name);
+        let gets = |boot: &Boot| match boot {
+            Boot::Install(install) => install.profile == profile.name,
+            Boot::Iscsi(iscsi) => iscsi.profile.as_ref() == Some(&profile.name),
+            _ => false,
+        };
         ProfileView {
             name: profile.name.to_string(),
             kernel: profile.kernel.clone(),
@@ -125,6 +135,11 @@ fn profile_views(shared: &Shared, lab: &Lab, assigned: &[(String, Boot)]) -> Vec
             size: *size.as_ref().unwrap_or(&0),
             assigned: assigned.iter().filter(|(_, b)| gets(b)).map(|(n, _)| n.clone()).collect(),
             problem: size.err().map(|e| e.to_string()),
+            hypervisor: profile.hypervisor.clone(),
+            iscsi_args: profile.iscsi_args,
+            taken_from: taken.as_ref().map(|record| record.disk.clone()),
+            edited: taken.as_ref().is_some_and(|r| r.words.as_ref().is_some_and(|words| *words != profile.words())),
+            stale: taken.and_then(|record| super::inspect::stale(shared, lab, &profile.name, &record)),
         }
     };
     lab.profiles.iter().map(view).collect()
@@ -148,7 +163,7 @@ fn firmware_views(files: &Firmware) -> Vec<FirmwareView> {
 
 /// Takes it into the state. Whether anything changed, and the boot files if these did.
 pub(super) fn apply(shared: &Shared, refreshed: Refreshed) -> (bool, Option<Firmware>) {
-    let Refreshed { interfaces, files, disks, profiles } = refreshed;
+    let Refreshed { interfaces, files, disks, profiles, space } = refreshed;
     let firmware = firmware_views(&files);
     let changed_files = {
         let plan = shared.plan.borrow();
@@ -159,11 +174,13 @@ pub(super) fn apply(shared: &Shared, refreshed: Refreshed) -> (bool, Option<Firm
     let changed = state.interfaces != interfaces
         || state.disks != disks
         || state.profiles != profiles
-        || state.firmware != firmware;
+        || state.firmware != firmware
+        || state.space != space;
     state.interfaces = interfaces;
     state.disks = disks;
     state.profiles = profiles;
     state.firmware = firmware;
+    state.space = space;
     (changed || changed_files, changed_files.then_some(files))
 }
 

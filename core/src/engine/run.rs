@@ -12,12 +12,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::modes;
+use super::packets::LookUp;
 use super::refresh::{self, Refreshed};
 use super::serving::{self, Serving};
 use super::shared::{Request, Shared, epoch_record};
 use super::{Options, record};
 use crate::api::{
-    Command, CommandError, EngineState, EventKind, HandleEnd, HostId, JobState, Observation, Reply, Reported, Reports,
+    Command, CommandError, DiskAct, EngineState, EventKind, HandleEnd, HostId, JobState, Observation, Reply, Reported,
+    Reports,
 };
 use crate::boot::PlanNetwork;
 use crate::jobs::Jobs;
@@ -119,8 +121,12 @@ impl Run {
         let mut jobs_changed = self.jobs.changed();
         let mut plan = self.shared.plan.subscribe();
         loop {
+            let silence = self.shared.state().deadline();
             tokio::select! {
                 batch = self.reports.next() => self.fold(batch),
+                () = until(silence), if silence.is_some() => {
+                    self.dirty |= self.shared.state().silence(Now::read().wall);
+                }
                 Some((command, answer)) = self.end.commands.recv() => self.command(command, answer).await,
                 Some(request) = self.requests.recv() => self.request(request).await,
                 ended = ended(&mut self.transition), if self.transition.is_some() => self.transitioned(ended),
@@ -165,8 +171,14 @@ impl Run {
         {
             let mut state = self.shared.state();
             for reported in batch {
+                if let Some(serving) = &self.serving {
+                    serving.told(&reported.observation);
+                }
                 let folded = state.fold(reported);
                 records.extend(folded.record);
+                if let Some((id, boot)) = folded.boot {
+                    self.shared.db.put_boot(id, boot);
+                }
                 ipxe.extend(folded.ipxe);
                 foreign |= folded.foreign;
                 if let Some(epoch) = folded.epoch.and_then(|id| Some((id, state.boots.get(id)?))) {
@@ -182,7 +194,7 @@ impl Run {
                 {
                     self.shared.db.put_proxy_style(model.clone(), *style);
                 }
-                if let Some(event) = folded.event {
+                for event in folded.event.into_iter().chain(folded.also) {
                     self.end.emit(event.clone());
                     if !event.kind.is_progress() {
                         events.push(event);
@@ -234,11 +246,12 @@ impl Run {
             });
         }
         self.identify();
+        self.inspect_taken();
         self.follow_links();
         self.follow_servers();
     }
 
-    /// A server beside which `auto` stands back may go.
+    /// A server beside which `auto` stands back, or because of which offers are held back, may go.
     fn follow_servers(&mut self) {
         let Some(serving) = &self.serving else {
             self.asked.clear();
@@ -247,15 +260,11 @@ impl Run {
         let now = Instant::now();
         let networks: Vec<PlanNetwork> = {
             let state = self.shared.state();
-            let auto = |n: &&PlanNetwork| {
-                let configured = state.plan.lab.networks.get(n.index).map(|network| network.mode);
-                let rivals = state.rivals.get(&n.interface).copied().unwrap_or_default();
-                n.mode == Mode::Proxy
-                    && configured == Some(Mode::Auto)
-                    && serving.own_port.contains(&n.interface)
-                    && modes::is_silent(rivals, now.into_std())
+            let wanted = |n: &&PlanNetwork| {
+                serving.own_port.contains(&n.interface)
+                    && modes::wants_to_know(&state, &state.plan.lab, n, now.into_std())
             };
-            state.plan.networks.iter().filter(auto).cloned().collect()
+            state.plan.networks.iter().filter(wanted).cloned().collect()
         };
         for network in networks {
             let asked = self.asked.entry(network.interface.clone()).or_insert(now);
@@ -318,12 +327,15 @@ impl Run {
         let shared = self.shared.clone();
         let read = serving::blocking(move || {
             let lab = shared.folder.read()?;
-            Ok::<_, Vec<Problem>>(serving::with_kinds(lab, &shared.folder.media()))
+            let text = shared.folder.read_text().unwrap_or_default();
+            Ok::<_, Vec<Problem>>((serving::with_kinds(lab, &shared.folder.media()), text))
         })
         .await;
         match read {
-            Ok(Ok(lab)) => {
+            Ok(Ok((lab, text))) => {
+                self.follow(&lab).await;
                 self.shared.take_lab(lab);
+                self.shared.take_settings(&text);
                 if tell {
                     self.shared.report(None, EventKind::LabChanged);
                 }
@@ -455,6 +467,14 @@ impl Run {
         match command {
             Command::Start => self.start(answer),
             Command::Stop => self.stop(answer),
+            Command::Packets { host } => self.look_up(&host, LookUp::Packets, answer).await,
+            Command::History { host } => self.look_up(&host, LookUp::History, answer).await,
+            Command::Boots { host } => self.look_up(&host, LookUp::Boots, answer).await,
+            Command::Explain(question) => self.explain(question, answer).await,
+            // It takes seconds, and others need not wait for it.
+            Command::Disk { disk, act: DiskAct::Inspect { host } } => self.look_into(&disk, host, answer).await,
+            // It takes seconds, and nothing else waits for it.
+            Command::Doctor { interface, self_test } => self.doctor(interface, self_test, answer),
             other => {
                 let outcome = self.carry_out(other).await;
                 // Whoever looks after the answer sees what it speaks of.
@@ -463,6 +483,12 @@ impl Run {
             }
         }
     }
+}
+
+/// Sleeps until a wall time. What is due now takes a moment all the same: a clock may be just behind what was asked for.
+async fn until(at: Option<jiff::Timestamp>) {
+    let left = at.map(|at| at.duration_since(Now::read().wall)).and_then(|left| Duration::try_from(left).ok());
+    tokio::time::sleep(left.unwrap_or_default().clamp(Duration::from_millis(1), LOOK_EVERY)).await;
 }
 
 enum Ended {

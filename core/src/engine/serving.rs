@@ -2,23 +2,24 @@
 //!
 //! A start that fails at any point takes back what it did: sockets are closed, a held address is returned.
 
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::files::BootFiles;
 use super::gate::DiskGate;
 use super::modes;
-use super::shared::Shared;
+use super::shared::{Listening, Shared};
 use super::web::Web;
-use crate::api::{EventKind, ServiceKind};
+use crate::api::{EventKind, Observation, ServiceKind};
 use crate::boot::{Plan, PlanNetwork};
 use crate::dhcp::{Done, LeaseStore, StoreError};
-use crate::lab::{Lab, LeaseRecord, Mode, Network, ProfileKind, check_networks};
+use crate::lab::{Lab, LeaseRecord, Mode, Network, Ports, ProfileKind, check_networks};
 use crate::machine::Now;
 use crate::media::{self, answers};
 use crate::net::{self, AddressHold, Interface, MacAddr, PortSet};
+use crate::trace::{self, own};
 use crate::{dhcp, http, iscsi, ndp, tftp};
 
 /// An interface that was down until now is given this long to find its link.
@@ -28,8 +29,6 @@ const LINK: Duration = Duration::from_secs(8);
 struct Prepared {
     network: PlanNetwork,
     hold: Option<Box<dyn AddressHold>>,
-    /// Port 67 is ours there, so that `auto` may become `dhcp` when no other server is left.
-    alone: bool,
 }
 
 /// The servers that run. Ended by [`Serving::stop`].
@@ -37,22 +36,40 @@ pub(super) struct Serving {
     dhcp: dhcp::service::Service,
     ndp: Arc<ndp::service::Service>,
     tftp: tftp::service::Service,
-    http: http::service::Service,
+    /// The one that machines are told of is the last; the others have ports that machines were told of before.
+    http: Vec<http::service::Service>,
     iscsi: iscsi::service::Service,
+    /// Absent where not even a thread could be had.
+    capture: Option<Capture>,
+    /// Goes with every server, for the capture by their own sockets.
+    tap: own::Tap,
     holds: Vec<Box<dyn AddressHold>>,
     /// For a probe later on.
     pub(super) ports: Arc<dyn PortSet>,
-    /// The interfaces on which port 67 is ours.
+    /// The interfaces on which port 67 is ours, so that `auto` may become `dhcp` when no other server is left.
     pub(super) own_port: Vec<String>,
     /// Keeps the computer awake; undone when dropped.
     inhibit: Box<dyn Send + Sync>,
+}
+
+/// Who keeps the packets.
+enum Capture {
+    /// Packet sockets.
+    Wire(trace::service::Service),
+    /// Where the system has none, or gives none: what our own sockets saw.
+    Sockets(own::service::Service),
 }
 
 /// lab.db as the DHCP server sees it.
 struct Leases(Arc<Shared>);
 
 impl LeaseStore for Leases {
-    fn commit(&self, records: Vec<LeaseRecord>, done: Done) {
+    fn commit(&self, mut records: Vec<LeaseRecord>, done: Done) {
+        // What the doctor's machine was given is not kept.
+        records.retain(|record| record.mac != net::SELF_TEST);
+        if records.is_empty() {
+            return done.tell(Ok(()));
+        }
         self.0.db.commit_leases_then(records, |result| done.tell(result.map_err(|e| StoreError(e.to_string()))));
     }
 }
@@ -85,18 +102,17 @@ pub(super) async fn start(shared: Arc<Shared>, ports: Arc<dyn PortSet>, trust: b
         return Err(format!("{problem}; `bootyard check` shows all problems"));
     }
     net::raise_open_files();
+    let tap = own::Tap::default();
     let mut networks = Vec::new();
     let mut holds = Vec::new();
-    let mut own_port = Vec::new();
     let started = async {
         for (index, network) in lab.networks.iter().enumerate() {
             let prepared = prepare(&shared, &ports, index, network, confirmed.as_deref()).await?;
-            own_port.extend(prepared.alone.then(|| prepared.network.interface.clone()));
             networks.push(prepared.network);
             holds.extend(prepared.hold);
         }
         shared.serve_networks(&lab, &networks)?;
-        servers(&shared, &ports, &lab, &networks).await
+        servers(&shared, &ports, &lab, &networks, &tap).await
     };
     let (dhcp, ndp, tftp, http, iscsi) = match started.await {
         Ok(servers) => servers,
@@ -105,6 +121,8 @@ pub(super) async fn start(shared: Arc<Shared>, ports: Arc<dyn PortSet>, trust: b
             return Err(error);
         }
     };
+    // After the servers: what comes while they start is not unheard.
+    let capture = capturing(&shared, &ports, &lab, &networks, tap.clone()).await;
     for hold in &holds {
         let (interface, address) = held(&hold.describe());
         shared.report(None, EventKind::AddressHeld { interface, address, held: true });
@@ -112,7 +130,67 @@ pub(super) async fn start(shared: Arc<Shared>, ports: Arc<dyn PortSet>, trust: b
     let inhibit = blocking(|| net::sleep_inhibit("machines boot from this computer")).await?;
     let interfaces = networks.iter().map(|n| n.interface.clone()).collect();
     shared.report(None, EventKind::EngineStarted { interfaces });
-    Ok(Serving { dhcp, ndp, tftp, http, iscsi, holds, ports, own_port, inhibit })
+    let own_port = dhcp.own_port().to_vec();
+    Ok(Serving { dhcp, ndp, tftp, http: vec![http], iscsi, capture, tap, holds, ports, own_port, inhibit })
+}
+
+/// The capture. A bench works without it, so what stands in its way is told where packets are asked for; our own sockets' view takes its
+/// place.
+async fn capturing(
+    shared: &Arc<Shared>,
+    ports: &Arc<dyn PortSet>,
+    lab: &Lab,
+    networks: &[PlanNetwork],
+    tap: own::Tap,
+) -> Option<Capture> {
+    let watched = |network: &PlanNetwork| trace::observe::Watched {
+        interface: network.interface.clone(),
+        mac: network.mac,
+        address: network.address,
+        router: lab.networks.get(network.index).and_then(|n| n.router),
+    };
+    let networks: Vec<_> = networks.iter().map(watched).collect();
+    let config = trace::service::Config {
+        networks: networks.clone(),
+        tcp: lab.ports,
+        ports: ports.clone(),
+        reporter: shared.reporter.clone(),
+        store: shared.packets.clone(),
+    };
+    let started = blocking(move || trace::service::start(config).map_err(|e| e.to_string())).await;
+    let (capture, listening) = match started.and_then(|started| started) {
+        Ok(capture) => (Some(Capture::Wire(capture)), Listening::Wire),
+        Err(why) => {
+            let config = own::service::Config { networks, tcp: lab.ports, tap, store: shared.packets.clone() };
+            match own::service::start(config) {
+                Ok(view) => (Some(Capture::Sockets(view)), Listening::Sockets(why)),
+                Err(_) => (None, Listening::Nowhere(why)),
+            }
+        }
+    };
+    *shared.listening.lock().unwrap_or_else(PoisonError::into_inner) = listening;
+    capture
+}
+
+/// Where a service listens: on every network's own address.
+fn binds(networks: &[PlanNetwork], port: u16) -> Vec<(SocketAddrV4, Option<String>)> {
+    networks.iter().map(|n| (SocketAddrV4::new(n.address.address, port), Some(n.interface.clone()))).collect()
+}
+
+/// Tells that a service listens there.
+fn up(shared: &Shared, networks: &[PlanNetwork], service: ServiceKind, port: u16) {
+    for network in networks {
+        let address = SocketAddrV4::new(network.address.address, port).into();
+        shared.report(None, EventKind::ServiceUp { service, address });
+    }
+}
+
+/// What HTTPS shows for itself.
+async fn authority(shared: &Shared, networks: &[PlanNetwork]) -> Result<http::tls::Tls, String> {
+    let folder = shared.folder.https();
+    let addresses: Vec<IpAddr> = networks.iter().map(|n| n.address.address.into()).collect();
+    let made = blocking(move || http::tls::Tls::open(&folder, addresses, Now::read().wall)).await;
+    made.and_then(|made| made.map_err(|e| e.to_string()))
 }
 
 type Servers = (
@@ -128,6 +206,7 @@ async fn servers(
     ports: &Arc<dyn PortSet>,
     lab: &Lab,
     networks: &[PlanNetwork],
+    tap: &own::Tap,
 ) -> Result<Servers, String> {
     let failed = |service: ServiceKind| {
         move |error: net::NetError| {
@@ -135,15 +214,8 @@ async fn servers(
             error.to_string()
         }
     };
-    let up = |service: ServiceKind, port: u16| {
-        for network in networks {
-            let address = SocketAddrV4::new(network.address.address, port).into();
-            shared.report(None, EventKind::ServiceUp { service, address });
-        }
-    };
-    let binds = |port: u16| -> Vec<(SocketAddrV4, Option<String>)> {
-        networks.iter().map(|n| (SocketAddrV4::new(n.address.address, port), Some(n.interface.clone()))).collect()
-    };
+    let up = |service: ServiceKind, port: u16| up(shared, networks, service, port);
+    let binds = |port: u16| binds(networks, port);
     let plan = shared.plan.borrow().clone();
     let reporter = shared.reporter.clone();
 
@@ -154,20 +226,16 @@ async fn servers(
             ports: ports.clone(),
             gate: Arc::new(DiskGate(shared.clone())),
             reporter: reporter.clone(),
+            tap: tap.clone(),
         };
         blocking(move || iscsi::service::start(config)).await?.map_err(failed(ServiceKind::Iscsi))?
     };
-    let secure = {
-        let folder = shared.folder.https();
-        let addresses: Vec<IpAddr> = networks.iter().map(|n| n.address.address.into()).collect();
-        let made = blocking(move || http::tls::Tls::open(&folder, addresses, Now::read().wall)).await;
-        match made.and_then(|made| made.map_err(|e| e.to_string())) {
-            Ok(tls) => Some(http::Secure { binds: binds(lab.ports.https), tls }),
-            // Most machines never ask for it.
-            Err(error) => {
-                shared.report(None, EventKind::ServiceFailed { service: ServiceKind::Https, error });
-                None
-            }
+    let secure = match authority(shared, networks).await {
+        Ok(tls) => Some(http::Secure { binds: binds(lab.ports.https), tls }),
+        // Most machines never ask for it.
+        Err(error) => {
+            shared.report(None, EventKind::ServiceFailed { service: ServiceKind::Https, error });
+            None
         }
     };
     let http = http::service::start(http::service::Config {
@@ -176,6 +244,7 @@ async fn servers(
         ports: ports.clone(),
         app: Arc::new(Web(shared.clone())),
         reporter: reporter.clone(),
+        tap: tap.clone(),
     })
     .await;
     let http = match http.map_err(failed(ServiceKind::Http)) {
@@ -190,6 +259,7 @@ async fn servers(
         ports: ports.clone(),
         root: Arc::new(BootFiles(shared.clone())),
         reporter: reporter.clone(),
+        tap: tap.clone(),
     })
     .await;
     let tftp = match tftp.map_err(failed(ServiceKind::Tftp)) {
@@ -205,6 +275,7 @@ async fn servers(
             plan: plan.clone(),
             ports: ports.clone(),
             reporter: reporter.clone(),
+            tap: tap.clone(),
         })
         .await
         .map_err(failed(ServiceKind::Ndp))?;
@@ -217,6 +288,7 @@ async fn servers(
             store: Arc::new(Leases(shared.clone())),
             leases,
             styles,
+            tap: tap.clone(),
         })
         .await
         .map_err(failed(ServiceKind::Dhcp));
@@ -266,9 +338,78 @@ impl Serving {
         self.dhcp.update(plan);
     }
 
+    /// Opens those of these ports that are not open yet. The former ones stay open: machines were told of them, and run from them.
+    ///
+    /// # Errors
+    /// The key of the port that cannot be had, and why.
+    pub(super) async fn open_ports(
+        &mut self,
+        shared: &Arc<Shared>,
+        plan: &Plan,
+        wanted: Ports,
+    ) -> Result<(), (&'static str, String)> {
+        let former = plan.lab.ports;
+        if former == wanted {
+            return Ok(());
+        }
+        let networks = &plan.networks;
+        let has = |addresses: &[SocketAddr], port: u16| addresses.iter().any(|a| a.port() == port);
+        if !has(&self.iscsi.addresses(), wanted.iscsi) {
+            let ports = self.ports.clone();
+            self.iscsi.listen_also(&*ports, &binds(networks, wanted.iscsi)).map_err(|e| ("iscsi", e.to_string()))?;
+        }
+        let plain = !self.http.iter().any(|http| has(&http.addresses(), wanted.http));
+        let secure =
+            wanted.https != former.https && !self.http.iter().any(|http| has(&http.secure_addresses(), wanted.https));
+        if plain || secure {
+            let secure = match secure {
+                true => {
+                    let tls = authority(shared, networks).await.map_err(|error| ("https", error))?;
+                    Some(http::Secure { binds: binds(networks, wanted.https), tls })
+                }
+                false => None,
+            };
+            let config = http::service::Config {
+                binds: if plain { binds(networks, wanted.http) } else { Vec::new() },
+                secure,
+                ports: self.ports.clone(),
+                app: Arc::new(Web(shared.clone())),
+                reporter: shared.reporter.clone(),
+                tap: self.tap.clone(),
+            };
+            let http = http::service::start(config).await.map_err(|e| ("http", e.to_string()))?;
+            if let Some(error) = http.secure_failure().map(ToString::to_string) {
+                http.stop().await;
+                return Err(("https", error));
+            }
+            self.http.push(http);
+        }
+        for (service, before, now) in [
+            (ServiceKind::Iscsi, former.iscsi, wanted.iscsi),
+            (ServiceKind::Http, former.http, wanted.http),
+            (ServiceKind::Https, former.https, wanted.https),
+        ] {
+            if before != now {
+                up(shared, networks, service, now);
+            }
+        }
+        let capture = self.capture.take();
+        let _a_panic_ends_it_too = blocking(move || drop(capture)).await;
+        let lab = Lab { ports: wanted, ..(*plan.lab).clone() };
+        self.capture = capturing(shared, &self.ports, &lab, networks, self.tap.clone()).await;
+        Ok(())
+    }
+
     /// The iSCSI sessions.
     pub(super) fn sessions(&self) -> Vec<iscsi::service::SessionInfo> {
         self.iscsi.sessions()
+    }
+
+    /// A server, or somebody, told of something. What our own sockets saw has no observer: servers have told all of it.
+    pub(super) fn told(&self, observation: &Observation) {
+        if let Some(Capture::Wire(capture)) = &self.capture {
+            capture.told(observation);
+        }
     }
 
     /// This machine entered or left iPXE.
@@ -278,16 +419,26 @@ impl Serving {
 
     /// Ends it all in order: no new machines, then no new files, then the disks.
     pub(super) async fn stop(self, shared: &Shared) {
+        // Ports that close are no news of the wire's, and how connections end is the last that sockets see.
+        let (wire, sockets) = match self.capture {
+            Some(Capture::Wire(wire)) => (Some(wire), None),
+            Some(Capture::Sockets(sockets)) => (None, Some(sockets)),
+            None => (None, None),
+        };
+        let _a_panic_ends_it_too = blocking(move || drop(wire)).await;
         self.dhcp.stop().await;
         if let Some(ndp) = Arc::into_inner(self.ndp) {
             ndp.stop().await;
         }
         self.tftp.stop().await;
-        self.http.stop().await;
+        for http in self.http {
+            http.stop().await;
+        }
         let (iscsi, holds, inhibit) = (self.iscsi, self.holds, self.inhibit);
         let described: Vec<String> = holds.iter().map(|h| h.describe()).collect();
         let _a_panic_was_reported_there = blocking(move || {
             iscsi.stop();
+            drop(sockets);
             drop(holds);
             drop(inhibit);
         })
@@ -355,17 +506,12 @@ async fn prepare(
     match modes::mode(ports, network, &interface, address).await {
         Ok((mode, because, servers)) => {
             let word = super::views::mode_name(mode).to_owned();
-            for server in &servers {
-                let (server, mac) = (server.server, server.mac);
-                shared.report(None, EventKind::ForeignDhcp { interface: name.clone(), server, mac });
-            }
+            modes::answered(shared, &name, &servers);
             shared.report(None, EventKind::ModeChosen { interface: name.clone(), mode: word, because });
             // Without a link nobody could answer: offers wait until the cable is in and the network was probed.
             let foreign = !servers.is_empty() || (mode == Mode::Dhcp && !network.force && !linked);
             let network = PlanNetwork { index, interface: name, ifindex: interface.index, mac, address, mode, foreign };
-            // Whose port 67 another program has is never asked again: that server is on this computer.
-            let alone = mode == Mode::Dhcp || !servers.is_empty();
-            Ok(Prepared { network, hold, alone })
+            Ok(Prepared { network, hold })
         }
         Err(error) => {
             let _goes_back = blocking(move || drop(hold)).await;
@@ -375,6 +521,7 @@ async fn prepare(
 }
 
 /// The form of every answer file that lab.toml leaves to its content. Reads the files, so it blocks.
+#[must_use]
 pub(super) fn with_kinds(mut lab: Lab, media: &Path) -> Lab {
     for profile in &mut lab.profiles {
         if profile.kind.is_none() {

@@ -7,15 +7,18 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::boots::{Epoch, PendingInstall};
+use super::judge::Judged;
 use super::state::State;
 use crate::api::{Allowance, EventKind, HostId, Observation, Rate, Reporter, Who};
 use crate::boot::{Decision, Plan, PlanNetwork, assignment};
 use crate::disks::Store;
 use crate::lab::{
-    Boot, Db, Document, EpochRecord, Folder, Install, InstallRecord, InstallThen, Lab, LabError, Mode, Network, Stamp,
+    Boot, Db, Document, EpochRecord, Folder, Install, InstallRecord, InstallThen, Lab, LabError, Mode, Name, Network,
+    Stamp, settings_of,
 };
 use crate::machine::Now;
 use crate::net::{self, MacAddr};
+use crate::trace;
 
 /// Requests of one client for scripts, marks and answers.
 const ASKS: Rate = Rate { burst: 100, per_second: 10 };
@@ -25,7 +28,7 @@ const ALL_ASKS: Rate = Rate { burst: 5000, per_second: 500 };
 /// A decision about a client waits this long for what other services have just learnt of it.
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
 
-/// What a service asks of the engine's loop, because it writes lab.toml.
+/// What a service or a job asks of the engine's loop, because it writes lab.toml.
 #[derive(Debug)]
 pub(super) enum Request {
     /// An installation has proven to run.
@@ -37,6 +40,27 @@ pub(super) enum Request {
         /// How it was proven.
         because: String,
     },
+    /// A disk's kernel was taken out for these machines.
+    Direct {
+        /// The machines.
+        hosts: Vec<HostId>,
+        /// The disk.
+        disk: Name,
+        /// The profile that was made of it.
+        profile: Name,
+    },
+}
+
+/// Where packets come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Listening {
+    /// The wire.
+    #[default]
+    Wire,
+    /// Our own sockets, because of this.
+    Sockets(String),
+    /// Nowhere, because of this.
+    Nowhere(String),
 }
 
 /// See the module's text.
@@ -51,6 +75,12 @@ pub(super) struct Shared {
     pub(super) reporter: Reporter,
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) runtime: tokio::runtime::Handle,
+    /// What was on the wire.
+    pub(super) packets: trace::ring::Store,
+    /// Where these packets come from.
+    pub(super) listening: Mutex<Listening>,
+    /// What was told of the disks' images.
+    pub(super) judged: Judged,
     /// How often a client may ask for scripts and answers: far above what a machine needs that boots again and again.
     pub(super) asks: Allowance,
     /// Held from the reading of lab.toml to its writing, by the loop and by jobs that end.
@@ -77,6 +107,9 @@ impl Shared {
             reporter,
             requests,
             runtime,
+            packets: trace::ring::Store::default(),
+            listening: Mutex::default(),
+            judged: Judged::default(),
             asks: Allowance::new(ASKS, ALL_ASKS),
             editing: Mutex::new(()),
         }
@@ -156,6 +189,16 @@ impl Shared {
             state.problems.clear();
             state.set_lab(lab);
         });
+    }
+
+    /// Shows what the text says from which that lab.toml was read.
+    pub(super) fn take_settings(&self, text: &str) {
+        let (lab, hosts) = {
+            let state = self.state();
+            (state.lab.clone(), state.configured.clone())
+        };
+        let settings = Arc::new(settings_of(text, &lab, &hosts));
+        self.state().settings = settings;
     }
 
     /// Puts networks in service that were prepared under `lab`.
@@ -255,6 +298,9 @@ impl Shared {
 
     /// Writes an epoch to lab.db.
     pub(super) async fn keep_epoch(&self, id: HostId, epoch: &Epoch) -> Result<(), String> {
+        if self.state().is_self_test(id) {
+            return Ok(());
+        }
         let kept = self.db.put_epoch(epoch_record(id, epoch)).await;
         kept.map_err(|e| e.to_string())
     }
@@ -281,8 +327,13 @@ fn adopt(plan: &mut Plan, lab: &Arc<Lab>) -> bool {
             true
         }
         None => {
-            let (networks, ports) = (plan.lab.networks.clone(), plan.lab.ports);
-            plan.lab = Arc::new(Lab { networks, ports, ..(**lab).clone() });
+            let in_force = |old: &Network| match lab.networks.iter().find(|new| new.interface == old.interface) {
+                // At another address its ranges would be others', too.
+                Some(new) if new.address == old.address => Network { mode: old.mode, force: old.force, ..new.clone() },
+                _ => old.clone(),
+            };
+            let networks = plan.lab.networks.iter().map(in_force).collect();
+            plan.lab = Arc::new(Lab { networks, ports: plan.lab.ports, ..(**lab).clone() });
             false
         }
     }

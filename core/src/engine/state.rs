@@ -10,19 +10,23 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::alarms::Alarms;
 use super::boots::{Boots, PendingInstall};
 use super::views;
 use crate::api::{
     ClientKind, DiskView, EngineState, Event, EventKind, Finding, FirmwareView, HostId, HostView, InterfaceView,
-    JobView, ProfileView, Reported, ServiceKind, ServiceView, Severity, Snapshot, Source, VERSION, Who,
+    JobView, Keeper, Observation, ProfileView, Reported, ServiceKind, ServiceView, Severity, Snapshot, Space, VERSION,
+    Who,
 };
 use crate::boot::Plan;
-use crate::diagnose::lang::finding;
 use crate::diagnose::{Findings, LabFindings};
-use crate::hosts::{Directory, Host};
-use crate::lab::{Boot, IscsiBoot, IscsiVia, Lab, Problem};
-use crate::net::{Interface, MacAddr};
+use crate::hosts::{BootRecord, Directory, Host};
+use crate::lab::{Boot, IscsiBoot, IscsiVia, Lab, Problem, Settings};
+use crate::lang::finding;
+use crate::net::{Interface, MacAddr, SELF_TEST};
 
+/// What the self-test caused may be told so long after its end.
+const SELF_TEST_ECHOES: std::time::Duration = std::time::Duration::from_secs(10);
 /// The snapshot carries this many of the last events.
 const RECENT: usize = 400;
 
@@ -38,12 +42,16 @@ pub(super) struct Tracked {
 pub(super) struct Folded {
     /// The event, numbered.
     pub(super) event: Option<Arc<Event>>,
+    /// What it told besides.
+    pub(super) also: Option<Arc<Event>>,
     /// This machine's record in lab.db is out of date.
     pub(super) record: Option<HostId>,
     /// This machine entered or left iPXE.
     pub(super) ipxe: Vec<(MacAddr, bool)>,
     /// Another DHCP server was seen on a network that did not know it.
     pub(super) foreign: bool,
+    /// What is to be remembered of this machine's boot.
+    pub(super) boot: Option<(HostId, BootRecord)>,
     /// A boot epoch of this machine began.
     pub(super) epoch: Option<HostId>,
     /// These machines made room for others.
@@ -57,6 +65,8 @@ pub(super) struct Rivals {
     pub(super) heard: Option<Instant>,
     /// How often `auto` stood back because of one.
     pub(super) stood_back: u32,
+    /// The last question of ours was answered: silence after the next one tells that they are gone.
+    pub(super) answers: bool,
 }
 
 /// See the module's text.
@@ -85,10 +95,19 @@ pub(super) struct State {
     pub(super) jobs: Vec<JobView>,
     /// lab.toml names other networks or ports than those in service.
     pub(super) restart_needed: bool,
+    /// What lab.toml says, key by key.
+    pub(super) settings: Arc<Settings>,
     /// What could not be written, if something could not.
     pub(super) storage_problem: Option<String>,
+    /// Whose engine it is.
+    pub(super) keeper: Keeper,
+    /// Room where the lab is.
+    pub(super) space: Option<Space>,
     services: BTreeMap<ServiceKind, ServiceView>,
-    lab_findings: LabFindings,
+    pub(super) lab_findings: LabFindings,
+    alarms: Alarms,
+    /// When the doctor's self-test ended last.
+    self_tested: Option<Instant>,
     seq: u64,
     recent: VecDeque<Arc<Event>>,
     views: HashMap<HostId, Arc<HostView>>,
@@ -117,12 +136,17 @@ impl State {
             firmware: Vec::new(),
             jobs: Vec::new(),
             restart_needed: false,
+            settings: Arc::default(),
             storage_problem: None,
             services: BTreeMap::new(),
             lab_findings: LabFindings::default(),
+            alarms: Alarms::default(),
+            self_tested: None,
             seq,
             recent: recent.into_iter().map(Arc::new).collect(),
             views: HashMap::new(),
+            keeper: Keeper::default(),
+            space: None,
         }
     }
 
@@ -138,6 +162,9 @@ impl State {
 
     /// Takes the plan in force.
     pub(super) fn set_plan(&mut self, plan: Arc<Plan>) {
+        if self.plan.self_test.is_some() && plan.self_test.is_none() {
+            self.self_tested = Some(Instant::now());
+        }
         self.plan = plan;
         self.views.clear();
     }
@@ -162,10 +189,40 @@ impl State {
 
     /// Takes in what a service saw or did.
     pub(super) fn fold(&mut self, reported: Reported) -> Folded {
+        let other = self.other_uuid(&reported.observation);
+        let (at, who) = (reported.at, reported.observation.who.clone());
+        let mut folded = self.fold_one(reported);
+        if let Some(kind) = other {
+            folded.also = self.fold_one(Reported { at, observation: Observation { who, kind } }).event;
+        }
+        folded
+    }
+
+    /// A PXE firmware that asks with a known MAC and another UUID than was known with it.
+    fn other_uuid(&self, observation: &Observation) -> Option<EventKind> {
+        let EventKind::DhcpDiscover { client: ClientKind::PxeRom | ClientKind::HttpBoot, .. } = observation.kind else {
+            return None;
+        };
+        let who = observation.who.as_ref()?;
+        let (known, seen) = (self.directory.uuid(self.directory.find(who)?)?, who.uuid?);
+        // Some firmware has the first parts in the other order of bytes than its SMBIOS.
+        let swapped = uuid::Uuid::from_bytes_le(*known.as_bytes());
+        (seen != known && seen != swapped).then_some(EventKind::OtherUuid { known, seen })
+    }
+
+    fn fold_one(&mut self, reported: Reported) -> Folded {
         let Reported { at, mut observation } = reported;
         hide_token(&mut observation.kind);
         let id = observation.who.as_ref().and_then(|who| self.directory.resolve(who));
         self.bind(id, &observation.kind);
+        let mut folded = Folded { gone: self.directory.take_gone(), ..Folded::default() };
+        for gone in &folded.gone {
+            self.forget(*gone);
+        }
+        if id.is_some_and(|id| self.is_self_test(id)) {
+            // It is no machine: nobody is told, and nothing is kept of it.
+            return folded;
+        }
         self.seq += 1;
         let event = Arc::new(Event {
             v: VERSION,
@@ -173,13 +230,9 @@ impl State {
             time: at.wall,
             host: id,
             mac: id.and_then(|id| self.directory.macs(id).first().copied()).or(observation.who.and_then(|w| w.mac)),
-            source: Source::Served,
+            source: observation.kind.source(),
             kind: observation.kind,
         });
-        let mut folded = Folded { gone: self.directory.take_gone(), ..Folded::default() };
-        for gone in &folded.gone {
-            self.forget(*gone);
-        }
         if let Some(id) = id {
             folded.epoch = self.given_root_path(id, &event.kind).then_some(id);
             let tracked = self.hosts.entry(id).or_default();
@@ -188,15 +241,21 @@ impl State {
             if changed.new_boot {
                 tracked.findings.clear();
             }
-            tracked.findings.apply(&event);
+            tracked.findings.apply(&event, self.lab_findings.around());
+            self.alarms.set(id, tracked.findings.deadline());
             let after = tracked.host.runs_ipxe();
             folded.record = changed.record.then_some(id);
+            folded.boot = changed.boot.then(|| tracked.host.boot_record()).flatten().map(|boot| (id, boot));
             if before != after {
                 folded.ipxe = self.directory.macs(id).iter().map(|mac| (*mac, after)).collect();
             }
             self.views.remove(&id);
         }
+        let troubled = matches!(event.kind, EventKind::ImageTrouble { .. });
         self.lab_findings.apply(&event);
+        if troubled {
+            self.views.clear();
+        }
         folded.foreign = self.engine_event(&event);
         if !event.kind.is_progress() {
             self.recent.push_back(event.clone());
@@ -206,6 +265,13 @@ impl State {
         }
         folded.event = Some(event);
         folded
+    }
+
+    /// Whether this is the machine that the doctor plays. At any other time its address is a machine's like every other.
+    pub(super) fn is_self_test(&self, id: HostId) -> bool {
+        let plays =
+            || self.plan.self_test.is_some() || self.self_tested.is_some_and(|end| end.elapsed() < SELF_TEST_ECHOES);
+        self.directory.macs(id).first() == Some(&SELF_TEST) && plays()
     }
 
     /// An address follows whoever was just given it.
@@ -289,7 +355,9 @@ impl State {
                 self.because.clear();
                 for tracked in self.hosts.values_mut() {
                     tracked.host.engine_stopped(event.time);
+                    tracked.findings.deaf();
                 }
+                self.alarms = Alarms::default();
                 self.views.clear();
             }
             _ => {}
@@ -299,12 +367,31 @@ impl State {
 
     /// Time passes. True when something changed.
     pub(super) fn tick(&mut self, now: Timestamp) -> bool {
-        let mut changed = false;
+        let mut changed = self.silence(now);
         for (id, tracked) in &mut self.hosts {
             if tracked.host.tick(now) {
                 self.views.remove(id);
                 changed = true;
             }
+        }
+        changed
+    }
+
+    /// When a machine's silence will mean something.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        self.alarms.first()
+    }
+
+    /// It is `now`: machines whose silence means something by now. True when that told something.
+    pub(super) fn silence(&mut self, now: Timestamp) -> bool {
+        let mut changed = false;
+        for id in self.alarms.due(now) {
+            let Some(tracked) = self.hosts.get_mut(&id) else { continue };
+            if tracked.findings.due(now, self.lab_findings.around()) {
+                self.views.remove(&id);
+                changed = true;
+            }
+            self.alarms.set(id, tracked.findings.deadline());
         }
         changed
     }
@@ -316,12 +403,14 @@ impl State {
         self.owed.remove(&id);
         self.hosts.remove(&id);
         self.views.remove(&id);
+        self.alarms.set(id, None);
     }
 
     /// The picture of it all, and what is now known of each machine that changed.
     pub(super) fn snapshot(&mut self, folder: &std::path::Path) -> Snapshot {
         let mut ids = self.configured.clone();
-        let mut others: Vec<_> = self.hosts.keys().copied().filter(|id| !self.configured.contains(id)).collect();
+        let mut others: Vec<_> =
+            self.hosts.keys().copied().filter(|id| !self.configured.contains(id) && !self.is_self_test(*id)).collect();
         others.sort_unstable();
         ids.extend(others);
         let hosts = ids.into_iter().map(|id| self.host_view(id)).collect();
@@ -348,6 +437,9 @@ impl State {
             jobs: self.jobs.clone(),
             recent: self.recent.iter().cloned().collect(),
             unknown: views::unknown(&self.lab, &self.plan),
+            settings: self.settings.clone(),
+            keeper: self.keeper,
+            space: self.space,
         }
     }
 
@@ -362,7 +454,7 @@ impl State {
         list
     }
 
-    fn host_view(&mut self, id: HostId) -> Arc<HostView> {
+    pub(super) fn host_view(&mut self, id: HostId) -> Arc<HostView> {
         if let Some(view) = self.views.get(&id) {
             return view.clone();
         }
@@ -386,6 +478,7 @@ impl State {
             wireless: interface.wireless,
             virtual_link: interface.virtual_link,
             default_route: interface.default_route,
+            speed: interface.speed,
             bridge: interface.bridge.clone(),
             confirmed: interface.mac.is_some_and(|mac| self.confirmed.contains(&mac)),
         }
@@ -406,7 +499,7 @@ fn hide_token(kind: &mut EventKind) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Observation, Stage};
+    use crate::api::Stage;
     use crate::machine::Now;
     use std::time::Duration;
 
@@ -430,6 +523,7 @@ mod tests {
             address: Some(ip),
             file: Some("snponly.efi".into()),
             root_path: None,
+            disk: None,
             lease_seconds: 60,
         };
         state.fold(reported(Who::mac(mac), ack));
@@ -443,6 +537,35 @@ mod tests {
     }
 
     #[test]
+    fn the_machine_that_the_doctor_plays_is_not_told_of() {
+        let mut state = State::new(7, vec![]);
+        state.set_plan(Arc::new(Plan { self_test: Some(Boot::Local), ..Plan::default() }));
+        let ours = Ipv4Addr::new(192, 168, 2, 1);
+        state.directory.resolve(&Who { mac: Some(SELF_TEST), uuid: None, ip: Some(ours.into()) });
+        let done = EventKind::TftpDone { file: "snponly.efi".into(), bytes: 1, millis: 1 };
+        for (who, kind) in [(Who::mac(SELF_TEST), discover(ClientKind::PxeRom)), (Who::ip(ours), done)] {
+            let folded = state.fold(reported(who, kind));
+            assert!(folded.event.is_none() && folded.record.is_none());
+        }
+        let mac: MacAddr = "52:54:00:00:00:01".parse().unwrap();
+        let next = state.fold(reported(Who::mac(mac), discover(ClientKind::PxeRom)));
+        assert_eq!(next.event.unwrap().seq, 8, "no number is left out");
+        let snapshot = state.snapshot(std::path::Path::new("/lab"));
+        assert_eq!(snapshot.hosts.iter().map(|h| h.macs[0]).collect::<Vec<_>>(), [mac]);
+        state.set_plan(Arc::default());
+        let late = state.fold(reported(Who::mac(SELF_TEST), discover(ClientKind::PxeRom)));
+        assert!(late.event.is_none(), "what it caused is told a little later");
+    }
+
+    #[test]
+    fn a_machine_with_the_doctor_s_address_is_told_of_while_the_doctor_plays_none() {
+        let mut state = State::new(7, vec![]);
+        let folded = state.fold(reported(Who::mac(SELF_TEST), discover(ClientKind::PxeRom)));
+        assert_eq!(folded.event.unwrap().mac, Some(SELF_TEST));
+        assert_eq!(state.snapshot(std::path::Path::new("/lab")).hosts.len(), 1);
+    }
+
+    #[test]
     fn an_unchanged_machine_is_not_drawn_anew() {
         let mut state = State::new(0, vec![]);
         for last in 1..=2 {
@@ -453,5 +576,45 @@ mod tests {
         let two = state.snapshot(std::path::Path::new("/lab"));
         assert!(!Arc::ptr_eq(&one.hosts[0], &two.hosts[0]));
         assert!(Arc::ptr_eq(&one.hosts[1], &two.hosts[1]));
+    }
+
+    #[test]
+    fn a_silence_becomes_a_finding_at_its_deadline() {
+        let mut state = State::new(0, vec![]);
+        let who = || Who::mac(MacAddr([2, 0, 0, 0, 0, 1]));
+        state.fold(reported(who(), discover(ClientKind::PxeRom)));
+        let ack = EventKind::DhcpAck {
+            client: ClientKind::PxeRom,
+            address: Some([192, 168, 2, 20].into()),
+            file: Some("snponly.efi".into()),
+            root_path: None,
+            disk: None,
+            lease_seconds: 60,
+        };
+        let ack = state.fold(reported(who(), ack)).event.unwrap();
+        let folder = std::path::Path::new("/lab");
+        assert!(state.snapshot(folder).hosts[0].findings.is_empty());
+        let due = state.deadline().unwrap();
+        assert!(!state.silence(due - jiff::SignedDuration::from_millis(1)));
+        assert!(state.silence(due));
+        let finding = state.snapshot(folder).hosts[0].findings[0].clone();
+        assert_eq!(
+            (finding.id.as_str(), finding.events, finding.since),
+            ("boot-file-not-asked", vec![ack.seq], Some(due))
+        );
+        assert_eq!(state.deadline(), None);
+    }
+
+    #[test]
+    fn a_dock_that_went_to_another_machine_is_told_at_each_of_its_boots() {
+        let mut state = State::new(0, vec![]);
+        let who = |uuid| Who { uuid: Some(uuid::Uuid::from_u128(uuid)), ..Who::mac(MacAddr([2, 0, 0, 0, 0, 1])) };
+        let mut asks =
+            |uuid| state.fold(reported(who(uuid), discover(ClientKind::PxeRom))).also.map(|e| e.kind.clone());
+        assert_eq!(asks(1), None);
+        let other = EventKind::OtherUuid { known: uuid::Uuid::from_u128(1), seen: uuid::Uuid::from_u128(2) };
+        assert_eq!((asks(2), asks(2), asks(1)), (Some(other.clone()), Some(other), None));
+        let swapped = uuid::Uuid::from_bytes_le(*uuid::Uuid::from_u128(1).as_bytes()).as_u128();
+        assert_eq!(asks(swapped), None, "the same number in the other order of bytes");
     }
 }

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use crate::api::{Finding, HostId, HostView, NetworkView, Severity};
 use crate::boot::{Decision, Plan, PlanNetwork, assignment};
 use crate::diagnose::Findings;
-use crate::diagnose::lang::finding;
 use crate::hosts::{Directory, Host};
 use crate::lab::{Boot, Lab, Mode};
-use crate::net::Interface;
+use crate::lang::{fill, finding, sentence};
+use crate::net::{Interface, vendor};
 
 /// What a machine gets: on the network of its address, or on the first one where it has none yet.
 pub(super) fn boot_of(plan: &Plan, directory: &Directory, id: HostId, ip: Option<IpAddr>) -> Option<Decision<Boot>> {
@@ -34,10 +34,11 @@ pub(super) fn host_view(
         Some(decision) => decision.value,
         None => entry.and_then(|e| e.boot.clone()).unwrap_or_default(),
     };
-    let missing = plan.missing(&boot).map(|name| format!("`{name}` is not in lab.toml; assign something else"));
+    let missing = plan.missing(&boot).map(|name| fill(sentence("boot-problem", "missing"), &[("name", &name)]));
     let unfit = plan.unfit(&boot, host.arch).zip(host.arch);
-    let boot_problem = missing
-        .or_else(|| unfit.map(|(name, arch)| format!("`{name}` is not for {arch} machines; assign something else")));
+    let boot_problem = missing.or_else(|| {
+        unfit.map(|(name, arch)| fill(sentence("boot-problem", "unfit"), &[("name", &name), ("arch", &arch)]))
+    });
     let activity = host.activity();
     let mut findings = findings.list();
     if let Some(finding) = firmware_finding(host, plan) {
@@ -49,6 +50,8 @@ pub(super) fn host_view(
         uuid: directory.uuid(id),
         name: entry.and_then(|e| e.name.as_ref()).map(ToString::to_string).or_else(|| host.hostname.clone()),
         group: entry.and_then(|e| e.group.as_ref()).map(ToString::to_string),
+        seat: entry.and_then(|e| e.seat),
+        vendor: directory.macs(id).iter().find_map(|mac| vendor(*mac)).map(str::to_owned),
         configured: entry.is_some(),
         ip: host.ip,
         arch: host.arch,
@@ -67,6 +70,7 @@ pub(super) fn host_view(
         findings,
         first_seen: host.first_seen,
         last_seen: host.last_seen,
+        woken: host.woken,
     }
 }
 

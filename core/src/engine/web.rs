@@ -6,6 +6,7 @@
 //! | `/boot/MAC/script.ipxe?…` | the script, with what iPXE tells of the machine |
 //! | `/boot/MAC/wait.ipxe` | held until something is assigned |
 //! | `/boot/MAC/choose.ipxe?to=` | the menu's choice |
+//! | `/boot/MAC/xen.cfg` | Xen's configuration on UEFI, for the assignment that the script was made for |
 //! | `/boot/MAC/step?name=`, `/boot/MAC/error?step=&code=` | how the script fares |
 //! | `/media/PROFILE/…` | kernels, initrds, hypervisors |
 //! | `/firmware/FILE` | boot files, for UEFI HTTP Boot |
@@ -23,8 +24,8 @@ use uuid::Uuid;
 
 use super::shared::{SETTLE, Shared};
 use crate::api::{EventKind, HostId, Stage, Who, machine_uuid};
-use crate::boot::script::{Dialect, ScriptFor, entry, fetches_answers, render};
-use crate::boot::{Plan, PlanNetwork, base_url, initiator_name};
+use crate::boot::script::{Dialect, ScriptFor, entry, fetches_answers, flaws, render};
+use crate::boot::{Plan, PlanNetwork, XEN_CONFIG, base_url, initiator_name, xen_config};
 use crate::http::tls::{CA_DER, CA_PEM};
 use crate::http::{App, AppBody, AppReply, AppRequest};
 use crate::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia, Profile};
@@ -158,6 +159,7 @@ impl Web {
             }
             ("wait.ipxe", _) => self.wait(&mut caller, value(&request.query, "menu").is_some()).await,
             ("choose.ipxe", _) => self.choose(&caller, value(&request.query, "to").unwrap_or_default()).await,
+            (XEN_CONFIG, _) => self.xen_config(&caller),
             ("step", _) => self.step(&caller, value(&request.query, "name").unwrap_or_default()),
             ("error", _) => self.error(&caller, &request.query),
             _ => AppBody::NotFound(format!("nothing is at {}", request.path)),
@@ -212,10 +214,43 @@ impl Web {
             because: because.to_owned(),
         };
         self.0.report(Some(caller.who.clone()), kind);
+        self.flaws(caller, boot);
         self.script(caller, boot, token.as_deref(), false)
     }
 
+    /// Tells of what cannot work in what is given.
+    fn flaws(&self, caller: &Caller, boot: &Boot) {
+        let arch = self.0.state().hosts.get(&caller.id).and_then(|t| t.host.arch);
+        for (flaw, detail) in flaws(&caller.plan, &caller.network, boot, arch) {
+            self.0.report(Some(caller.who.clone()), EventKind::ScriptFlaw { flaw: flaw.to_owned(), detail });
+        }
+    }
+
     fn script(&self, caller: &Caller, boot: &Boot, token: Option<&str>, menu: bool) -> AppBody {
+        text(self.with(caller, boot, token, menu, |script| render(script, boot)))
+    }
+
+    /// What belongs to the script that the machine has: that of its installation on the way, or else of what it is assigned.
+    fn xen_config(&self, caller: &Caller) -> AppBody {
+        let install = self.0.state().boots.get(caller.id).and_then(|epoch| epoch.install.clone());
+        let (boot, token) = match install {
+            Some(i) => (Some(Boot::Install(Install { profile: i.profile, then: i.then })), Some(i.token)),
+            None => (self.0.assignment(caller.id, &caller.network).map(|decision| decision.value), None),
+        };
+        let config =
+            boot.and_then(|boot| self.with(caller, &boot, token.as_deref(), false, |script| xen_config(script, &boot)));
+        config.map_or_else(|| AppBody::NotFound("this machine is given no Xen for UEFI".into()), text)
+    }
+
+    /// Makes something of what is known of this machine and of what it is given.
+    fn with<T>(
+        &self,
+        caller: &Caller,
+        boot: &Boot,
+        token: Option<&str>,
+        menu: bool,
+        make: impl FnOnce(&ScriptFor<'_>) -> T,
+    ) -> T {
         let (name, arch) = {
             let state = self.0.state();
             (state.shown_name(caller.id), state.hosts.get(&caller.id).and_then(|t| t.host.arch))
@@ -226,21 +261,18 @@ impl Web {
             Boot::Install(install) => plan.lab.profile(&install.profile).is_some_and(fetches_answers),
             _ => false,
         });
-        text(render(
-            &ScriptFor {
-                plan: &plan,
-                dialect: caller.dialect,
-                base: &caller.base,
-                server: caller.server,
-                mac: caller.mac,
-                name: &name,
-                ip: Some(caller.peer),
-                arch,
-                token,
-                menu,
-            },
-            boot,
-        ))
+        make(&ScriptFor {
+            plan: &plan,
+            dialect: caller.dialect,
+            base: &caller.base,
+            server: caller.server,
+            mac: caller.mac,
+            name: &name,
+            ip: Some(caller.peer),
+            arch,
+            token,
+            menu,
+        })
     }
 
     /// Holds the request until something is assigned, the wait times out, or the hold is over. `menu`: the machine has a menu and has
@@ -259,14 +291,14 @@ impl Web {
             let Some(decision) = self.0.assignment(caller.id, &caller.network) else {
                 return AppBody::NotFound("this machine was just forgotten; start it again".into());
             };
-            let left = self.wait_left(caller);
             match decision.value {
-                Boot::Wait if left == Some(Duration::ZERO) => {
-                    return self.give(caller, &Boot::Local, "nothing was assigned within `wait-timeout`").await;
-                }
                 Boot::Wait => {}
                 Boot::Menu if menu || gpxe => {}
                 boot => return self.give(caller, &boot, &decision.because.to_string()).await,
+            }
+            let left = self.wait_left(caller);
+            if left == Some(Duration::ZERO) {
+                return self.give(caller, &Boot::Local, "nothing was assigned within `wait-timeout`").await;
             }
             self.waits(caller, &decision.because.to_string());
             let next = left.map_or(until, |left| until.min(tokio::time::Instant::now() + left));
@@ -354,6 +386,7 @@ impl Web {
         let (file, asked) = match rest {
             ["kernel", leaf] => (Some(&profile.kernel), leaf),
             ["hypervisor", leaf] => (profile.hypervisor.as_ref(), leaf),
+            ["hypervisor", "efi", leaf] => (profile.hypervisor_efi.as_ref(), leaf),
             ["initrd", index, leaf] => (index.parse::<usize>().ok().and_then(|i| profile.initrds.get(i)), leaf),
             _ => return AppBody::NotFound("a profile has kernel, initrd and hypervisor".into()),
         };
@@ -492,6 +525,7 @@ mod tests {
             kind: None,
             arch: vec![],
             hypervisor: None,
+            hypervisor_efi: None,
             hypervisor_args: String::new(),
             iscsi_args: None,
         };

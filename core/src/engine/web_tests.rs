@@ -36,6 +36,24 @@ async fn a_machine_gets_its_script_and_no_other_machine_gets_it() {
 }
 
 #[tokio::test]
+async fn xens_configuration_is_as_private_as_the_script() {
+    let xen = "[[profile]]\nname = \"xen\"\nkernel = \"linux\"\ninitrd = [\"initrd.gz\"]\nhypervisor-efi = \"linux\"\n\
+        hypervisor-args = \"dom0_mem=1G\"\n[[disk]]\nname = \"private\"\nimage = \"golden.raw\"\n\
+        chap = { user = \"u\", secret = \"s3cret-s3cret\" }\n";
+    let bench = Bench::new(&format!("{xen}{}", host("{ iscsi = \"private\", profile = \"xen\" }"))).await;
+    bench.addressed(A, IP_A).await;
+    bench.addressed(B, IP_B).await;
+    let (status, config) = bench.get(IP_A, &format!("{BOOT_A}/xen.cfg")).await;
+    assert_eq!(status, 200, "{config}");
+    assert!(config.contains("options=dom0_mem=1G\nkernel=dom0-kernel iscsi_initiator="), "{config}");
+    assert!(config.contains("iscsi_password=s3cret-s3cret\nramdisk=dom0-initrd\n"), "{config}");
+    assert_eq!(bench.get(IP_B, &format!("{BOOT_A}/xen.cfg")).await.0, 403);
+    assert_eq!(bench.get(IP_B, "/boot/52-54-00-00-00-02/xen.cfg").await.0, 404, "it is assigned no Xen");
+    let (status, file) = bench.get(IP_B, "/media/xen/hypervisor/efi/linux").await;
+    assert!(status == 200 && file.ends_with("media/linux"), "{file}");
+}
+
+#[tokio::test]
 async fn answers_open_with_their_token_for_their_machine_until_its_next_boot() {
     let bench = Bench::new(&host("{ install = \"debian\" }")).await;
     bench.addressed(A, IP_A).await;
@@ -191,6 +209,24 @@ async fn who_chose_to_wait_waits() {
 }
 
 #[tokio::test]
+async fn who_chose_to_wait_goes_on_when_its_wait_is_over() {
+    let bench = Bench::new(&host("\"menu\"")).await;
+    let toml = bench.toml().replace("mode = \"dhcp\"", "mode = \"dhcp\"\nwait-timeout = \"1s\"");
+    std::fs::write(bench.dir.path().join("lab.toml"), toml).unwrap();
+    bench.call(Command::Reload).await.unwrap();
+    bench.addressed(A, IP_A).await;
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/choose.ipxe?to=wait")).await;
+    let wait = path_in(&script, &format!("{BOOT_A}/wait.ipxe"));
+    bench.get(IP_A, &wait).await;
+    let events = bench.events().await;
+    let given = events.iter().rev().find_map(|e| match &e.kind {
+        EventKind::ScriptServed { boot, because, .. } => Some((boot.clone(), because.contains("wait-timeout"))),
+        _ => None,
+    });
+    assert_eq!(given, Some((Boot::Local, true)));
+}
+
+#[tokio::test]
 async fn two_laptops_on_one_dock_get_each_its_own() {
     let uuid = |n: u8| format!("00000000-0000-4000-8000-00000000000{n}");
     let entry = |n, boot: &str| format!("[[host]]\nmac = \"{A}\"\nuuid = \"{}\"\nboot = {boot}\n", uuid(n));
@@ -235,6 +271,7 @@ async fn wire(bench: &Bench) -> (http::Service, std::net::SocketAddr) {
         ports: std::sync::Arc::new(crate::net::testing::Loopback),
         app: std::sync::Arc::new(Web(bench.shared.clone())),
         reporter: bench.shared.reporter.clone(),
+        tap: <_>::default(),
     });
     let service = service.await.unwrap();
     let to = service.addresses()[0];

@@ -214,7 +214,16 @@ mod tests {
     }
 
     fn host(macs: &[MacAddr], uuid: Option<Uuid>) -> Host {
-        Host { macs: macs.to_vec(), uuid, name: None, group: None, address: None, firmware: None, boot: None }
+        Host {
+            macs: macs.to_vec(),
+            uuid,
+            name: None,
+            group: None,
+            seat: None,
+            address: None,
+            firmware: None,
+            boot: None,
+        }
     }
 
     #[test]

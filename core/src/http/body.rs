@@ -22,6 +22,8 @@ const PIECE: usize = 256 * 1024;
 pub(super) enum Answer {
     /// In memory; taken once.
     Small(Bytes),
+    /// Bytes of a file, from a copy; taken once.
+    Short(Bytes, Box<Delivery>, Unflushed),
     /// Bytes of a file.
     File(FileBody),
 }
@@ -34,20 +36,27 @@ impl Body for Answer {
         match self.get_mut() {
             Self::Small(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Small(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Short(bytes, ..) if bytes.is_empty() => Poll::Ready(None),
+            Self::Short(bytes, delivery, unflushed) => {
+                if let Some(sent) = delivery.advance(bytes.len()) {
+                    unflushed.push(sent);
+                }
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
+            }
             Self::File(file) => file.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Small(bytes) => bytes.is_empty(),
+            Self::Small(bytes) | Self::Short(bytes, ..) => bytes.is_empty(),
             Self::File(file) => file.delivery.left().1 == 0,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match self {
-            Self::Small(bytes) => bytes.len() as u64,
+            Self::Small(bytes) | Self::Short(bytes, ..) => bytes.len() as u64,
             Self::File(file) => file.delivery.left().1,
         })
     }

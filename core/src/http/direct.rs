@@ -19,10 +19,11 @@ use super::ledger::{Delivery, Sent};
 use super::reply::{Content, Reply};
 use super::service::{Limits, MAX_HEAD, Shared, over};
 use super::stall::Stall;
-use super::stream::Unflushed;
+use super::stream::{Told, Unflushed};
 use super::{App, AppReply};
 use crate::api::Who;
 use crate::net::{send_file, send_more};
+use crate::trace::own;
 
 /// Bytes that are read at once; a request of a boot client is some hundred.
 const READ: usize = 4096;
@@ -40,7 +41,7 @@ pub(super) enum End {
     /// Not at all.
     Over,
     /// With hyper: what was read already, and how many requests were answered.
-    Library(TcpStream, Vec<u8>, u32),
+    Library(Told, Vec<u8>, u32),
 }
 
 /// Why it ends.
@@ -58,22 +59,24 @@ impl From<io::Error> for Gone {
 }
 
 /// Serves plain requests until there is one of another kind, or the connection ends.
-pub(super) async fn serve<A: App>(shared: &Shared<A>, stream: TcpStream, ends: Ends) -> End {
+pub(super) async fn serve<A: App>(shared: &Shared<A>, stream: TcpStream, told: own::Connection, ends: Ends) -> End {
     let mut connection = Connection {
         stall: Stall::new(shared.limits.stalled),
         patience: Patience::new(shared.limits.head_within),
         stream,
+        told,
         input: Vec::with_capacity(READ),
         output: Vec::with_capacity(READ),
         unflushed: Unflushed::default(),
         served: 0,
     };
     match connection.run(shared, ends).await {
-        Ok(()) => End::Library(connection.stream, connection.input, connection.served),
+        Ok(()) => End::Library(Told::new(connection.stream, connection.told), connection.input, connection.served),
         Err(Gone::Closed) => End::Over,
         Err(Gone::Cut) => {
             // What the kernel still has of the answer must not make it look whole.
             let _ = socket2::SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO));
+            connection.told.reset(true);
             End::Over
         }
     }
@@ -81,6 +84,8 @@ pub(super) async fn serve<A: App>(shared: &Shared<A>, stream: TcpStream, ends: E
 
 struct Connection {
     stream: TcpStream,
+    /// Is told what is read and written.
+    told: own::Connection,
     /// Read and not looked at yet.
     input: Vec<u8>,
     /// Kept for its memory.
@@ -146,29 +151,31 @@ impl Connection {
     /// Reads some more of a head.
     async fn read(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Gone> {
         self.input.reserve(READ);
-        let Self { stream, input, patience, .. } = self;
+        let before = self.input.len();
+        let Self { stream, input, patience, told, .. } = self;
         let mut reading = pin!(stream.read_buf(input));
         let read = poll_fn(|cx| {
             if let Poll::Ready(read) = reading.as_mut().poll(cx) {
-                return Poll::Ready(read.unwrap_or(0));
+                return Poll::Ready(Some(read));
             }
             if patience.poll(cx).is_ready() || stop.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(0);
+                return Poll::Ready(None);
             }
             Poll::Pending
         })
         .await;
+        heard(told, input, before, read.as_ref());
         // A client that closes, one that dawdles, and a stop end an idle connection alike.
-        if read == 0 { Err(Gone::Closed) } else { Ok(()) }
+        if matches!(read, Some(Ok(1..))) { Ok(()) } else { Err(Gone::Closed) }
     }
 
     /// An app's answer, unless its client hangs up while it is held.
     async fn held(&mut self, asked: impl Future<Output = AppReply>) -> Result<AppReply, Gone> {
-        let Self { stream, input, .. } = self;
+        let Self { stream, input, told, .. } = self;
         tokio::select! {
             biased;
             said = asked => Ok(said),
-            gone = hung_up(stream, input) => Err(gone),
+            gone = hung_up(stream, input, told) => Err(gone),
         }
     }
 
@@ -184,16 +191,17 @@ impl Connection {
                 }
                 self.write(&out, false).await?;
             }
+            Content::Short(bytes, mut delivery) => {
+                out.extend_from_slice(&bytes);
+                match delivery.advance(bytes.len()) {
+                    Some(sent) => self.write_whole(&out, sent).await?,
+                    None => return Err(Gone::Cut),
+                }
+            }
             Content::File(file) => {
                 let (mut served, mut delivery) = *file;
                 match together(&mut served, &mut delivery, &mut out)? {
-                    Some(sent) => match self.write(&out, false).await {
-                        Ok(()) => sent.flushed(),
-                        Err(error) => {
-                            sent.lost();
-                            return Err(error.into());
-                        }
-                    },
+                    Some(sent) => self.write_whole(&out, sent).await?,
                     None => {
                         self.write(&out, true).await?;
                         self.send(served, delivery).await?.flushed();
@@ -206,6 +214,17 @@ impl Connection {
         Ok(())
     }
 
+    /// Writes an answer that ends with the last of a file's bytes.
+    async fn write_whole(&mut self, bytes: &[u8], sent: Sent) -> io::Result<()> {
+        let written = self.write(bytes, false).await;
+        if written.is_ok() {
+            sent.flushed();
+        } else {
+            sent.lost();
+        }
+        written
+    }
+
     /// Writes all of these bytes; with `more`, others follow at once.
     async fn write(&mut self, mut bytes: &[u8], more: bool) -> io::Result<()> {
         while !bytes.is_empty() {
@@ -214,9 +233,12 @@ impl Connection {
                 false => Ok(rustix::net::send(&self.stream, bytes, rustix::net::SendFlags::NOSIGNAL)?),
             });
             match sent {
-                Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+                Ok(sent) => {
+                    self.told.sent(bytes.get(..sent).unwrap_or_default(), sent);
+                    bytes = bytes.get(sent..).unwrap_or_default();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.room().await?,
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.lost(error)),
             }
         }
         self.stall.moved();
@@ -240,6 +262,7 @@ impl Connection {
                 if (1..want).contains(&sent) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
             if sent > 0 {
+                self.told.sent(&[], sent);
                 self.stall.moved();
             }
             if let Some(whole) = delivery.advance(sent) {
@@ -259,9 +282,17 @@ impl Connection {
                     served.unchanged()?;
                     self.room().await?;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.lost(error)),
             }
         }
+    }
+
+    /// Why no more goes: where the client has cut the connection, that is told of.
+    fn lost(&mut self, error: io::Error) -> io::Error {
+        if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
+            self.told.reset(false);
+        }
+        error
     }
 
     /// Waits until the client has taken some of what it was sent.
@@ -278,15 +309,18 @@ impl Connection {
 
     /// Closes in order.
     async fn linger(&mut self) {
-        let Self { stream, input, .. } = self;
+        let Self { stream, input, told, .. } = self;
         if stream.shutdown().await.is_err() {
             return;
         }
+        told.finish();
         let mut left = LINGER.0;
         let rest = async {
             loop {
                 input.clear();
-                match stream.read_buf(input).await {
+                let read = stream.read_buf(input).await;
+                heard(told, input, 0, Some(&read));
+                match read {
                     Ok(read) if read > 0 && read < left => left -= read,
                     _ => break,
                 }
@@ -315,7 +349,7 @@ fn together(served: &mut Served, delivery: &mut Delivery, out: &mut Vec<u8>) -> 
 }
 
 /// Returns when the client has closed. What it sends meanwhile is kept, as far as a head may go.
-async fn hung_up(stream: &TcpStream, input: &mut Vec<u8>) -> Gone {
+async fn hung_up(stream: &TcpStream, input: &mut Vec<u8>, told: &mut own::Connection) -> Gone {
     loop {
         if stream.readable().await.is_err() {
             return Gone::Closed;
@@ -324,11 +358,24 @@ async fn hung_up(stream: &TcpStream, input: &mut Vec<u8>) -> Gone {
             return std::future::pending().await;
         }
         input.reserve(READ);
-        match stream.try_read_buf(input) {
+        let before = input.len();
+        let read = stream.try_read_buf(input);
+        heard(told, input, before, Some(&read));
+        match read {
             Ok(0) => return Gone::Closed,
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Gone::Closed,
             _ => {}
         }
+    }
+}
+
+/// Tells what was read to the end of `input`, or that it was the end: `None` is no word of the client's.
+fn heard(told: &mut own::Connection, input: &[u8], before: usize, read: Option<&io::Result<usize>>) {
+    match read {
+        Some(Ok(0)) => told.closed(),
+        Some(Ok(len)) => told.received(input.get(before..).unwrap_or_default(), *len),
+        Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => told.reset(false),
+        _ => {}
     }
 }
 
@@ -367,8 +414,8 @@ pub(super) fn applies(limits: &Limits) -> bool {
 }
 
 /// Serves one, with hyper from where it is needed.
-pub(super) async fn or_library<A: App>(shared: Arc<Shared<A>>, stream: TcpStream, ends: Ends) {
-    match serve(&shared, stream, ends).await {
+pub(super) async fn or_library<A: App>(shared: Arc<Shared<A>>, stream: TcpStream, told: own::Connection, ends: Ends) {
+    match serve(&shared, stream, told, ends).await {
         End::Over => {}
         End::Library(stream, before, served) => super::library::serve(shared, stream, before, ends, served).await,
     }

@@ -4,12 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::file;
+use hyper::body::Bytes;
+
 use super::head::Head;
 use super::ledger::{Delivery, Sent};
 use super::machine::{self, Verdict};
 use super::reply::{Content, Reply};
 use super::service::Shared;
+use super::shelf::Opened;
 use super::stream::Unflushed;
 use super::{App, AppBody, AppReply, AppRequest};
 use crate::api::{EventKind, Who};
@@ -103,8 +105,8 @@ impl<'a, A: App> Exchange<'a, A> {
     }
 
     async fn file(&self, head: &Head<'_>, file: PathBuf, who: &Who, path: &str, unflushed: &Unflushed) -> Reply {
-        let served = match file::open(file).await {
-            Ok(served) => served,
+        let opened = match self.shared.shelf.open(file).await {
+            Ok(opened) => opened,
             Err(error) => {
                 let status = match error.kind() {
                     std::io::ErrorKind::NotFound => 404,
@@ -114,7 +116,10 @@ impl<'a, A: App> Exchange<'a, A> {
                 return Reply::sentence(status, &format!("{path} can't be opened: {error}"));
             }
         };
-        let version = &served.version;
+        let version = match &opened {
+            Opened::File(served) => &served.version,
+            Opened::Short(version, _) => version,
+        };
         let get = head.method == "GET";
         let verdict = machine::evaluate(&head.conditions, version, get);
         let (status, first, end) = match verdict {
@@ -142,7 +147,7 @@ impl<'a, A: App> Exchange<'a, A> {
             range,
             allow: None,
             close: false,
-            content: Content::Small(Vec::new()),
+            content: Content::Small(Bytes::new()),
         };
         if get && of_file {
             let sent = Sent {
@@ -156,11 +161,17 @@ impl<'a, A: App> Exchange<'a, A> {
                 end,
                 began: Now::read().boot,
             };
-            if first == end {
-                unflushed.push(sent);
-            } else {
-                reply.content = Content::File(Box::new((served, Delivery::new(sent))));
-            }
+            reply.content = match opened {
+                _ if first == end => {
+                    unflushed.push(sent);
+                    Content::Small(Bytes::new())
+                }
+                Opened::File(served) => Content::File(Box::new((*served, Delivery::new(sent)))),
+                Opened::Short(_, bytes) => {
+                    let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
+                    Content::Short(bytes.slice(at(first)..at(end)), Box::new(Delivery::new(sent)))
+                }
+            };
         }
         reply
     }

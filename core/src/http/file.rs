@@ -1,6 +1,6 @@
 //! A served file: opened, read from the page cache at once and from the disk on a thread, and held against what it was.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -10,9 +10,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::machine::Version;
+use crate::net::Stamp;
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 * 1024;
+/// The kernel reads ahead, and drops what nobody asks for, in pieces of about this size.
+const PROBE: usize = 128 * 1024;
 
 /// A file with the version that an answer is about.
 #[derive(Debug)]
@@ -28,32 +31,6 @@ pub(super) struct Served {
 
 /// The file system without a disk that was met last: it is not asked again what it is.
 static MEMORY: AtomicU64 = AtomicU64::new(u64::MAX);
-
-/// What tells two states of one file apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-    links: u64,
-}
-
-impl Stamp {
-    fn of(meta: &Metadata) -> Self {
-        Self {
-            size: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-            links: meta.nlink(),
-        }
-    }
-
-    /// The bytes may be others. A file whose name was given to another, or got a second one, is still itself.
-    fn rewritten(&self, now: &Self) -> bool {
-        (self.size, self.modified) != (now.size, now.modified)
-            || (self.changed != now.changed && self.links == now.links)
-    }
-}
 
 /// Opens a file to be served, on a thread if its name has to be read from the disk.
 pub(super) async fn open(path: PathBuf) -> io::Result<Served> {
@@ -136,16 +113,25 @@ impl Served {
         }
     }
 
-    /// Whether the bytes of this range are likely to be in memory: its first and its last are, or they were read in just now, for
-    /// those file systems that can't tell.
+    /// Whether the bytes of this range are likely to be in memory: its last and one in each [`PROBE`] are, or they were read in just now,
+    /// for those file systems that can't tell.
     pub(super) fn known(&mut self, at: u64, len: usize) -> bool {
         let end = at + len as u64;
         if self.memory || (self.read_in.0 <= at && end <= self.read_in.1) {
             return true;
         }
+        // From the end: what is not there yet is mostly what comes last.
+        let probes = std::iter::once(end.saturating_sub(1)).chain((at..end).step_by(PROBE).skip(1)).chain([at]);
         let mut byte = [0];
-        let last = self.read_known(&mut byte, end.saturating_sub(1)).is_some();
-        last && (self.memory || self.read_known(&mut byte, at).is_some())
+        for probe in probes {
+            if self.read_known(&mut byte, probe).is_none() {
+                return false;
+            }
+            if self.memory {
+                return true;
+            }
+        }
+        true
     }
 
     /// How much of a range is best sent at once: of what was read in, not beyond.

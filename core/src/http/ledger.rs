@@ -24,7 +24,7 @@ const REFUSALS: Rate = Rate { burst: 50, per_second: 5 };
 /// The same for all clients together.
 const REFUSALS_TO_ALL: Rate = Rate { burst: 1000, per_second: 100 };
 /// The same refusal of the same client is told once in this time.
-const SAME_REFUSAL: Duration = Duration::from_secs(1);
+pub(super) const SAME_REFUSAL: Duration = Duration::from_secs(1);
 /// Refusals that are remembered for that.
 const MAX_REFUSALS: usize = 256;
 

@@ -102,7 +102,8 @@ fn response(reply: Reply, unflushed: Unflushed) -> Response<Answer> {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     *response.body_mut() = match reply.content {
-        Content::Small(bytes) => Answer::Small(bytes.into()),
+        Content::Small(bytes) => Answer::Small(bytes),
+        Content::Short(bytes, delivery) => Answer::Short(bytes, delivery, unflushed),
         Content::File(file) => {
             let (served, delivery) = *file;
             Answer::File(FileBody::new(served, delivery, unflushed))

@@ -3,8 +3,8 @@
 //! [`App`] says what a path means; the engine implements it, so this module knows neither hosts nor labs. [`machine`] decides what a
 //! request gets (paths, conditions, ranges, what was delivered) without a socket, [`head`] and `reply` are a request and an answer
 //! without their bytes, and `exchange` leads from one to the other. Two wires carry them: `direct`, on which the kernel sends files
-//! by itself, and `library`, which is hyper's, for all that is not plain: TLS, bodies, other systems. `file`, `ledger` and `stall` are
-//! a file, the fate of answers and the patience with clients, for both. [`tls`] makes the certificate; [`service`] has the sockets
+//! by itself, and `library`, which is hyper's, for all that is not plain: TLS, bodies, other systems. `file`, `shelf`, `ledger` and `stall`
+//! are a file, copies of short ones, the fate of answers and the patience with clients, for both. [`tls`] makes the certificate; [`service`] has the sockets
 //! and tasks.
 
 mod body;
@@ -17,6 +17,7 @@ mod library;
 pub mod machine;
 mod reply;
 pub mod service;
+mod shelf;
 mod stall;
 mod stream;
 pub mod tls;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use hyper::StatusCode;
+use hyper::body::Bytes;
 
 use super::file::Served;
 use super::ledger::Delivery;
@@ -13,7 +14,9 @@ use crate::machine::Now;
 #[derive(Debug)]
 pub(super) enum Content {
     /// In memory, or nothing.
-    Small(Vec<u8>),
+    Small(Bytes),
+    /// Bytes of a file, at least one, from a copy.
+    Short(Bytes, Box<Delivery>),
     /// Bytes of a file, at least one.
     File(Box<(Served, Delivery)>),
 }
@@ -49,7 +52,7 @@ impl Reply {
             range: None,
             allow: None,
             close: false,
-            content: Content::Small(bytes),
+            content: Content::Small(bytes.into()),
         }
     }
 

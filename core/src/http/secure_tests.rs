@@ -1,7 +1,7 @@
 //! The server over TLS, as a client sees it that knows the authority alone.
 
 use super::*;
-use crate::api::{EventKind, Who, reports};
+use crate::api::{EventKind, HttpsRefusal, Who, reports};
 use crate::http::tls::CA_DER;
 use crate::http::{AppBody, AppReply, AppRequest};
 use crate::net::testing::Loopback;
@@ -28,7 +28,10 @@ fn config(folder: &Path, bind: SocketAddrV4) -> (Config<Folder>, crate::api::Rep
     let tls = Tls::open(&folder.join("https"), [Ipv4Addr::LOCALHOST.into()], jiff::Timestamp::now()).unwrap();
     let secure = Some(Secure { binds: vec![(bind, None)], tls });
     let app = Arc::new(Folder(folder.into()));
-    (Config { binds: vec![(LOCAL, None)], secure, ports: Arc::new(Loopback), app, reporter }, reports)
+    (
+        Config { binds: vec![(LOCAL, None)], secure, ports: Arc::new(Loopback), app, reporter, tap: <_>::default() },
+        reports,
+    )
 }
 
 async fn get(to: SocketAddr, ca: &[u8], path: &str, fields: &str) -> Vec<u8> {
@@ -96,4 +99,49 @@ async fn who_does_not_agree_is_let_go_and_a_taken_port_stops_nobody_else() {
     assert!(out.ends_with(b"\r\n\r\nplain"));
     service.stop().await;
     other.stop().await;
+}
+
+/// The methods of a TLS 1.2 that has no elliptic curves, as EDK2 of 2022 greets: DHE and RSA alone.
+const NO_CURVES: [u8; 12] = [0x00, 0x9f, 0x00, 0x9e, 0x00, 0x6b, 0x00, 0x67, 0x00, 0x39, 0x00, 0x33];
+
+#[tokio::test]
+async fn who_cannot_have_https_is_told_and_why_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, mut events) = config(dir.path(), LOCAL);
+    let service = start(config).await.unwrap();
+    let to = service.secure_addresses()[0];
+    let mut refusal = async || loop {
+        let told = events.next().await.into_iter().find_map(|told| match told.observation.kind {
+            EventKind::HttpsRefused { why, .. } => Some(why),
+            _ => None,
+        });
+        if let Some(why) = told {
+            break why;
+        }
+    };
+
+    // ClientHello: version 3.3, random, no session, these methods, no compression, signature algorithms.
+    let mut hello = [&[3, 3][..], &[7; 32], &[0], &[0, 12], &NO_CURVES, &[1, 0]].concat();
+    hello.extend([0, 10, 0, 13, 0, 6, 0, 4, 4, 3, 4, 1]);
+    let len = hello.len() as u8;
+    let greeting = [&[0x16, 3, 1, 0, len + 4, 1, 0, 0, len][..], &hello].concat();
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(&greeting).await.unwrap();
+    let mut alert = Vec::new();
+    let _ = stream.read_to_end(&mut alert).await;
+    assert_eq!(alert.first(), Some(&0x15), "an alert, not a hang");
+    assert_eq!(refusal().await, HttpsRefusal::NoCommonMethod);
+
+    tokio::time::sleep(super::super::ledger::SAME_REFUSAL).await;
+    let connector = TlsConnector::from(Arc::new(
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth(),
+    ));
+    let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
+    connector.connect(name, TcpStream::connect(to).await.unwrap()).await.unwrap_err();
+    assert_eq!(refusal().await, HttpsRefusal::UnknownAuthority);
+    service.stop().await;
 }

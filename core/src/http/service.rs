@@ -1,6 +1,7 @@
 //! The HTTP server's sockets and tasks: one listener for each address, one task for each connection.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,10 +12,13 @@ use tokio::task::JoinSet;
 
 use super::exchange::Ends;
 use super::ledger::Ledger;
-use super::tls::Tls;
+use super::shelf::Shelf;
+use super::stream::Told;
+use super::tls::{self, Tls};
 use super::{App, direct, library};
-use crate::api::Reporter;
+use crate::api::{EventKind, Reporter, Who};
 use crate::net::{NetError, PortSet, TcpSpec};
+use crate::trace::own::{Speech, Tap};
 
 /// Bytes of a request's line and headers.
 pub(super) const MAX_HEAD: usize = 32 * 1024;
@@ -71,6 +75,8 @@ pub struct Config<A> {
     pub app: Arc<A>,
     /// Takes the events.
     pub reporter: Reporter,
+    /// Takes what is received and sent, where nobody captures it.
+    pub tap: Tap,
 }
 
 /// Where and how HTTPS is served.
@@ -142,6 +148,7 @@ fn open(ports: &dyn PortSet, binds: &Binds, what: &str) -> Result<Vec<TcpListene
     for (bind, interface) in binds {
         let spec = TcpSpec { bind: SocketAddr::V4(*bind), interface: interface.clone() };
         let socket = ports.tcp(&spec)?;
+        crate::net::suit_a_lan(&socket);
         let io = |source| NetError::Io { what: format!("listen for {what} on {bind}"), source };
         socket.set_nonblocking(true).map_err(io)?;
         sockets.push(TcpListener::from_std(socket).map_err(io)?);
@@ -164,7 +171,15 @@ fn start_with<A: App>(config: Config<A>, limits: Limits) -> Result<Service, NetE
     let (stop, stopped) = watch::channel(false);
     let told = config.app.clone();
     let ledger = Ledger::new(config.reporter, Box::new(move |who, path| told.delivered(who, path)));
-    let shared = Arc::new(Shared { app: config.app, ledger: Arc::new(ledger), open: Arc::default(), limits, stopped });
+    let shared = Arc::new(Shared {
+        app: config.app,
+        ledger: Arc::new(ledger),
+        shelf: Shelf::default(),
+        open: Arc::default(),
+        limits,
+        stopped,
+        tap: config.tap,
+    });
     let mut listeners = JoinSet::new();
     for socket in plain {
         listeners.spawn(listen(shared.clone(), socket, None));
@@ -179,9 +194,11 @@ fn start_with<A: App>(config: Config<A>, limits: Limits) -> Result<Service, NetE
 pub(super) struct Shared<A> {
     pub(super) app: Arc<A>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) shelf: Shelf,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
     pub(super) limits: Limits,
     pub(super) stopped: watch::Receiver<bool>,
+    tap: Tap,
 }
 
 /// A place among the connections; given back when dropped.
@@ -262,21 +279,34 @@ async fn connection<A: App>(
     let keepalive =
         socket2::TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
     let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
-    let local = match stream.local_addr() {
-        Ok(SocketAddr::V4(local)) => *local.ip(),
-        _ => Ipv4Addr::UNSPECIFIED,
+    let bound = stream.local_addr().unwrap_or(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)));
+    let local = match bound {
+        SocketAddr::V4(local) => *local.ip(),
+        SocketAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
     };
     let ends = Ends { peer, local };
+    let told = shared.tap.connection(bound, peer, if tls.is_some() { Speech::Secure } else { Speech::Http });
     match tls {
         Some(tls) => {
-            let agreed = tokio::time::timeout(shared.limits.head_within, tls.accept(stream)).await;
-            // A client that knows our authority not, or has no method in common: its own log says so.
-            if let Ok(Ok(stream)) = agreed {
-                library::serve(shared, stream, Vec::new(), ends, 0).await;
+            let agreed = tokio::time::timeout(shared.limits.head_within, tls.accept(Told::new(stream, told))).await;
+            match agreed {
+                Ok(Ok(stream)) => library::serve(shared, stream, Vec::new(), ends, 0).await,
+                Ok(Err(error)) => disagreed(&shared.ledger, peer.ip(), &error),
+                Err(_too_late) => {}
             }
         }
-        None if direct::applies(&shared.limits) => direct::or_library(shared, stream, ends).await,
-        None => library::serve(shared, stream, Vec::new(), ends, 0).await,
+        None if direct::applies(&shared.limits) => direct::or_library(shared, stream, told, ends).await,
+        None => library::serve(shared, Told::new(stream, told), Vec::new(), ends, 0).await,
+    }
+}
+
+/// Tells why a client cannot have HTTPS, where a person can mend that: firmware shows no reason, or none that can be read.
+fn disagreed(ledger: &Ledger, client: IpAddr, error: &io::Error) {
+    let why = error.get_ref().and_then(|inner| inner.downcast_ref()).and_then(tls::refusal);
+    if let Some(why) = why
+        && ledger.refuses(client, 0, "")
+    {
+        ledger.report(&Who::ip(client), EventKind::HttpsRefused { why, message: error.to_string() });
     }
 }
 

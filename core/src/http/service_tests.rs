@@ -65,7 +65,8 @@ async fn serve_within(folder: &Path, limits: Limits) -> (Service, Reports, Arc<S
     let (reporter, reports) = reports();
     let app = Arc::new(Site { folder: folder.into(), ..Site::default() });
     let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
-    let config = Config { binds, secure: None, ports: Arc::new(Loopback), app: app.clone(), reporter };
+    let config =
+        Config { binds, secure: None, ports: Arc::new(Loopback), app: app.clone(), reporter, tap: <_>::default() };
     (start_with(config, limits).unwrap(), reports, app)
 }
 

@@ -12,6 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::ledger::Sent;
 use super::stall::Stall;
+use crate::trace::own::Connection;
 
 /// File answers whose last byte hyper has, but perhaps not the network yet.
 #[derive(Debug, Clone, Default)]
@@ -48,15 +49,91 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn tcp(&self) -> &TcpStream;
 }
 
-impl Wire for TcpStream {
+impl Wire for Told {
     fn tcp(&self) -> &TcpStream {
-        self
+        &self.stream
     }
 }
 
-impl Wire for TlsStream<TcpStream> {
+impl Wire for TlsStream<Told> {
     fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
+        &self.get_ref().0.stream
+    }
+}
+
+/// A connection of which somebody is told what is read and written, where nobody captures it.
+#[derive(Debug)]
+pub(super) struct Told {
+    stream: TcpStream,
+    told: Connection,
+}
+
+impl Told {
+    pub(super) fn new(stream: TcpStream, told: Connection) -> Self {
+        Self { stream, told }
+    }
+
+    fn wrote(&mut self, result: &Poll<io::Result<usize>>, bytes: &[io::IoSlice<'_>]) {
+        match result {
+            Poll::Ready(Ok(written)) if self.told.is_on() => {
+                let mut left = *written;
+                for part in bytes {
+                    let len = part.len().min(left);
+                    self.told.sent(part.get(..len).unwrap_or_default(), len);
+                    left -= len;
+                }
+            }
+            Poll::Ready(Err(_)) => self.told.reset(false),
+            _ => {}
+        }
+    }
+}
+
+impl AsyncRead for Told {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, told } = &mut *self;
+        let before = buf.filled().len();
+        let result = Pin::new(stream).poll_read(cx, buf);
+        match &result {
+            Poll::Ready(Ok(())) => match buf.filled().get(before..) {
+                Some(read) if !read.is_empty() => told.received(read, read.len()),
+                _ if buf.remaining() > 0 => told.closed(),
+                _ => {}
+            },
+            Poll::Ready(Err(_)) => told.reset(false),
+            Poll::Pending => {}
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Told {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(&result, &[io::IoSlice::new(buf)]);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(&result, bufs);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -29,9 +29,11 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use super::stream::Told;
+use crate::api::HttpsRefusal;
 
 /// Name of the authority's certificate in the folder and at its URL, as text.
 pub const CA_PEM: &str = "ca.pem";
@@ -47,6 +49,25 @@ const CERTIFICATE_HOLDS: i64 = 397 * DAY;
 const NEAR: i64 = 30 * DAY;
 /// 2000-01-01.
 const LONG_AGO: i64 = 946_684_800;
+
+/// What keeps a client from HTTPS, as far as a person can mend it.
+pub(super) fn refusal(error: &rustls::Error) -> Option<HttpsRefusal> {
+    use rustls::AlertDescription as Alert;
+    match error {
+        rustls::Error::PeerIncompatible(_)
+        | rustls::Error::AlertReceived(
+            Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity,
+        ) => Some(HttpsRefusal::NoCommonMethod),
+        rustls::Error::AlertReceived(
+            Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::CertificateUnknown
+            | Alert::CertificateExpired
+            | Alert::UnsupportedCertificate,
+        ) => Some(HttpsRefusal::UnknownAuthority),
+        _ => None,
+    }
+}
 
 /// Why there is no HTTPS.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +137,7 @@ impl Tls {
     ///
     /// # Errors
     /// The client's, or the connection's.
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn accept(&self, stream: Told) -> io::Result<TlsStream<Told>> {
         let now = Timestamp::now();
         let mut current = self.current();
         if near(current.until, now) {

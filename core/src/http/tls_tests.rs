@@ -5,6 +5,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 2, 1));
@@ -23,7 +24,9 @@ async fn agrees(tls: &Tls, ca: &[u8], address: IpAddr) -> Result<(), String> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = listener.local_addr().unwrap();
     let server = tls.clone();
-    let serving = tokio::spawn(async move { server.accept(listener.accept().await.unwrap().0).await.map(drop) });
+    let serving = tokio::spawn(async move {
+        server.accept(Told::new(listener.accept().await.unwrap().0, <_>::default())).await.map(drop)
+    });
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(ca.to_vec())).unwrap();
     let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

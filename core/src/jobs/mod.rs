@@ -346,6 +346,12 @@ impl JobHandle {
         &self.cancel
     }
 
+    /// The same for who keeps it.
+    #[must_use]
+    pub fn cancel_shared(&self) -> Arc<AtomicBool> {
+        self.cancel.clone()
+    }
+
     /// Names a file or folder that is in the way if the job does not end well. Call it before making it; it is removed then, at the
     /// next start of the engine if need be.
     pub fn temporary(&self, path: &Path) {

@@ -4,25 +4,55 @@ use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::folder::Folder;
 use super::problem::Problem;
-use super::read::{Lines, Reading, nearest, range_problems};
+use super::read::{Lines, Reading, nearest, range_problems, read};
 use super::schema::{Boot, Disk, Host, Lab, Mode, Network, Writes};
 use crate::boot::{Arch, Firmware, find_firmware, firmware_remedy};
 use crate::disks::{DiskError, Store};
+use crate::inspect::{InspectionCache, inspect, record_of};
 use crate::net::{Interface, Ipv4Cidr};
 
 /// Every problem of the lab, in the order of lines; `interfaces` are this computer's. Whether the lab can be served is
 /// [`Folder::read`]'s to say: a missing image is an error here, and only its own hosts fail.
 #[must_use]
 pub fn check(folder: &Folder, interfaces: &[Interface]) -> Vec<Problem> {
-    let reading = folder.reading();
-    let mut found = Vec::new();
-    files(folder, &reading, &mut found);
-    written_images(folder, &reading, &mut found);
-    firmware(&find_firmware(&folder.firmware()), &reading, &mut found);
-    networks(&reading, interfaces, &mut found);
+    let (reading, mut found) = (folder.reading(), Vec::new());
+    let boot_files = find_firmware(&folder.firmware());
+    entries(folder, &reading, &boot_files, interfaces, &mut found);
+    missing_firmware(&boot_files, &reading, &mut found);
+    // Reads images, where that was not done before.
+    taken_kernels(folder, &reading, &mut found);
+    sorted(folder, reading, found)
+}
+
+/// The same without what is said of no entry: architectures that have no boot file, and lab.toml's own mode.
+#[must_use]
+pub fn check_entries(folder: &Folder, interfaces: &[Interface]) -> Vec<Problem> {
+    let (mut reading, mut found) = (folder.reading(), Vec::new());
+    if let Some(exposed) = folder.exposed(&reading.lab) {
+        reading.problems.retain(|p| p.message != exposed.message);
+    }
+    entries(folder, &reading, &find_firmware(&folder.firmware()), interfaces, &mut found);
+    sorted(folder, reading, found)
+}
+
+fn entries(
+    folder: &Folder,
+    reading: &Reading,
+    boot_files: &Firmware,
+    interfaces: &[Interface],
+    found: &mut Vec<Problem>,
+) {
+    files(folder, reading, found);
+    written_images(folder, reading, found);
+    named_files(boot_files, reading, found);
+    networks(reading, interfaces, found);
+}
+
+fn sorted(folder: &Folder, reading: Reading, found: Vec<Problem>) -> Vec<Problem> {
     let toml = folder.toml();
     let mut problems = reading.problems;
     problems.extend(found.into_iter().map(|p| p.of(&toml)));
@@ -37,6 +67,17 @@ pub fn check_networks(folder: &Folder, interfaces: &[Interface]) -> Vec<Problem>
     networks(&folder.reading(), interfaces, &mut found);
     let toml = folder.toml();
     found.into_iter().filter(Problem::is_error).map(|p| p.of(&toml)).collect()
+}
+
+/// What a lab.toml that is not written yet says of networks and addresses that this computer's interfaces contradict; `with_files`: and
+/// of boot files that are not there.
+pub(super) fn check_changed(folder: &Folder, text: &str, interfaces: &[Interface], with_files: bool) -> Vec<Problem> {
+    let (reading, mut found) = (read(text), Vec::new());
+    networks(&reading, interfaces, &mut found);
+    if with_files {
+        named_files(&find_firmware(&folder.firmware()), &reading, &mut found);
+    }
+    found
 }
 
 fn files(folder: &Folder, reading: &Reading, out: &mut Vec<Problem>) {
@@ -77,7 +118,8 @@ fn files(folder: &Folder, reading: &Reading, out: &mut Vec<Problem>) {
         let named = std::iter::once(one("kernel", &profile.kernel))
             .chain(profile.initrds.iter().map(|p| one("initrd", p)))
             .chain(profile.answers.iter().map(|p| one("answers", p)))
-            .chain(profile.hypervisor.iter().map(|p| one("hypervisor", p)));
+            .chain(profile.hypervisor.iter().map(|p| one("hypervisor", p)))
+            .chain(profile.hypervisor_efi.iter().map(|p| one("hypervisor-efi", p)));
         for (key, path) in named {
             if let Err(error) = readable(&media.join(path), false) {
                 out.push(Problem::error(lines.of(key), format!("profile {}: {key} {error}", profile.name)));
@@ -108,6 +150,21 @@ fn written_images(folder: &Folder, reading: &Reading, out: &mut Vec<Problem>) {
     }
 }
 
+/// Kernels that were taken out of images which would start others by now.
+fn taken_kernels(folder: &Folder, reading: &Reading, out: &mut Vec<Problem>) {
+    let store = Store::new(folder.disks());
+    let cache = InspectionCache::new(store.dir());
+    for (profile, lines) in reading.lab.profiles.iter().zip(&reading.lines.profiles) {
+        let Some(record) = record_of(&folder.media(), &profile.name).filter(|r| r.host.is_none()) else { continue };
+        let Some(disk) = reading.lab.disks.iter().find(|d| d.name.as_str() == record.disk) else { continue };
+        let known = cache.get(&disk.name, &store.image_path(disk), store.generation(disk));
+        let look = || store.peek(disk, None).ok().and_then(|device| inspect(device, &Arc::default()).ok());
+        if let Some(stale) = known.or_else(look).and_then(|found| record.stale(&found)) {
+            out.push(Problem::warning(lines.of("kernel"), stale.said(&record, &profile.name)));
+        }
+    }
+}
+
 fn disks_image(folder: &Folder, disk: &Disk) -> PathBuf {
     folder.disks().join(&disk.image)
 }
@@ -132,7 +189,7 @@ fn readable(path: &Path, device: bool) -> Result<Option<u64>, String> {
     Ok(Some(meta.len()))
 }
 
-fn firmware(found: &Firmware, reading: &Reading, out: &mut Vec<Problem>) {
+fn named_files(found: &Firmware, reading: &Reading, out: &mut Vec<Problem>) {
     for (rule, lines) in reading.lab.firmware.iter().zip(&reading.lines.firmware) {
         out.extend(named_firmware(found, &rule.file, lines.of("file")));
         let made_for = found.runs_on.get(&rule.file);
@@ -149,6 +206,9 @@ fn firmware(found: &Firmware, reading: &Reading, out: &mut Vec<Problem>) {
             out.extend(named_firmware(found, name, lines.of("firmware")));
         }
     }
+}
+
+fn missing_firmware(found: &Firmware, reading: &Reading, out: &mut Vec<Problem>) {
     let named = |arch: Arch| {
         let rules = reading.lab.firmware.iter().filter_map(|r| r.arch);
         let profiles = reading.lab.profiles.iter().flat_map(|p| p.arch.iter().copied());
@@ -279,6 +339,7 @@ mod tests {
             wireless: false,
             virtual_link: false,
             default_route: false,
+            speed: None,
             bridge: None,
         }
     }

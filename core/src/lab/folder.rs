@@ -252,6 +252,12 @@ impl Folder {
         if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok(lab) }
     }
 
+    /// As much of lab.toml as can be read; what is wrong with the rest is [`super::check`]'s to say.
+    #[must_use]
+    pub fn readable(&self) -> Lab {
+        self.reading().lab
+    }
+
     /// As much of lab.toml as can be read, with all its problems.
     pub(super) fn reading(&self) -> Reading {
         let toml = self.toml();
@@ -267,7 +273,7 @@ impl Folder {
     }
 
     /// A warning where others can read the secrets.
-    fn exposed(&self, lab: &Lab) -> Option<Problem> {
+    pub(super) fn exposed(&self, lab: &Lab) -> Option<Problem> {
         if lab.disks.iter().all(|d| d.chap.is_none()) {
             return None;
         }

@@ -93,7 +93,7 @@ impl fmt::Display for Problem {
 }
 
 /// A lab may come from somebody else: nothing of it reaches a terminal unescaped.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {

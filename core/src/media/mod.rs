@@ -1,13 +1,18 @@
 //! Installers: their files below `media/`, and answer files rendered for one host.
 //!
 //! [`resolve`] turns a path of lab.toml into a file that may be served; [`answers`] tells an answer file's form by its content and
-//! renders it.
+//! renders it. [`recognise`] tells what a file is that somebody brings, whatever its name.
 
 pub mod answers;
+mod recognise;
+#[cfg(test)]
+mod recognise_tests;
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::lab::Profile;
+
+pub use recognise::{Kind, recognise};
 
 /// Why a file of a profile cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -65,16 +70,21 @@ pub fn size(path: &Path) -> Result<u64, MediaError> {
     Ok(meta.len())
 }
 
-/// Bytes that a machine loads to start this profile: kernel, initrds and hypervisor.
+/// Bytes that a machine loads at most to start this profile: kernel, initrds and hypervisor.
 ///
 /// # Errors
 /// The first file that cannot be served.
 pub fn profile_size(media: &Path, profile: &Profile) -> Result<u64, MediaError> {
-    let files = std::iter::once(&profile.kernel).chain(&profile.initrds).chain(&profile.hypervisor);
     let mut total = 0u64;
-    for file in files {
+    for file in std::iter::once(&profile.kernel).chain(&profile.initrds) {
         total = total.saturating_add(size(&resolve(media, file)?)?);
     }
+    // It loads the one for its firmware.
+    let mut larger = 0;
+    for file in profile.hypervisor.iter().chain(&profile.hypervisor_efi) {
+        larger = size(&resolve(media, file)?)?.max(larger);
+    }
+    total = total.saturating_add(larger);
     if let Some(answers) = &profile.answers {
         size(&resolve(media, answers)?)?;
     }

@@ -12,6 +12,7 @@ use crate::boot::Plan;
 use crate::machine::{Machine, Now};
 use crate::net::watch::Watched;
 use crate::net::{MacAddr, NetError, PacketUse, PortSet};
+use crate::trace::own::Tap;
 
 /// Frames and stages that wait for the machine.
 const QUEUE: usize = 1024;
@@ -27,6 +28,8 @@ pub struct Config {
     pub ports: Arc<dyn PortSet>,
     /// Takes the events.
     pub reporter: Reporter,
+    /// Takes what is received and sent, where nobody captures it.
+    pub tap: Tap,
 }
 
 /// Answers in service. Dropping it stops it at once.
@@ -43,31 +46,37 @@ enum Message {
     Stage { mac: MacAddr, ipxe: bool },
 }
 
-/// Opens the packet socket of every network and answers.
+/// Opens the packet socket of every network and answers. Where the system has no packet sockets nobody is answered, which costs iPXE its
+/// wait for a router and nothing else.
 ///
 /// # Errors
-/// [`NetError`] of the first socket that cannot be had; [`NetError::Unsupported`] where there are no packet sockets.
+/// [`NetError`] of the first socket that cannot be had.
 pub async fn start(config: Config) -> Result<Service, NetError> {
     let (messages, inbox) = mpsc::channel(QUEUE);
     let mut sockets = Vec::new();
     for network in &config.plan.networks {
-        let socket = config.ports.packet(&network.interface, PacketUse::RouterDiscovery)?;
-        sockets.push(Arc::new(Watched::new(socket, &network.interface)?));
+        sockets.push(match config.ports.packet(&network.interface, PacketUse::RouterDiscovery) {
+            Ok(socket) => Some(Arc::new(Watched::new(socket, &network.interface)?)),
+            Err(NetError::Unsupported(_)) => None,
+            Err(error) => return Err(error),
+        });
     }
     let readers: Vec<_> = sockets
         .iter()
         .enumerate()
-        .map(|(network, socket)| tokio::spawn(read(socket.clone(), network, messages.clone())))
+        .filter_map(|(network, socket)| Some((network, socket.clone()?)))
+        .map(|(network, socket)| tokio::spawn(read(socket, network, messages.clone(), config.tap.clone())))
         .collect();
     // A router that advertises only now and then makes itself known: beside one nothing is ever advertised.
     for (socket, network) in sockets.iter().zip(&config.plan.networks) {
+        let Some(socket) = socket else { continue };
         let _no_link_no_router =
             socket.send(&super::wire::solicitation(network.mac, super::wire::link_local(network.mac)));
     }
     let (stop, stopped) = watch::channel(false);
     let machine = NdpMachine::new(config.plan);
     let core = tokio::spawn(async move {
-        run(machine, &sockets, &config.reporter, inbox, stopped).await;
+        run(machine, &sockets, (&config.reporter, &config.tap), inbox, stopped).await;
         for reader in readers {
             reader.abort();
         }
@@ -90,8 +99,8 @@ impl Service {
 
 async fn run(
     mut machine: NdpMachine,
-    sockets: &[Arc<Watched>],
-    reporter: &Reporter,
+    sockets: &[Option<Arc<Watched>>],
+    (reporter, tap): (&Reporter, &Tap),
     mut inbox: mpsc::Receiver<Message>,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -111,9 +120,11 @@ async fn run(
         while let Some(output) = machine.poll() {
             match output {
                 Output::Send(reply) => {
-                    if let Some(socket) = sockets.get(reply.network) {
-                        // A lost answer is asked for again.
-                        let _ = socket.send(&reply.frame);
+                    // A lost answer is asked for again.
+                    if let Some(Some(socket)) = sockets.get(reply.network)
+                        && socket.send(&reply.frame).is_ok()
+                    {
+                        tap.frame(true, &reply.frame);
                     }
                 }
                 Output::Event(observation) => reporter.report(Now::read(), observation),
@@ -124,12 +135,13 @@ async fn run(
     }
 }
 
-async fn read(socket: Arc<Watched>, network: usize, messages: mpsc::Sender<Message>) {
+async fn read(socket: Arc<Watched>, network: usize, messages: mpsc::Sender<Message>, tap: Tap) {
     let mut buffer = vec![0; BUFFER];
     loop {
         match socket.recv(&mut buffer).await {
             Ok(len) => {
                 let bytes = buffer.get(..len).unwrap_or_default().to_vec();
+                tap.frame(false, &bytes);
                 if messages.send(Message::Frame { network, bytes }).await.is_err() {
                     return;
                 }
@@ -189,7 +201,8 @@ mod tests {
                 };
                 let plan = Arc::new(Plan { networks: vec![network], ..Plan::default() });
                 let (reporter, _reports) = reports();
-                let service = start(Config { plan, ports: Arc::new(Direct), reporter }).await.unwrap();
+                let service =
+                    start(Config { plan, ports: Arc::new(Direct), reporter, tap: <_>::default() }).await.unwrap();
                 assert_eq!(advertised().await, None);
                 service.ipxe_stage(mac_of("right"), true);
                 assert_eq!(advertised().await, Some(Heard::Advertisement { mac: us, lifetime_seconds: 0 }));

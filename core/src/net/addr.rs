@@ -78,6 +78,9 @@ impl FromStr for MacAddr {
     }
 }
 
+/// The hardware address of the machine that the doctor's self-test plays: locally administered, so no card has it.
+pub const SELF_TEST: MacAddr = MacAddr([0x02, 0x62, 0x79, 0x74, 0x65, 0x73]);
+
 /// An IPv4 address with its prefix length: a network, or an interface's address in its network.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ipv4Cidr {
@@ -104,6 +107,14 @@ impl Ipv4Cidr {
     #[must_use]
     pub fn broadcast(self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.address) | !u32::from(self.mask()))
+    }
+
+    /// Another address of the same network, as a machine there may have; the own one where there is no other.
+    #[must_use]
+    pub fn neighbour(self) -> Ipv4Addr {
+        let first = u32::from(self.network()).saturating_add(1);
+        let other = Ipv4Addr::from(if first == u32::from(self.address) { first.saturating_add(1) } else { first });
+        if self.contains(other) && other != self.broadcast() { other } else { self.address }
     }
 
     /// Whether `ip` is in this network.

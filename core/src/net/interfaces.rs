@@ -34,6 +34,7 @@ pub fn interfaces() -> Result<Vec<Interface>, NetError> {
             wireless: is_wireless(&link.name),
             virtual_link: !link.is_ethernet(),
             default_route: default_routes.contains(&link.name),
+            speed: if link.is_running() { speed_of(&link.name) } else { None },
             bridge: bridge_of(&link.name),
             name: link.name,
         })
@@ -47,6 +48,13 @@ fn is_wireless(name: &str) -> bool {
     class.join("wireless").exists() || class.join("phy80211").exists()
 }
 
+/// Mbit/s; minus one, or an error, where the driver does not know.
+#[cfg(target_os = "linux")]
+fn speed_of(name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(std::path::Path::new("/sys/class/net").join(name).join("speed")).ok()?;
+    text.trim().parse::<u32>().ok().filter(|speed| *speed > 0 && *speed < u32::MAX)
+}
+
 /// The bridge of a port.
 #[cfg(target_os = "linux")]
 fn bridge_of(name: &str) -> Option<String> {
@@ -58,6 +66,20 @@ fn bridge_of(name: &str) -> Option<String> {
 #[must_use]
 pub fn is_bridge(name: &str) -> bool {
     cfg!(target_os = "linux") && std::path::Path::new("/sys/class/net").join(name).join("bridge").is_dir()
+}
+
+/// The interface through which this computer reaches a network of its own; `None`: it has no way there, or does not tell.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn way_to(network: super::Ipv4Cidr) -> Option<String> {
+    super::linux::routes::way_to(network)
+}
+
+/// See the other; not known here.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn way_to(_network: super::Ipv4Cidr) -> Option<String> {
+    None
 }
 
 /// The hardware address that this computer has learned for an address on an interface.

@@ -10,6 +10,7 @@ mod addr;
 pub(crate) mod bench;
 mod choose;
 mod clock;
+mod congestion;
 pub mod direct;
 mod files;
 #[cfg(target_os = "linux")]
@@ -27,34 +28,92 @@ mod segments;
 #[cfg(unix)]
 mod send_file;
 mod sleep;
+mod stamp;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests;
+mod vendor;
+mod wake;
 #[cfg(unix)]
 pub(crate) mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 
-pub use addr::{AddrError, Ipv4Cidr, Ipv4Range, MacAddr};
+pub use addr::{AddrError, Ipv4Cidr, Ipv4Range, MacAddr, SELF_TEST};
 pub use choose::{hold_address, port_set};
 pub use clock::boot_time;
+pub(crate) use congestion::suit_a_lan;
 pub use direct::Direct;
 pub use files::raise_open_files;
 #[cfg(target_os = "linux")]
 pub use helper::Helper;
-pub use interfaces::{interfaces, is_bridge, neighbour};
+pub use interfaces::{interfaces, is_bridge, neighbour, way_to};
 pub use memory::give_memory_back;
 pub use privileges::{drop_privileges, free_space};
 pub use segments::{MOST_BYTES, MOST_SEGMENTS, cut_sends, is_uncut};
 #[cfg(unix)]
 pub use send_file::{SENDS_FILES, send_file, send_more, unacknowledged};
-pub use sleep::sleep_inhibit;
+pub use sleep::{can_inhibit_sleep, sleep_inhibit};
+pub(crate) use stamp::Stamp;
+pub use vendor::vendor;
+pub use wake::{magic_packet, wake};
 
 /// Firmware asks for DHCP and TFTP at their own ports, which are UDP; the TCP ones can be others.
 fn elsewhere(protocol: &str) -> &'static str {
     if protocol == "TCP" { ", or choose another port in [ports]" } else { ", then start again" }
+}
+
+/// Who has a port.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// Its process, if that can be known.
+    pub pid: Option<u32>,
+    /// The program's name.
+    pub name: Option<String>,
+    /// Whose it is, where no more is known.
+    pub user: Option<String>,
+    /// The service of systemd that it belongs to.
+    pub unit: Option<String>,
+    /// The package that it is from.
+    pub package: Option<String>,
+}
+
+impl Owner {
+    /// Name and number, as in "dnsmasq (pid 123)".
+    fn in_short(&self) -> String {
+        match (&self.name, self.pid, &self.user) {
+            (Some(name), Some(pid), _) => format!("{name} (pid {pid})"),
+            (_, _, Some(user)) => format!("another program of user {user} (`sudo ss -tulpn` names it)"),
+            _ => "another program".to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.in_short())?;
+        if let Some(unit) = &self.unit {
+            write!(f, ", {unit}")?;
+        }
+        match &self.package {
+            Some(package) => write!(f, ", of the package {package}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The programs that have a port to which a bind at `address` collides. Reads all processes, so it blocks for a moment.
+#[must_use]
+pub fn port_owners(protocol: &str, address: std::net::IpAddr, port: u16) -> Vec<Owner> {
+    #[cfg(target_os = "linux")]
+    return linux::owner::owners(protocol, address, port);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (protocol, address, port);
+        Vec::new()
+    }
 }
 
 /// Why the operating system did not give what was asked. Each text names the thing and what to do next.
@@ -134,6 +193,30 @@ pub enum PacketUse {
     ArpProbe,
     /// Receives other DHCP servers' answers alone, for a server that hears the requests on its own port.
     DhcpReplies,
+    /// Receives the packets of DHCP both ways, this computer's own included: for the self-test.
+    DhcpWatch,
+    /// Receives what concerns boots, this computer's own frames included; of TCP these ports of ours, and little more than headers.
+    Capture {
+        /// HTTP.
+        http: u16,
+        /// HTTP over TLS.
+        https: u16,
+        /// iSCSI.
+        iscsi: u16,
+    },
+}
+
+/// What is known of a captured frame beside its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Captured {
+    /// Bytes that were given.
+    pub len: usize,
+    /// Bytes on the wire.
+    pub original: usize,
+    /// This computer sent it.
+    pub outgoing: bool,
+    /// Wall time, since 1970.
+    pub time: std::time::Duration,
 }
 
 /// A raw link-layer socket on one interface: whole Ethernet frames both ways, non-blocking.
@@ -149,6 +232,22 @@ pub trait PacketSocket: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The operating system's.
     fn recv(&self, buf: &mut [u8]) -> std::io::Result<usize>;
+
+    /// The same for [`PacketUse::Capture`], with what the system knows of the frame.
+    ///
+    /// # Errors
+    /// The operating system's; `Unsupported` for a socket of another use.
+    fn recv_captured(&self, _buf: &mut [u8]) -> std::io::Result<Captured> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    /// Frames that there was no room for since this was last asked.
+    ///
+    /// # Errors
+    /// The operating system's; `Unsupported` where it does not count.
+    fn lost(&self) -> std::io::Result<u64> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
 
     /// For waiting until it can be read.
     #[cfg(unix)]
@@ -209,6 +308,8 @@ pub struct Interface {
     pub virtual_link: bool,
     /// The default route leaves through it.
     pub default_route: bool,
+    /// Mbit/s of its link, where the driver tells.
+    pub speed: Option<u32>,
     /// The bridge that it is a port of: what arrives here belongs to the bridge, so only that can serve.
     pub bridge: Option<String>,
 }

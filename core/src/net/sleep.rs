@@ -12,6 +12,15 @@ pub fn sleep_inhibit(why: &str) -> Box<dyn Send + Sync> {
     Box::new(())
 }
 
+/// Whether sleep can be inhibited; `None` where nothing is there that would put the computer to sleep. Blocks up to two seconds.
+#[must_use]
+pub fn can_inhibit_sleep() -> Option<bool> {
+    #[cfg(target_os = "linux")]
+    return logind::can_inhibit();
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 #[cfg(target_os = "linux")]
 mod logind {
     use std::time::Duration;
@@ -23,9 +32,27 @@ mod logind {
 
     /// logind's lock is a descriptor: it lasts until that is closed, by us or by our end.
     pub(super) fn inhibit(why: String) -> Option<OwnedFd> {
+        attempt(why)?.ok()
+    }
+
+    /// `None` where nobody answers for logind, or there is no bus at all.
+    pub(super) fn can_inhibit() -> Option<bool> {
+        match attempt("a look whether it can be done".to_owned())? {
+            Ok(_) => Some(true),
+            Err(zbus::Error::MethodError(name, ..)) => {
+                let absent =
+                    name.ends_with(".ServiceUnknown") || name.contains(".Spawn.") || name.ends_with(".NameHasNoOwner");
+                (!absent).then_some(false)
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// `None` when it took too long.
+    fn attempt(why: String) -> Option<zbus::Result<OwnedFd>> {
         let thread = std::thread::Builder::new().name("inhibit sleep".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-            runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(&why)).await }).ok()?.ok()
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(&why)).await }).ok()
         });
         thread.ok()?.join().ok()?
     }

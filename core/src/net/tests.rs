@@ -150,6 +150,21 @@ fn a_socket_for_replies_hears_no_request_and_sends_nothing() {
 }
 
 #[test]
+fn only_a_socket_that_watches_hears_what_this_computer_sends_itself() {
+    Bench::run("watch", || {
+        let (left, right) = (mac_of("left"), mac_of("right"));
+        let watcher = Direct.packet("left", PacketUse::DhcpWatch).unwrap();
+        let deaf = Direct.packet("left", PacketUse::DhcpListen).unwrap();
+        let sender = Direct.packet("left", PacketUse::Ipv4Send).unwrap();
+        let reply = udp_frame((left, 67), (right, 68), b"reply");
+        sender.send(&reply).unwrap();
+        assert!(hears(&*watcher, b"reply"));
+        assert!(deaf.recv(&mut [0; 64]).is_err());
+        assert!(watcher.send(&reply).is_err(), "it sends nothing");
+    });
+}
+
+#[test]
 fn a_packet_socket_sends_its_own_kind_of_frame_only() {
     Bench::run("send", || {
         let (left, right) = (mac_of("left"), mac_of("right"));

@@ -17,6 +17,7 @@ use super::wire::{self, code};
 use crate::api::Reporter;
 use crate::machine::{Machine, Now, Output};
 use crate::net::{MOST_BYTES, MOST_SEGMENTS, cut_sends, is_uncut};
+use crate::trace::own::Tap;
 
 /// The longest wait for a packet: so late are signals and the end of the server heard at most.
 const LISTEN: Duration = Duration::from_millis(100);
@@ -89,15 +90,26 @@ pub(super) struct Carrier {
     cut: bool,
     /// The receive timeout that the socket has.
     wait: Duration,
+    /// Where the socket is and whom its packets are told, if anybody.
+    tap: Option<(Tap, SocketAddr)>,
 }
 
 impl Carrier {
-    pub(super) fn new(socket: UdpSocket, peer: SocketAddr, file: Ahead, reporter: Option<Reporter>) -> Self {
-        Self { socket, peer, file, reporter, packets: Vec::new(), cut: false, wait: Duration::ZERO }
+    pub(super) fn new(socket: UdpSocket, peer: SocketAddr, file: Ahead, reporter: Option<Reporter>, tap: &Tap) -> Self {
+        let tap = tap.is_on().then(|| Some((tap.clone(), socket.local_addr().ok()?))).flatten();
+        Self { socket, peer, file, reporter, packets: Vec::new(), cut: false, wait: Duration::ZERO, tap }
     }
 
     /// Runs a transfer to its end.
-    pub(super) fn run(&mut self, mut transfer: Transfer, signals: &Signals, stopped: &watch::Receiver<bool>) {
+    ///
+    /// `too_large` is told the size of blocks that do not get to the client.
+    pub(super) fn run(
+        &mut self,
+        mut transfer: Transfer,
+        signals: &Signals,
+        stopped: &watch::Receiver<bool>,
+        too_large: &dyn Fn(u16),
+    ) {
         let mut buf = [0; 600];
         let (window, block) = (transfer.window(), transfer.block_size());
         self.cut = window > 1 && block >= CUT_FROM && cut_sends(&self.socket, block.saturating_add(4)).is_ok();
@@ -110,13 +122,18 @@ impl Carrier {
             }
             let received = self.receive(&mut buf, &transfer, now);
             now = Now::read();
+            if let (Some((tap, local)), Ok((len, from))) = (&self.tap, &received) {
+                tap.received(*local, *from, buf.get(..*len).unwrap_or_default());
+            }
             match received {
                 Ok((len, from)) if from == self.peer => {
                     transfer.handle(now, Input::Packet(buf.get(..len).unwrap_or_default()));
                 }
                 Ok((_, stranger)) => {
                     let answer = wire::error(code::UNKNOWN_TID, "this transfer is another client's");
-                    let _ = self.socket.send_to(&answer, stranger);
+                    if let (Ok(_), Some((tap, local))) = (self.socket.send_to(&answer, stranger), &self.tap) {
+                        tap.sent(*local, stranger, &answer);
+                    }
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 // An ICMP error for an earlier packet; a lasting one must not become a busy loop.
@@ -124,6 +141,9 @@ impl Carrier {
             }
             if transfer.deadline().is_some_and(|due| due <= now.boot) {
                 transfer.handle(now, Input::Due);
+                if let Some(block) = transfer.too_large() {
+                    too_large(block);
+                }
             }
             if signals.again.load(Ordering::Relaxed) && signals.again.swap(false, Ordering::Acquire) {
                 transfer.handle(now, Input::Again);
@@ -182,7 +202,12 @@ impl Carrier {
                 match self.socket.send_to(run, self.peer) {
                     Err(error) if is_uncut(&error) => self.cut_no_more(),
                     // As with a lost packet, the timer or the client's next ACK repeats it.
-                    _ => continue,
+                    sent => {
+                        if sent.is_ok() && self.tap.is_some() {
+                            run.chunks(one).for_each(|packet| self.tell(packet));
+                        }
+                        continue;
+                    }
                 }
             }
             for packet in run.chunks(one) {
@@ -196,12 +221,23 @@ impl Carrier {
     /// Sends one packet. Where sends are to be cut, the kernel may refuse even one that needs no cutting, because of a way whose MTU is
     /// below a block.
     fn send_one(&mut self, packet: &[u8]) -> io::Result<usize> {
-        match self.socket.send_to(packet, self.peer) {
+        let sent = match self.socket.send_to(packet, self.peer) {
             Err(error) if self.cut && is_uncut(&error) => {
                 self.cut_no_more();
                 self.socket.send_to(packet, self.peer)
             }
             sent => sent,
+        };
+        if sent.is_ok() {
+            self.tell(packet);
+        }
+        sent
+    }
+
+    /// A packet has gone.
+    fn tell(&self, packet: &[u8]) {
+        if let Some((tap, local)) = &self.tap {
+            tap.sent(*local, self.peer, packet);
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::terms::{Terms, negotiate};
+use super::terms::{Terms, negotiate, smaller};
 use super::timer::Timer;
 use super::wire::{self, Packet, Request, code};
 use crate::api::{EventKind, Observation, Who};
@@ -19,6 +19,8 @@ const MAX_TRIES: u32 = 16;
 const PARTING: (u32, Duration) = (2, Duration::from_secs(1));
 /// The end is repeated so often, and for so long, once it is taken to have arrived: a firmware that waits asks again within 4 s.
 const PARTED: (u32, Duration) = (6, Duration::from_secs(6));
+/// Repetitions of the first thing sent, after which it is told that nothing comes back.
+const UNANSWERED: u32 = 3;
 /// A silence after which a repeated request is a client that began again, not a late copy in the network.
 const LATE_COPY: Duration = Duration::from_secs(1);
 /// Between two progress events.
@@ -91,6 +93,8 @@ pub struct Transfer {
     elsewhere: bool,
     /// The end was told though its acknowledgement is still waited for.
     told_done: bool,
+    /// That the client does not answer was told.
+    told_unanswered: bool,
     timer: Timer,
     heard: Duration,
     due: Option<Duration>,
@@ -121,6 +125,7 @@ impl Transfer {
             tries: 0,
             elsewhere: false,
             told_done: false,
+            told_unanswered: false,
             heard: Duration::ZERO,
             due: None,
             progress_at: Duration::ZERO,
@@ -334,6 +339,20 @@ impl Transfer {
         self.end(kind);
     }
 
+    /// The size of block that this client did not acknowledge one of, though it heard the options: the next try gets smaller ones.
+    #[must_use]
+    pub fn too_large(&self) -> Option<u16> {
+        (self.told_unanswered && self.acked == 0 && self.state != State::Negotiating).then_some(self.terms.block)
+    }
+
+    fn unanswered(&mut self) {
+        let negotiating = self.state == State::Negotiating;
+        let (block, block_size) = (u64::from(!negotiating), self.terms.block);
+        let next = if negotiating { None } else { smaller(block_size) };
+        let (file, tries) = (self.file.clone(), self.tries);
+        self.event(EventKind::TftpUnanswered { file, block, block_size, tries, next });
+    }
+
     fn due(&mut self, now: Now) {
         if self.due.is_none_or(|due| due > now.boot) {
             return;
@@ -374,6 +393,12 @@ impl Transfer {
         }
         self.tries += 1;
         self.timer.passed();
+        // A size probe whose end was lost is no silence.
+        let probe = self.probes && self.elsewhere;
+        if self.tries == UNANSWERED && self.acked == 0 && !probe && !self.told_unanswered {
+            self.told_unanswered = true;
+            self.unanswered();
+        }
         if self.state == State::Negotiating {
             self.resent = true;
             self.twice = self.twice.max(Some(0));

@@ -200,8 +200,36 @@ fn silence_is_answered_slower_and_slower_and_then_given_up() {
     assert!(t.ended());
 }
 
+/// Nothing of a first large block comes back: it is told at the third repetition, once, and what the next try gets.
+#[test]
+fn a_first_block_that_nobody_acknowledges_is_told_with_its_size() {
+    for (size, expected) in [("8192", Some(1468)), ("1468", Some(512)), ("512", None)] {
+        let mut t = transfer(50_000, &[("blksize", size)]);
+        step(&mut t, at(0), Input::Start);
+        ack(&mut t, at(1), 0);
+        let told = all_told(&mut t);
+        let unanswered: Vec<_> = told.iter().filter(|(_, k)| matches!(k, EventKind::TftpUnanswered { .. })).collect();
+        let EventKind::TftpUnanswered { block, tries, next, .. } = &unanswered[0].1 else { panic!() };
+        assert_eq!((unanswered.len(), *block, *tries, *next), (1, 1, 3, expected), "{told:?}");
+        assert_eq!(t.too_large(), Some(size.parse().unwrap()));
+    }
+    // The options themselves are small: no size is to blame.
+    let mut t = transfer(50_000, &[("blksize", "8192")]);
+    step(&mut t, at(0), Input::Start);
+    let told = all_told(&mut t);
+    assert!(told.iter().any(|(_, k)| matches!(k, EventKind::TftpUnanswered { block: 0, next: None, .. })), "{told:?}");
+    // One block got there: large ones pass.
+    let mut t = transfer(50_000, &[("blksize", "8192")]);
+    step(&mut t, at(0), Input::Start);
+    ack(&mut t, at(1), 0);
+    ack(&mut t, at(2), 1);
+    let told = all_told(&mut t);
+    assert!(!told.iter().any(|(_, k)| matches!(k, EventKind::TftpUnanswered { .. })), "{told:?}");
+    assert_eq!(t.too_large(), None);
+}
+
 /// Lets every deadline pass until the transfer ends; what it told, each with its second.
-fn silence(t: &mut Transfer) -> Vec<(u64, EventKind)> {
+fn all_told(t: &mut Transfer) -> Vec<(u64, EventKind)> {
     let mut told = Vec::new();
     while let Some(due) = t.deadline() {
         for output in step(t, Now::at(due), Input::Due) {
@@ -212,6 +240,11 @@ fn silence(t: &mut Transfer) -> Vec<(u64, EventKind)> {
     }
     assert!(t.ended());
     told
+}
+
+/// The same without that nothing came back, which is told on the way.
+fn silence(t: &mut Transfer) -> Vec<(u64, EventKind)> {
+    all_told(t).into_iter().filter(|(_, kind)| !matches!(kind, EventKind::TftpUnanswered { .. })).collect()
 }
 
 /// RFC 1350, section 6: the end may be repeated; a client that has gone on is no failure.

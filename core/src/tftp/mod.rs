@@ -8,6 +8,7 @@ mod carrier;
 pub mod machine;
 pub mod netascii;
 pub mod service;
+mod sizes;
 mod source;
 mod terms;
 mod timer;

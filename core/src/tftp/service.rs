@@ -15,11 +15,13 @@ use super::Root;
 use super::ahead::Ahead;
 use super::carrier::{Carrier, Signals, is_over};
 use super::machine::Transfer;
+use super::sizes::Sizes;
 use super::source::Source;
 use super::wire::{self, Packet, Request, code};
 use crate::api::{Allowance, EventKind, Observation, Rate, Reporter, Who};
 use crate::machine::Now;
 use crate::net::{NetError, PortSet, UdpSpec};
+use crate::trace::own::Tap;
 
 /// Transfers at once.
 const MAX_TRANSFERS: usize = 512;
@@ -48,6 +50,8 @@ pub struct Config<R> {
     pub root: Arc<R>,
     /// Takes the events.
     pub reporter: Reporter,
+    /// Takes what is received and sent, where nobody captures it.
+    pub tap: Tap,
 }
 
 /// A running server. Dropping it ends it without waiting.
@@ -88,8 +92,9 @@ pub async fn start<R: Root>(config: Config<R>) -> Result<Service, NetError> {
         let io = |source| NetError::Io { what: format!("listen for TFTP on {bind}"), source };
         socket.set_nonblocking(true).map_err(io)?;
         let socket = UdpSocket::from_std(socket).map_err(io)?;
-        addresses.push(socket.local_addr().map_err(io)?);
-        sockets.push((socket, *bind.ip()));
+        let bound = socket.local_addr().map_err(io)?;
+        addresses.push(bound);
+        sockets.push((socket, *bind.ip(), bound));
     }
     let (stop, stopped) = watch::channel(false);
     let shared = Arc::new(Shared {
@@ -98,12 +103,14 @@ pub async fn start<R: Root>(config: Config<R>) -> Result<Service, NetError> {
         running: Mutex::default(),
         told: Allowance::new(TOLD, TOLD_TO_ALL),
         refusals: Allowance::new(REFUSALS, REFUSALS_TO_ALL),
+        sizes: Sizes::default(),
         stopped,
+        tap: config.tap,
     });
     let mut listeners = JoinSet::new();
     let (running, transfers) = mpsc::channel(1);
-    for (socket, local) in sockets {
-        listeners.spawn(listen(shared.clone(), socket, local, running.clone()));
+    for (socket, local, bound) in sockets {
+        listeners.spawn(listen(shared.clone(), socket, (local, bound), running.clone()));
     }
     Ok(Service { addresses, stop, listeners, transfers })
 }
@@ -137,7 +144,10 @@ struct Shared<R> {
     running: Mutex<Table>,
     told: Allowance,
     refusals: Allowance,
+    /// How large blocks may be for clients to which larger ones did not get.
+    sizes: Sizes,
     stopped: watch::Receiver<bool>,
+    tap: Tap,
 }
 
 impl<R> Shared<R> {
@@ -194,7 +204,13 @@ async fn over(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-async fn listen<R: Root>(shared: Arc<Shared<R>>, socket: UdpSocket, local: Ipv4Addr, running: mpsc::Sender<()>) {
+/// `local` is the address that is served, and `bound` where the socket is.
+async fn listen<R: Root>(
+    shared: Arc<Shared<R>>,
+    socket: UdpSocket,
+    (local, bound): (Ipv4Addr, SocketAddr),
+    running: mpsc::Sender<()>,
+) {
     let mut stopped = shared.stopped.clone();
     let mut buf = vec![0; 65536];
     loop {
@@ -203,9 +219,12 @@ async fn listen<R: Root>(shared: Arc<Shared<R>>, socket: UdpSocket, local: Ipv4A
             received = socket.recv_from(&mut buf) => match received {
                 Ok((len, peer)) => {
                     let packet = buf.get(..len).unwrap_or_default();
+                    shared.tap.received(bound, peer, packet);
                     if let Some(answer) = request(&shared, &running, local, peer, packet) {
                         // A refusal that the network does not take is repeated with the client's next request.
-                        let _ = socket.send_to(&answer, peer).await;
+                        if socket.send_to(&answer, peer).await.is_ok() {
+                            shared.tap.sent(bound, peer, &answer);
+                        }
                     }
                 }
                 // An ICMP error for an earlier answer; a lasting error must not become a busy loop.
@@ -296,7 +315,10 @@ fn serve<R: Root>(entry: &Entry<R>, request: &Request, before: Option<Arc<Signal
     let source = match find(&*shared.root, request, peer) {
         Ok(source) => source,
         Err((code, message)) => {
-            let _ = socket.send_to(&wire::error(code, &message), peer);
+            let answer = wire::error(code, &message);
+            if let (Ok(_), Ok(from)) = (socket.send_to(&answer, peer), socket.local_addr()) {
+                shared.tap.sent(from, peer, &answer);
+            }
             shared.refused(peer, file, code, message);
             return;
         }
@@ -310,10 +332,14 @@ fn serve<R: Root>(entry: &Entry<R>, request: &Request, before: Option<Arc<Signal
     if let Some(reporter) = &reporter {
         let kind = EventKind::TftpRequest { file: file.clone(), options: request.options.clone() };
         reporter.report(now, Observation::of(who.clone(), kind));
+        if wire::has_tail(&request.file) {
+            reporter.report(now, Observation::of(who.clone(), EventKind::TftpNameTail { file: file.clone() }));
+        }
     }
-    let transfer = Transfer::new(who, file, source.total(), request);
-    let mut carrier = Carrier::new(socket, peer, Ahead::new(source), reporter);
-    carrier.run(transfer, &entry.signals, &shared.stopped);
+    let request = shared.sizes.limit(peer.ip(), request);
+    let transfer = Transfer::new(who, file, source.total(), &request);
+    let mut carrier = Carrier::new(socket, peer, Ahead::new(source), reporter, &shared.tap);
+    carrier.run(transfer, &entry.signals, &shared.stopped, &|block| shared.sizes.too_large(peer.ip(), block));
 }
 
 /// Finds and opens what is asked for. An error has what the client is told.

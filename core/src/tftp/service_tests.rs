@@ -18,7 +18,13 @@ impl Root for Folder {
 async fn serve_folder(folder: &Path) -> (Service, crate::api::Reports) {
     let (reporter, reports) = reports();
     let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
-    let config = Config { binds, ports: Arc::new(Loopback), root: Arc::new(Folder(folder.into())), reporter };
+    let config = Config {
+        binds,
+        ports: Arc::new(Loopback),
+        root: Arc::new(Folder(folder.into())),
+        reporter,
+        tap: <_>::default(),
+    };
     (start(config).await.unwrap(), reports)
 }
 

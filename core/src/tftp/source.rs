@@ -7,14 +7,16 @@ use std::path::Path;
 
 use super::netascii;
 use super::wire::Mode;
+use crate::net::Stamp;
 
 /// Raw bytes between two marks of a text's index.
 const STRIDE: usize = 64 * 1024;
 
-/// An open file. Its size is what it was when it was opened.
+/// An open file, which must stay what it was when it was opened.
 #[derive(Debug)]
 pub(super) struct Source {
     file: File,
+    stamp: Stamp,
     raw: u64,
     total: u64,
     /// Netascii: where each stride of the raw file begins in the converted one.
@@ -31,7 +33,8 @@ impl Source {
         }
         // Advice only: without it the file is just read ahead less.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
-        let mut source = Self { file, raw: meta.len(), total: meta.len(), marks: None };
+        let stamp = Stamp::of(&meta);
+        let mut source = Self { file, stamp, raw: meta.len(), total: meta.len(), marks: None };
         if mode == Mode::Netascii {
             source.index()?;
         }
@@ -61,7 +64,18 @@ impl Source {
     }
 
     /// Makes `buf` the `len` bytes from `offset`, both in bytes as the client gets them.
+    ///
+    /// # Errors
+    /// The disk's; or the file was written into since it was opened: bytes of two boot files must not become one.
     pub(super) fn read(&self, offset: u64, len: usize, buf: &mut Vec<u8>) -> io::Result<()> {
+        self.fetch(offset, len, buf)?;
+        if self.stamp.rewritten(&Stamp::of(&self.file.metadata()?)) {
+            return Err(io::Error::other("it was changed while it was sent"));
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, offset: u64, len: usize, buf: &mut Vec<u8>) -> io::Result<()> {
         let Some(marks) = &self.marks else {
             buf.resize(len, 0);
             return self.file.read_exact_at(buf, offset);
@@ -121,6 +135,25 @@ mod tests {
             got.extend_from_slice(&buf);
         }
         assert_eq!(got, whole);
+    }
+
+    #[test]
+    fn a_file_that_is_written_into_is_not_sent_on_and_one_that_is_replaced_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("nbp");
+        std::fs::write(&path, [1; 4096]).unwrap();
+        let source = Source::open(&path, Mode::Octet).unwrap();
+        let mut buf = Vec::new();
+        source.read(0, 1024, &mut buf).unwrap();
+        std::fs::write(dir.path().join("new"), [2; 4096]).unwrap();
+        std::fs::rename(dir.path().join("new"), &path).unwrap();
+        source.read(1024, 1024, &mut buf).unwrap();
+        assert_eq!(buf, [1; 1024], "the old file as long as it is read");
+        let source = Source::open(&path, Mode::Octet).unwrap();
+        // Older kernels count times in ticks.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        File::options().write(true).open(&path).unwrap().write_all_at(&[3], 4000).unwrap();
+        assert!(source.read(0, 1024, &mut buf).unwrap_err().to_string().contains("changed"));
     }
 
     #[test]

@@ -27,6 +27,16 @@ pub(super) struct Terms {
     pub(super) accepted: Vec<(String, String)>,
 }
 
+/// What to try where blocks of this size are not acknowledged: what fits into an Ethernet frame without fragments, then what every
+/// way passes (RFC 1350's own). `None`: there is nothing smaller.
+pub(super) fn smaller(block: u16) -> Option<u16> {
+    match block {
+        1469.. => Some(1468),
+        513..=1468 => Some(DEFAULT_BLOCK),
+        _ => None,
+    }
+}
+
 /// What the client asked for, as far as it can be granted. An option that is malformed is left out of the OACK, as RFC 2347 wants
 /// for what a server does not support; values are only ever lowered.
 pub(super) fn negotiate(request: &Request, total: u64) -> Terms {

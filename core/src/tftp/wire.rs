@@ -209,6 +209,12 @@ pub fn clean_name(raw: &[u8]) -> Option<String> {
     (!parts.is_empty() && !parts.contains(&"..")).then(|| parts.join("/"))
 }
 
+/// Whether a name goes on behind its end: option 67 without its zero, read on by firmware.
+#[must_use]
+pub fn has_tail(raw: &[u8]) -> bool {
+    raw.last().is_some_and(|b| *b == 0xff || b.is_ascii_control())
+}
+
 /// Reads anything without a panic; what it understands survives being written and read again.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {

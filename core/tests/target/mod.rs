@@ -270,6 +270,7 @@ pub fn serve<G: Gate>(gate: Arc<G>, port: u16) -> (Service, SocketAddr, Reports)
         ports: Arc::new(Loopback),
         gate,
         reporter,
+        tap: <_>::default(),
     };
     let service = start(config).expect("the target starts");
     let address = service.addresses()[0];

@@ -298,7 +298,7 @@ fn one_machine_goes_into_maintenance_and_its_changes_are_committed() {
     let mut window = Window::over(tree());
     assert!(window.sees("pc-03 gets lab (maintenance)"));
     window.click("pc-01 gets Disk lab");
-    window.click("Disk lab, for maintenance");
+    window.click("Disk lab, in another way");
     window.click("Maintenance: keep what it changes");
     let Boot::Iscsi(lab) = iscsi("lab") else { panic!("not a disk") };
     let keep = Boot::Iscsi(IscsiBoot { writes: Some(Writes::Keep), ..lab });
@@ -351,11 +351,11 @@ fn pictures() {
         textures.save(&window.harness.ctx, window.harness.output(), &std::path::Path::new(&folder).join(what));
     };
     window.key(Modifiers::COMMAND, Key::Num2);
-    save(&window, "all-images.ppm");
+    save(&window, "all-images.png");
     window.key(Modifiers::COMMAND, Key::Num1);
     window.harness.get_by_label("52:54:00:00:00:03").click_secondary();
     window.frames();
-    save(&window, "all-context.ppm");
+    save(&window, "all-context.png");
     drop(window);
     for (name, theme, size, scale) in [
         ("dark", Theme::Dark, [1280.0, 800.0], 1.0),
@@ -366,12 +366,12 @@ fn pictures() {
         let textures = picture::Textures::default();
         let mut window = Window::with(tree(), theme, size, scale, textures.clone());
         let save = |window: &Window, what: &str| {
-            let path = std::path::Path::new(&folder).join(format!("{name}-{what}.ppm"));
+            let path = std::path::Path::new(&folder).join(format!("{name}-{what}.png"));
             textures.save(&window.harness.ctx, window.harness.output(), &path);
         };
         save(&window, "hosts");
         window.click("pc-01 gets Disk lab");
-        window.click("Disk lab, for maintenance");
+        window.click("Disk lab, in another way");
         save(&window, "assign");
         window.key(Modifiers::NONE, Key::Escape);
         window.key(Modifiers::NONE, Key::Escape);

@@ -1,8 +1,22 @@
 //! The window against a fake engine: what a person does, and the command that comes of it. No GPU, no display.
 
+mod brought;
+mod chain;
+mod check;
+mod direct;
 mod disks;
+mod first;
+mod fresh;
+mod german;
+mod idle;
+mod labs;
+mod machines;
+mod packets;
 mod picture;
+mod pictures;
 pub(super) mod sample;
+mod settings;
+mod tables;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +29,7 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 
 use super::App;
+use super::clock::now;
 use sample::{bench, fresh, host, install, iscsi};
 
 /// A window and the other end of its handle.
@@ -22,6 +37,8 @@ struct Window {
     harness: Harness<'static, App>,
     end: HandleEnd,
     runtime: tokio::runtime::Runtime,
+    /// What was looked up.
+    looked: Vec<Command>,
 }
 
 impl Window {
@@ -40,7 +57,7 @@ impl Window {
             .renderer(textures)
             .build_eframe(move |cc| App::new(&cc.egui_ctx, handle, on));
         harness.run_steps(3);
-        Self { harness, end, runtime }
+        Self { harness, end, runtime, looked: Vec::new() }
     }
 
     fn frames(&mut self) {
@@ -68,13 +85,59 @@ impl Window {
         self.harness.query_all_by_label_contains(part).next().is_some()
     }
 
-    /// The next command, answered with `reply`.
+    /// The next command, answered with `reply`. What only looks something up is answered from the sample on the way.
+    #[allow(clippy::needless_pass_by_value, reason = "the answer is given away")]
     fn answer(&mut self, reply: Result<Reply, CommandError>) -> Command {
-        let next = self.end.commands.recv();
-        let next = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), next).await });
-        let (command, back) = next.expect("a command within 10 s").expect("the window lives");
-        back.send(reply).expect("the window waits for the reply");
-        command
+        let mut patience = 20;
+        loop {
+            let next = self.end.commands.recv();
+            let next = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(1), next).await });
+            let Ok(next) = next else {
+                // An answer that it waited for asks for a frame, and the next command comes of that.
+                patience -= 1;
+                assert!(patience > 0, "no command came");
+                self.frames();
+                continue;
+            };
+            let (command, back) = next.expect("the window lives");
+            let (told, end) = match self.looked_up(&command) {
+                Some(told) => (Ok(told), false),
+                None => (reply.clone(), true),
+            };
+            // A look that another has replaced is waited for by nobody.
+            let heard = back.send(told).is_ok();
+            if end {
+                assert!(heard, "the window waits for the reply");
+                return command;
+            }
+        }
+    }
+
+    fn looked_up(&mut self, command: &Command) -> Option<Reply> {
+        let told = match command {
+            Command::Explain(_) => Reply::Explained { chain: Box::new(sample::chain()) },
+            Command::Boots { .. } => Reply::Boots { boots: sample::boots() },
+            _ => return None,
+        };
+        self.looked.push(command.clone());
+        Some(told)
+    }
+
+    /// Answers what looks something up, and draws what came. Returns another command that was sent.
+    fn look(&mut self) -> Option<Command> {
+        self.frames();
+        let mut other = None;
+        for _ in 0..20 {
+            while let Ok((command, back)) = self.end.commands.try_recv() {
+                match self.looked_up(&command) {
+                    Some(told) => drop(back.send(Ok(told))),
+                    None => other = Some(command),
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            self.frames();
+        }
+        other
     }
 
     fn done(&mut self) -> Command {
@@ -86,6 +149,8 @@ impl Window {
         for _ in 0..200 {
             self.frames();
             if self.sees(part) {
+                // A table that is drawn for the first time only measures itself: nothing of it can be clicked yet.
+                self.frames();
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -93,9 +158,20 @@ impl Window {
         panic!("`{part}` never appeared");
     }
 
+    /// The first start looks by itself for what would stop a boot; this is what it finds.
+    fn looked(&mut self, rows: Vec<bootyard_core::doctor::Row>) -> Option<String> {
+        let report = bootyard_core::doctor::Report::new(rows);
+        match self.answer(Ok(Reply::Doctor { report })) {
+            Command::Doctor { interface, self_test: false } => interface,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn sent_nothing(&mut self) {
         self.frames();
-        assert!(self.end.commands.try_recv().is_err());
+        while let Ok((command, _)) = self.end.commands.try_recv() {
+            assert!(self.looked_up(&command).is_some(), "{command:?}");
+        }
     }
 }
 
@@ -112,7 +188,8 @@ fn three_waiting() -> Snapshot {
 fn first_start_proposes_the_wired_interface_and_puts_an_address_there_only_with_consent() {
     let mut window = Window::over(fresh());
     assert!(window.sees("Serve network boot"));
-    assert!(window.sees("Missing boot firmware"));
+    assert_eq!(window.looked(Vec::new()).as_deref(), Some("enp3s0"));
+    assert!(window.sees("Agree to the address first"), "why Start can't be pressed");
     window.click("Start");
     window.sent_nothing();
     window.click("Add 192.168.77.1/24 to enp3s0 while serving; it is taken away at the stop");
@@ -127,6 +204,7 @@ fn first_start_proposes_the_wired_interface_and_puts_an_address_there_only_with_
 fn a_refused_confirmation_starts_nothing_and_is_said() {
     let eth = sample::interface("eth1", "192.168.2.1/24");
     let mut window = Window::over(Snapshot { interfaces: vec![eth], ..fresh() });
+    window.looked(Vec::new());
     window.click("ProxyDHCP");
     window.click("Start");
     let refused = CommandError::new("lab.toml can't be written: the disk is full.");
@@ -179,6 +257,7 @@ fn a_machine_without_a_name_shows_its_model_and_its_mac_once() {
 fn what_goes_wrong_at_the_first_start_is_said_where_start_was_pressed() {
     let eth = sample::interface("eth1", "192.168.2.1/24");
     let mut window = Window::over(Snapshot { interfaces: vec![eth.clone()], ..fresh() });
+    window.looked(Vec::new());
     window.click("Start");
     assert!(matches!(window.done(), Command::Confirm { .. }));
     assert_eq!(window.done(), Command::Start);
@@ -389,4 +468,31 @@ fn every_screen_draws_with_five_hundred_machines() {
     for key in [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::K] {
         window.key(Modifiers::COMMAND, key);
     }
+}
+
+fn one_failed() -> (Snapshot, HostId) {
+    let mut failed = host(1, Stage::Failed, Boot::Wait);
+    failed.findings = vec![sample::trouble()];
+    let id = failed.id;
+    (Snapshot { hosts: vec![Arc::new(failed)], ..bench(0) }, id)
+}
+
+#[test]
+fn a_finding_says_how_sure_it_is_and_its_button_does_what_it_says() {
+    let (shot, host) = one_failed();
+    let mut window = Window::over(shot);
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::Enter);
+    assert!(window.sees("Likely") && window.sees("events 41, 44"));
+    window.click("Try another build of iPXE");
+    assert_eq!(window.done(), Command::OtherFirmware { host });
+}
+
+#[test]
+fn a_code_from_the_screen_is_explained_beside_the_machine() {
+    let mut window = Window::over(one_failed().0);
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::Enter);
+    window.type_into("What does this code mean?", "PXE-E53: No boot filename received");
+    assert!(window.sees("An address came, and no boot file with it."));
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bootyard_core::api::*;
-use bootyard_core::boot::Arch;
+use bootyard_core::boot::{Arch, Explained, Explanation, Link, Part, Setting, Value};
+use bootyard_core::hosts::{BootOutcome, BootRecord, BootStep};
 use bootyard_core::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia, Writes};
 use bootyard_core::net::MacAddr;
 use jiff::{SignedDuration, Timestamp};
@@ -17,8 +18,8 @@ pub(crate) fn iscsi(disk: &str) -> Boot {
     Boot::Iscsi(IscsiBoot { disk: disk.parse().unwrap(), profile: None, via: IscsiVia::Script, writes: None })
 }
 
-fn ago(seconds: i64) -> Timestamp {
-    Timestamp::now() - SignedDuration::from_secs(seconds)
+pub(crate) fn ago(seconds: i64) -> Timestamp {
+    super::now() - SignedDuration::from_secs(seconds)
 }
 
 pub(crate) fn interface(name: &str, address: &str) -> InterfaceView {
@@ -31,6 +32,7 @@ pub(crate) fn interface(name: &str, address: &str) -> InterfaceView {
         wireless: false,
         virtual_link: false,
         default_route: false,
+        speed: None,
         bridge: None,
         confirmed: false,
     }
@@ -78,6 +80,8 @@ pub(crate) fn host(n: u64, stage: Stage, boot: Boot) -> HostView {
         uuid: None,
         name: Some(format!("pc-{n:02}")),
         group: None,
+        seat: None,
+        vendor: Some("Dell".into()),
         configured: true,
         ip: (stage != Stage::Absent).then(|| [192, 168, 77, (20 + n % 200) as u8].into()),
         arch: (stage != Stage::Absent).then_some(if n.is_multiple_of(4) { Arch::Bios } else { Arch::UefiX64 }),
@@ -96,17 +100,20 @@ pub(crate) fn host(n: u64, stage: Stage, boot: Boot) -> HostView {
         findings: vec![],
         first_seen: Some(ago(4000)),
         last_seen: Some(ago(2)),
+        woken: None,
     }
 }
 
 fn timeline(failed: bool) -> Vec<Step> {
     let step = |stage, start: i64, end: Option<i64>, text: &str, bytes| Step {
+        part: None,
         stage,
         start: ago(40) + SignedDuration::from_millis(start),
         end: end.map(|e| ago(40) + SignedDuration::from_millis(e)),
         text: text.into(),
         state: if end.is_some() { StepState::Done } else { StepState::Active },
         bytes,
+        ..Step::default()
     };
     let mut steps = vec![
         step(Stage::Seen, 0, Some(900), "PXE firmware asks for an address", 0),
@@ -125,13 +132,171 @@ fn timeline(failed: bool) -> Vec<Step> {
     steps
 }
 
-fn trouble() -> Finding {
+/// A kernel that was started directly, from the script to the login to its disk.
+pub(crate) fn direct_timeline() -> Vec<Step> {
+    let step = |stage, part, start: i64, end: Option<i64>, text: &str, bytes| Step {
+        part,
+        stage,
+        start: ago(40) + SignedDuration::from_millis(start),
+        end: end.map(|e| ago(40) + SignedDuration::from_millis(e)),
+        text: text.into(),
+        state: if end.is_some() { StepState::Done } else { StepState::Active },
+        bytes,
+        ..Step::default()
+    };
+    vec![
+        step(Stage::Seen, None, 0, Some(900), "PXE firmware asks for an address", 0),
+        step(Stage::Firmware, None, 900, Some(2600), "snponly.efi", 1 << 20),
+        step(Stage::Script, None, 2600, Some(4900), "iscsi room-1 with room-1", 0),
+        step(Stage::Loading, Some(StepPart::Hypervisor), 4900, Some(5300), "xen-4.17-amd64", 3 << 20),
+        step(Stage::Loading, Some(StepPart::Kernel), 5300, Some(6400), "vmlinuz-6.1.0-18-amd64", 8 << 20),
+        step(Stage::Loading, Some(StepPart::Initrd), 6400, Some(9000), "initrd.img-6.1.0-18-amd64", 34 << 20),
+        step(Stage::OsStarted, None, 9000, Some(15_000), "kernel started", 0),
+        step(Stage::OsStarted, Some(StepPart::SystemAddress), 15_000, Some(15_300), "192.168.77.23 for the system", 0),
+        step(Stage::OsLogin, None, 15_300, None, "iqn.2026-01.org.bootyard:room-1", 61 << 20),
+    ]
+}
+
+/// The `n`th boot of a machine, which arrived at its disk, with the times of firmware DHCP, boot file, iPXE, kernel and initrd.
+pub(crate) fn remembered(n: i64, given: Boot, millis: &[u64]) -> BootRecord {
+    let phases = [
+        (Stage::Seen, None, "PXE firmware asks", 0),
+        (Stage::Firmware, None, "snponly.efi", 1 << 20),
+        (Stage::Ipxe, None, "iPXE asks", 0),
+        (Stage::Loading, Some(StepPart::Kernel), "linux", 8 << 20),
+        (Stage::Loading, Some(StepPart::Initrd), "initrd.gz", 36 << 20),
+    ];
+    let mut at = 0;
+    let mut steps: Vec<BootStep> = Vec::new();
+    for ((stage, part, text, bytes), millis) in phases.into_iter().zip(millis) {
+        let step = BootStep { stage, part, at, text: text.into(), bytes, ..BootStep::default() };
+        steps.push(BootStep { millis: Some(*millis), ..step });
+        at += millis;
+    }
+    steps.push(BootStep { stage: Stage::OsLogin, at, text: "room-1".into(), ..BootStep::default() });
+    let began = ago(40_000) + SignedDuration::from_secs(n * 3600);
+    BootRecord { began, given: Some(given), outcome: BootOutcome::Arrived, steps }
+}
+
+/// Six boots, of which the newest loaded its kernel slowly, one failed, and one was an installation.
+pub(crate) fn boots() -> Vec<BootRecord> {
+    let usual = |n: i64| remembered(n, iscsi("room-1"), &[900, 1700, 1500, 3100, 6000 + n.unsigned_abs() * 90]);
+    let mut failed = remembered(4, iscsi("room-1"), &[880, 1650, 4200]);
+    failed.outcome = BootOutcome::Failed;
+    if let Some(last) = failed.steps.iter_mut().rev().nth(1) {
+        last.failed = true;
+    }
+    failed.steps.pop();
+    let slow = remembered(9, iscsi("room-1"), &[910, 1750, 1480, 12_400, 6100]);
+    let mut install = remembered(1, install("debian-12"), &[910, 1750, 1480, 2900, 9900]);
+    if let Some(last) = install.steps.last_mut() {
+        last.stage = Stage::Installing;
+    }
+    vec![slow, usual(6), usual(5), failed, usual(2), install]
+}
+
+/// What `pc-01` would be given.
+pub(crate) fn chain() -> Explanation {
+    let setting = |part, entry: &str, key: &str, line, absent| Setting {
+        part,
+        index: 0,
+        entry: entry.into(),
+        key: key.into(),
+        line: Some(line),
+        absent: Some(absent),
+    };
+    let boot = setting(Part::Host, "pc-01", "boot", 41, false);
+    let link = |stage, over: &str, brief: &str, gets: &str, because: &str, setting: Option<Setting>| Explained {
+        stage,
+        over: over.into(),
+        brief: brief.into(),
+        gets: gets.into(),
+        because: because.into(),
+        setting,
+        values: Vec::new(),
+        ends: false,
+    };
+    let values = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| Value::new(*n, v)).collect::<Vec<_>>();
+    let firmware = Explained {
+        values: values(&[
+            ("your address", "192.168.77.21"),
+            ("next server", "192.168.77.1"),
+            ("file", "snponly.efi"),
+            ("53 message type", "OFFER"),
+            ("60 vendor class", "PXEClient"),
+            ("43 vendor options: 6 discovery control", "8"),
+        ]),
+        ..link(
+            Link::Firmware,
+            "DHCP",
+            "A free address",
+            "an address of the free part of the interface's subnet, and the boot file snponly.efi over TFTP from 192.168.77.1",
+            "the network has no `range`",
+            Some(setting(Part::Network, "enp3s0", "range", 3, true)),
+        )
+    };
+    let script =
+        "#!ipxe\nset step san\nsanboot iscsi:192.168.77.1::3260:0:iqn.2026-01.org.bootyard:room-1 || goto failed\n";
+    let says = "the entry of pc-01 in lab.toml says so";
+    Explanation {
+        mac: Some(MacAddr([0x52, 0x54, 0, 0, 0, 1])),
+        name: Some("pc-01".into()),
+        arch: Arch::UefiX64,
+        client: ClientKind::PxeRom,
+        interface: "enp3s0".into(),
+        server: [192, 168, 77, 1].into(),
+        mode: "dhcp".into(),
+        serving: true,
+        stages: vec![
+            firmware,
+            link(
+                Link::BootFile,
+                "TFTP",
+                "snponly.efi",
+                "snponly.efi (/usr/lib/ipxe/snponly.efi, 312320 bytes)",
+                "the best for uefi-x64 in firmware/ and the system's package",
+                None,
+            ),
+            link(
+                Link::Ipxe,
+                "DHCP",
+                "Its script's address",
+                "its script's address, http://192.168.77.1/boot/52-54-00-00-00-01/boot.ipxe",
+                says,
+                Some(boot.clone()),
+            ),
+            link(Link::Script, "HTTP", "iscsi room-1", script, says, Some(boot.clone())),
+            link(
+                Link::Disk,
+                "iSCSI",
+                "room-1",
+                "room-1 as iqn.2026-01.org.bootyard:room-1, with an overlay of its own that is kept",
+                "`writes` of the disk",
+                Some(setting(Part::Disk, "room-1", "writes", 18, false)),
+            ),
+            link(
+                Link::System,
+                "",
+                "System on its disk",
+                "its boot loader and its system from that disk; the system logs in to it by itself",
+                says,
+                Some(boot),
+            ),
+        ],
+    }
+}
+
+pub(crate) fn trouble() -> Finding {
     Finding {
         id: "script-error".into(),
         severity: Severity::Error,
         seen: "iPXE stopped at `initrd`: no answer came in time (error 4c0a6035).".into(),
         means: "The connection timed out: the machine no longer reached this computer.".into(),
         remedy: "Look at the cable and the switch port, then start the machine again.".into(),
+        certainty: Certainty::Likely,
+        events: vec![41, 44],
+        action: Some(FindingAction::OtherFirmware),
+        since: Some(ago(31)),
     }
 }
 
@@ -201,6 +366,7 @@ pub(crate) fn disk(name: &str, sessions: u32, overlays: Vec<OverlayView>) -> Dis
         allocated: 9 << 30,
         writes: Writes::Keep,
         readonly: false,
+        chap: false,
         assigned: overlays.iter().map(|o| o.host.clone()).collect(),
         sessions,
         overlays,
@@ -354,6 +520,11 @@ pub(crate) fn bench(count: u64) -> Snapshot {
                 size: 44 << 20,
                 assigned: vec!["pc-03".into(), "pc-04".into()],
                 problem: None,
+                hypervisor: None,
+                iscsi_args: None,
+                taken_from: None,
+                edited: false,
+                stale: None,
             })
             .into(),
         jobs: vec![JobView {

@@ -5,8 +5,9 @@ use bootyard_core::lab::Name;
 use eframe::egui::{Button, Context, Id, Key, Modal, Response, RichText, ScrollArea, Ui, vec2};
 
 use super::View;
-use super::{disk_dialogs, forms, palette};
+use super::{brought, disk_dialogs, forms, keys, labs, machine_dialogs, palette, save};
 use crate::gui::action::{Action, Dialog};
+use crate::gui::lang::{count, t};
 use crate::gui::say;
 use crate::gui::targets;
 use crate::gui::theme;
@@ -31,13 +32,18 @@ pub(crate) fn dialog_ui(ctx: &Context, view: &mut View<'_>, dialog: &mut Dialog)
 fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
     match dialog {
         Dialog::Install { hosts, to } => {
-            let n = say::count(hosts.len(), "machine", "machines");
-            title_ui(ui, &format!("{} on {n}?", say::boot(to)));
-            let whose = if hosts.len() == 1 { "Its disk is erased" } else { "Their disks are erased" };
-            ui.label(format!("{whose} when the installer runs. This can't be taken back."));
+            let n = hosts.len();
+            title_ui(ui, &count!(n, "{boot} on {n} machine?", "{boot} on {n} machines?", boot = say::boot(to)));
+            ui.label(if n == 1 {
+                t!("Its disk is erased when the installer runs. This can't be taken back.")
+            } else {
+                t!("Their disks are erased when the installer runs. This can't be taken back.")
+            });
             names_ui(ui, &targets::names(view.shot, hosts));
             buttons_ui(ui, view, |ui, view| {
-                if danger_button_ui(ui, &format!("Erase and install {n}")).clicked() {
+                if danger_button_ui(ui, &count!(n, "Erase and install {n} machine", "Erase and install {n} machines"))
+                    .clicked()
+                {
                     view.push(Action::AssignNow(hosts.clone(), to.clone()));
                     view.push(Action::CloseDialog);
                 }
@@ -45,48 +51,78 @@ fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
         }
         Dialog::Assign { hosts } => choose_ui(ui, view, hosts),
         Dialog::Stop { hosts } => {
-            let n = say::count(hosts.len(), "machine runs", "machines run");
-            title_ui(ui, &format!("{n} from disks of this lab"));
-            ui.label(format!("{} when it stops.", lose(hosts)));
+            let one = hosts.len() == 1;
+            running_title_ui(ui, hosts.len());
+            ui.label(if one {
+                t!("It loses its disk when it stops.")
+            } else {
+                t!("They lose their disks when it stops.")
+            });
             names_ui(ui, hosts);
             buttons_ui(ui, view, |ui, view| {
-                if danger_button_ui(ui, if hosts.len() == 1 { "Stop and cut it off" } else { "Stop and cut them off" })
-                    .clicked()
-                {
+                let act = if one { t!("Stop and cut it off") } else { t!("Stop and cut them off") };
+                if danger_button_ui(ui, act).clicked() {
                     view.push(Action::StopNow);
                     view.push(Action::CloseDialog);
                 }
             });
         }
         Dialog::Close { hosts } => {
-            let n = say::count(hosts.len(), "machine runs", "machines run");
-            title_ui(ui, &format!("{n} from disks of this lab"));
-            let whom = if hosts.len() == 1 { "it" } else { "them" };
-            ui.label(format!("Keep serving: the window is minimised, and nothing changes for {whom}."));
-            ui.label(format!("Stop: {} at once.", lose(hosts).to_lowercase()));
+            running_title_ui(ui, hosts.len());
+            if hosts.len() == 1 {
+                ui.label(t!("Keep serving: the window is minimised, and nothing changes for it."));
+                ui.label(t!("Stop: it loses its disk at once."));
+            } else {
+                ui.label(t!("Keep serving: the window is minimised, and nothing changes for them."));
+                ui.label(t!("Stop: they lose their disks at once."));
+            }
             names_ui(ui, hosts);
             buttons_ui(ui, view, |ui, view| {
-                if primary_button_ui(ui, true, "Keep serving").clicked() {
+                if primary_button_ui(ui, true, t!("Keep serving")).clicked() {
                     view.push(Action::KeepServing);
                     view.push(Action::CloseDialog);
                 }
-                if danger_button_ui(ui, "Stop and close").clicked() {
+                if danger_button_ui(ui, t!("Stop and close")).clicked() {
                     view.push(Action::StopAndQuit);
                     view.push(Action::CloseDialog);
                 }
             });
         }
         Dialog::Rename { host, name } => rename_ui(ui, view, *host, name),
-        Dialog::Forget { hosts, entry } => forget_ui(ui, view, hosts, entry),
+        Dialog::Group { hosts, name } => machine_dialogs::group_ui(ui, view, hosts, name),
+        Dialog::ResetDisks { hosts } => machine_dialogs::reset_ui(ui, view, hosts),
+        Dialog::Forget { hosts, entry } => machine_dialogs::forget_ui(ui, view, hosts, entry),
         Dialog::AddDisk(form) => forms::disk_ui(ui, view, form),
         Dialog::AddProfile(form) => forms::profile_ui(ui, view, form),
+        Dialog::Save(form) => save::save_ui(ui, view, form),
         Dialog::Disk(ask) => disk_dialogs::ask_ui(ui, view, ask),
-        Dialog::Palette { filter } => palette::palette_ui(ui, view, filter),
+        Dialog::EraseUnknown { changes, said } => {
+            title_ui(ui, t!("Erase every unknown machine?"));
+            ui.label(t!(
+                "Every machine that boots here and that nobody has assigned anything is installed at once, without a question at its screen. Its disk is erased; that can't be taken back."
+            ));
+            let profiles: Vec<String> = targets::installed(changes);
+            names_ui(ui, &profiles);
+            buttons_ui(ui, view, |ui, view| {
+                if danger_button_ui(ui, t!("Erase and install every unknown machine")).clicked() {
+                    view.push(Action::SettingsNow(changes.clone(), said.clone()));
+                    view.push(Action::CloseDialog);
+                }
+            });
+        }
+        Dialog::Palette { filter, meant, recent } => palette::palette_ui(ui, view, filter, meant, recent),
+        Dialog::Keys => keys::keys_ui(ui, view),
+        Dialog::Lab(form) => labs::form_ui(ui, view, form),
+        Dialog::Leave { hosts, to, way } => labs::leave_ui(ui, view, hosts, to, *way),
+        Dialog::AddFiles { paths } => brought::files_ui(ui, view, paths),
+        Dialog::AddFirmware { files } => brought::firmware_ui(ui, view, files),
+        Dialog::Notes(notes) => brought::notes_ui(ui, view, notes),
+        Dialog::Recording(recording) => brought::recording_ui(ui, view, recording),
     }
 }
 
-fn lose(hosts: &[String]) -> &'static str {
-    if hosts.len() == 1 { "It loses its disk" } else { "They lose their disks" }
+fn running_title_ui(ui: &mut Ui, n: usize) {
+    title_ui(ui, &count!(n, "{n} machine runs from disks of this lab", "{n} machines run from disks of this lab"));
 }
 
 /// A dialog's title.
@@ -100,7 +136,7 @@ pub(super) fn buttons_ui(ui: &mut Ui, view: &mut View<'_>, acts: impl FnOnce(&mu
     ui.add_space(theme::GAP);
     let row = ui.horizontal(|ui| {
         acts(ui, view);
-        let cancel = ui.add(Button::new("Cancel").min_size(vec2(0.0, 28.0)));
+        let cancel = ui.add(Button::new(t!("Cancel")).min_size(vec2(0.0, 28.0)));
         if cancel.clicked() {
             view.push(Action::CloseDialog);
         }
@@ -109,26 +145,24 @@ pub(super) fn buttons_ui(ui: &mut Ui, view: &mut View<'_>, acts: impl FnOnce(&mu
     row.inner
 }
 
-fn names_ui(ui: &mut Ui, names: &[String]) {
+pub(super) fn names_ui(ui: &mut Ui, names: &[String]) {
     ui.add_space(4.0);
     ui.label(RichText::new(say::names(names, 12)).color(theme::palette(ui).strong));
 }
 
 fn choose_ui(ui: &mut Ui, view: &mut View<'_>, hosts: &[HostId]) {
     let names = targets::names(view.shot, hosts);
-    title_ui(
-        ui,
-        &format!(
-            "What {} gets",
-            if let [one] = names.as_slice() { one.clone() } else { format!("each of {} machines", names.len()) }
-        ),
-    );
+    let title = match names.as_slice() {
+        [one] => t!("What {name} gets", name = one),
+        many => t!("What each of {n} machines gets", n = many.len()),
+    };
+    title_ui(ui, &title);
     if names.len() > 1 {
         weak_ui(ui, say::names(&names, 12));
     }
     ui.add_space(4.0);
-    if let Some(boot) = assign::assign_list_ui(ui, view.shot, only_boot(view.shot, hosts).as_ref(), true) {
-        view.assign(hosts.to_vec(), boot);
+    if let Some(pick) = assign::assign_list_ui(ui, view.shot, only_boot(view.shot, hosts).as_ref(), true) {
+        view.give(hosts.to_vec(), pick);
     }
 }
 
@@ -139,8 +173,8 @@ fn only_boot(shot: &Snapshot, hosts: &[HostId]) -> Option<bootyard_core::lab::Bo
 
 fn rename_ui(ui: &mut Ui, view: &mut View<'_>, host: HostId, name: &mut String) {
     let was = targets::host(view.shot, host).map(say::host_name).unwrap_or_default();
-    title_ui(ui, &format!("Name of {was}"));
-    let field = text_field_ui(ui, "Name: a-z, 0-9 and -; empty takes it away", name, "pc-01", 300.0);
+    title_ui(ui, &t!("Name of {was}", was = was));
+    let field = text_field_ui(ui, t!("Name: a-z, 0-9 and -; empty takes it away"), name, "pc-01", 300.0);
     // Enter takes the focus from the field, so this is asked before it is given back.
     let enter = field.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
     if ui.memory(|m| m.focused().is_none()) {
@@ -152,31 +186,16 @@ fn rename_ui(ui: &mut Ui, view: &mut View<'_>, host: HostId, name: &mut String) 
         ui.label(RichText::new(problem).color(theme::palette(ui).tone(theme::Tone::Bad)));
     }
     buttons_ui(ui, view, |ui, view| {
-        let pressed = primary_button_ui(ui, problem.is_none(), "Rename").clicked();
+        let pressed = primary_button_ui(ui, problem.is_none(), t!("Rename")).clicked();
         if pressed || (enter && problem.is_none()) {
-            let said = if text.is_empty() { format!("{was} has no name now") } else { format!("{was} is now {text}") };
-            view.send(Command::Rename { host, name: text.clone() }, said);
-            view.push(Action::CloseDialog);
-        }
-    });
-}
-
-fn forget_ui(ui: &mut Ui, view: &mut View<'_>, hosts: &[HostId], entry: &mut bool) {
-    let n = say::count(hosts.len(), "machine", "machines");
-    title_ui(ui, &format!("Forget {n}?"));
-    ui.label("Dropped from the list with timeline and history. A machine that boots again appears again.");
-    names_ui(ui, &targets::names(view.shot, hosts));
-    let configured = view.shot.hosts.iter().any(|h| h.configured && hosts.contains(&h.id));
-    if configured {
-        ui.add_space(4.0);
-        ui.checkbox(entry, "Take the entry out of lab.toml, too: name, address and assignment");
-    }
-    buttons_ui(ui, view, |ui, view| {
-        if danger_button_ui(ui, &format!("Forget {n}")).clicked() {
-            for host in hosts {
-                let name = targets::host(view.shot, *host).map(say::host_name).unwrap_or_default();
-                view.send(Command::Forget { host: *host, entry: *entry }, format!("{name} is forgotten"));
-            }
+            let said = if text.is_empty() {
+                t!("{was} has no name now", was = was)
+            } else {
+                t!("{was} is now {text}", was = was, text = text)
+            };
+            let before = targets::host(view.shot, host).filter(|h| h.configured).and_then(|h| h.name.clone());
+            let undo = Command::Rename { host, name: before.unwrap_or_default() };
+            view.push(Action::SendAll(vec![Command::Rename { host, name: text.clone() }], said, vec![undo]));
             view.push(Action::CloseDialog);
         }
     });

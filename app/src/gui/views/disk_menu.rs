@@ -7,6 +7,7 @@ use eframe::egui::{Button, Ui, vec2};
 use super::View;
 use crate::gui::action::{Action, Dialog};
 use crate::gui::disk_ask::{DiskAsk, DiskMenu, OverlayMenu};
+use crate::gui::lang::t;
 use crate::gui::say;
 use crate::gui::theme;
 use crate::gui::widgets::icon;
@@ -16,13 +17,18 @@ const WIDTH: f32 = 190.0;
 
 /// The button that opens a disk's menu.
 pub(super) fn disk_button_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView) {
-    let label = format!("Actions on disk {}", disk.name);
-    menu_button_ui(ui, "Actions", 92.0, &label, |ui| disk_menu_ui(ui, view, disk));
+    let label = t!("Actions on disk {name}", name = disk.name);
+    menu_button_ui(ui, t!("Actions"), 92.0, &label, |ui| disk_menu_ui(ui, view, disk));
 }
 
 /// The button that opens an overlay's menu.
 pub(super) fn overlay_button_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, overlay: &OverlayView) {
-    let label = format!("Actions on {}'s {} overlay of {}", host(overlay), kind(overlay), disk.name);
+    let label = t!(
+        "Actions on {host}'s {kind} overlay of {disk}",
+        host = host(overlay),
+        kind = kind(overlay),
+        disk = disk.name
+    );
     menu_button_ui(ui, "", 30.0, &label, |ui| overlay_menu_ui(ui, view, disk, overlay));
 }
 
@@ -61,7 +67,7 @@ fn run(view: &mut View<'_>, disk: &DiskView, act: DiskMenu) {
         DiskMenu::Delete => DiskAsk::Delete { disk: name, anyway: false },
         // Nothing is lost by it and nothing is to be chosen, so it asks nothing.
         DiskMenu::Compact => {
-            let said = format!("Compacting {name}");
+            let said = t!("Compacting {name}", name = name);
             return view.send(Command::Disk { disk: name, act: DiskAct::Compact }, said);
         }
     };
@@ -127,7 +133,7 @@ pub(super) fn host(overlay: &OverlayView) -> String {
 /// `kept` or `fresh`.
 pub(super) fn kind(overlay: &OverlayView) -> &'static str {
     match overlay.writes {
-        bootyard_core::lab::Writes::Fresh => "fresh",
-        _ => "kept",
+        bootyard_core::lab::Writes::Fresh => t!("fresh"),
+        _ => t!("kept"),
     }
 }

@@ -14,6 +14,7 @@ use super::disk_menu::{disk_button_ui, disk_menu_ui, host, kind, overlay_button_
 use super::disks_model::{DEEPEST, older, origin, sorted, sum, total, tree};
 use super::images::assigned_ui;
 use crate::gui::disk_ask::{is_behind, users};
+use crate::gui::lang::{count, t};
 use crate::gui::say::{self, bytes};
 use crate::gui::theme::{self, Tone};
 use crate::gui::widgets::field::weak_ui;
@@ -30,7 +31,7 @@ const FEW: usize = 4;
 pub(super) fn disks_ui(ui: &mut Ui, view: &mut View<'_>) {
     let shot = view.shot;
     if shot.disks.is_empty() {
-        weak_ui(ui, "No disk yet. Add one, or drop an image file onto this window.");
+        weak_ui(ui, t!("No disk yet. Add one, or drop an image file onto this window."));
         return;
     }
     weak_ui(ui, total(shot));
@@ -81,7 +82,7 @@ fn card_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, below: bool) {
         weak_ui(ui, say::clean_to(&format!("{}  ·  {}", disk.image.display(), disk.iqn), 240));
         match &disk.problem {
             Some(_) if checked => {
-                let text = "Its image is being checked; it is served as soon as that is done";
+                let text = t!("Its image is being checked; it is served as soon as that is done");
                 finding::callout_ui(ui, Tone::Busy, text, |_| {});
             }
             Some(problem) => finding::callout_ui(ui, Tone::Bad, problem, |_| {}),
@@ -101,39 +102,40 @@ fn facts_ui(ui: &mut Ui, disk: &DiskView, checked: bool) {
     ui.label(RichText::new(&disk.name).strong());
     if disk.size > 0 {
         ui.label(bytes(disk.size));
-        ui.label(RichText::new(format!("{} on disk", bytes(disk.allocated))).color(theme::palette(ui).weak));
+        ui.label(RichText::new(t!("{size} on disk", size = bytes(disk.allocated))).color(theme::palette(ui).weak));
     }
     if disk.generation > 0 {
         ui.separator();
-        let text = RichText::new(format!("Generation {}", disk.generation)).color(theme::palette(ui).weak);
-        ui.label(text).on_hover_text("A commit makes the next one");
+        let text =
+            RichText::new(t!("Generation {generation}", generation = disk.generation)).color(theme::palette(ui).weak);
+        ui.label(text).on_hover_text(t!("A commit makes the next one"));
     }
     ui.separator();
     let (word, meaning) = if disk.readonly {
-        ("Read-only", "Machines can't change it")
+        (t!("Read-only"), t!("Machines can't change it"))
     } else {
         (say::writes(disk.writes), say::writes_meaning(disk.writes))
     };
-    ui.label(RichText::new(format!("Writes: {word}")).color(theme::palette(ui).weak)).on_hover_text(meaning);
+    ui.label(RichText::new(t!("Writes: {word}", word = word)).color(theme::palette(ui).weak)).on_hover_text(meaning);
     ui.separator();
     if disk.sessions > 0 {
         let n = usize::try_from(disk.sessions).unwrap_or(usize::MAX);
-        let who = format!("Logged in now: {}", say::names(&users(disk), 12));
-        badge::badge_ui(ui, Tone::Good, &say::count(n, "session", "sessions"), &who);
+        let who = t!("Logged in now: {names}", names = say::names(&users(disk), 12));
+        badge::badge_ui(ui, Tone::Good, &count!(n, "{n} session", "{n} sessions"), &who);
     } else {
-        weak_ui(ui, "Not in use");
+        weak_ui(ui, t!("Not in use"));
     }
 }
 
 fn about(disk: &DiskView) -> String {
-    let mut text = format!("Disk {}", disk.name);
+    let mut text = t!("Disk {disk}", disk = disk.name);
     if disk.size > 0 {
         text.push_str(&format!(", {}", bytes(disk.size)));
     }
-    if disk.generation > 0 {
-        text.push_str(&format!(", generation {}", disk.generation));
+    if disk.generation == 0 {
+        return text;
     }
-    text
+    t!("{disk}, generation {n}", disk = text, n = disk.generation)
 }
 
 fn tone(disk: &DiskView, checked: bool) -> Tone {
@@ -171,11 +173,11 @@ impl Line {
 }
 
 fn overlays_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView) {
-    let count = say::count(disk.overlays.len(), "overlay", "overlays");
-    let mut title = format!("{count}, {}", bytes(sum(&disk.overlays)));
+    let size = bytes(sum(&disk.overlays));
+    let mut title = count!(disk.overlays.len(), "{n} overlay, {size}", "{n} overlays, {size}", size = size);
     let behind = disk.overlays.iter().filter(|o| is_behind(disk, o)).count();
     if behind > 0 {
-        title.push_str(&format!(", {behind} on an older generation"));
+        title = t!("{overlays}, {n} on an older generation", overlays = title, n = behind);
     }
     let header = CollapsingHeader::new(title).id_salt(("overlays", &disk.name));
     header.default_open(disk.overlays.len() <= FEW).show(ui, |ui| {
@@ -187,8 +189,14 @@ fn overlays_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView) {
 }
 
 fn overlay_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, overlay: &OverlayView) {
-    let state = if overlay.open { "in use" } else { "at rest" };
-    let name = format!("{}'s {} overlay, {}, {state}", host(overlay), kind(overlay), bytes(overlay.bytes));
+    let state = if overlay.open { t!("in use") } else { t!("at rest") };
+    let name = t!(
+        "{host}'s {kind} overlay, {size}, {state}",
+        host = host(overlay),
+        kind = kind(overlay),
+        size = bytes(overlay.bytes),
+        state = state
+    );
     let line = line_of_ui(ui, &name);
     if !ui.is_rect_visible(line.rect) && disk.overlays.len() > 100 {
         return;
@@ -202,9 +210,9 @@ fn overlay_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, overlay: &Overl
         cell_ui(ui, 52.0, |ui| weak_ui(ui, kind(overlay)).on_hover_text(meaning(overlay)));
         cell_ui(ui, 78.0, |ui| {
             if overlay.open {
-                badge::badge_ui(ui, Tone::Good, "In use", "A session has it open")
+                badge::badge_ui(ui, Tone::Good, t!("In use"), t!("A session has it open"))
             } else {
-                weak_ui(ui, "At rest")
+                weak_ui(ui, t!("At rest"))
             }
         });
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -216,18 +224,18 @@ fn overlay_ui(ui: &mut Ui, view: &mut View<'_>, disk: &DiskView, overlay: &Overl
 
 fn meaning(overlay: &OverlayView) -> &'static str {
     match overlay.writes {
-        Writes::Fresh => "New at each boot",
-        _ => "Kept until it is reset or committed",
+        Writes::Fresh => t!("New at each boot"),
+        _ => t!("Kept until it is reset or committed"),
     }
 }
 
 fn stands_ui(ui: &mut Ui, disk: &DiskView, overlay: &OverlayView) {
     if is_behind(disk, overlay) {
         let (on, at) = (overlay.generation, disk.generation);
-        let text = format!("Stands on generation {on}, the image is at {at}: reset it to get the new one");
+        let text = t!("Stands on generation {on}, the image is at {at}: reset it to get the new one", on = on, at = at);
         ui.add(Label::new(RichText::new(text).color(theme::palette(ui).tone(Tone::Warn))).truncate());
     } else if overlay.generation > 0 {
-        weak_ui(ui, format!("Generation {}", overlay.generation));
+        weak_ui(ui, t!("Generation {generation}", generation = overlay.generation));
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bootyard_core::api::{DiskView, OverlayView, Snapshot};
 
+use crate::gui::lang::{count, t};
 use crate::gui::say::{self, bytes};
 
 /// The depth beyond which cards are no longer indented further.
@@ -59,11 +60,11 @@ pub(super) fn total(shot: &Snapshot) -> String {
     let images = shot.disks.iter().map(|d| d.allocated.saturating_add(older(d))).fold(0, add);
     let count: usize = shot.disks.iter().map(|d| d.overlays.len()).sum();
     let written = shot.disks.iter().map(|d| sum(&d.overlays)).fold(0, add);
-    let mut text = format!("{}, {} on disk", say::count(shot.disks.len(), "disk", "disks"), bytes(images));
-    if count > 0 {
-        text.push_str(&format!("; {}, {}", say::count(count, "overlay", "overlays"), bytes(written)));
+    let text = count!(shot.disks.len(), "{n} disk, {size} on disk", "{n} disks, {size} on disk", size = bytes(images));
+    if count == 0 {
+        return text;
     }
-    text
+    format!("{text}; {}", count!(count, "{n} overlay, {size}", "{n} overlays, {size}", size = bytes(written)))
 }
 
 /// Bytes of these overlays.
@@ -78,7 +79,8 @@ pub(super) fn sorted(overlays: &[OverlayView]) -> Vec<&OverlayView> {
     list
 }
 
-fn natural(name: &str) -> Vec<(String, u64)> {
+/// A name by which names with numbers stand in the order in which people count.
+pub(super) fn natural(name: &str) -> Vec<(String, u64)> {
     let mut parts: Vec<(String, u64)> = vec![(String::new(), 0)];
     let mut in_number = false;
     for c in name.chars() {
@@ -111,12 +113,18 @@ pub(super) fn older(disk: &DiskView) -> Vec<String> {
     disk.older
         .iter()
         .map(|g| {
-            let why = match standing.get(&g.generation).map(Vec::as_slice) {
-                None | Some([]) => String::new(),
-                Some([one]) => format!(", kept because {}'s overlay stands on it", say::clean_to(one, 40)),
-                Some(many) => format!(", kept because overlays of {} stand on it", say::names(many, 4)),
-            };
-            format!("Generation {}, {}{why}", g.generation, bytes(g.allocated))
+            let text = t!("Generation {n}, {size}", n = g.generation, size = bytes(g.allocated));
+            match standing.get(&g.generation).map(Vec::as_slice) {
+                None | Some([]) => text,
+                Some([one]) => {
+                    let host = say::clean_to(one, 40);
+                    t!("{generation}, kept because {host}'s overlay stands on it", generation = text, host = host)
+                }
+                Some(many) => {
+                    let hosts = say::names(many, 4);
+                    t!("{generation}, kept because overlays of {hosts} stand on it", generation = text, hosts = hosts)
+                }
+            }
         })
         .collect()
 }
@@ -124,8 +132,12 @@ pub(super) fn older(disk: &DiskView) -> Vec<String> {
 /// `Taken from lab, generation 2`; says when that one is not `here` any more.
 pub(super) fn origin(disk: &DiskView, here: bool) -> Option<String> {
     let (name, generation) = disk.parent.as_ref()?;
-    let gone = if here { "" } else { ", which is no longer here" };
-    Some(format!("Taken from {}, generation {generation}{gone}", say::clean_to(name, 63)))
+    let name = say::clean_to(name, 63);
+    Some(if here {
+        t!("Taken from {disk}, generation {n}", disk = name, n = generation)
+    } else {
+        t!("Taken from {disk}, generation {n}, which is no longer here", disk = name, n = generation)
+    })
 }
 
 #[cfg(test)]

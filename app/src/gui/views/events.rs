@@ -1,57 +1,67 @@
-//! What happened last, newest first.
+//! What happened last, newest first: filtered by machine, weight and text, held while it is read, and written to a file.
 
-use bootyard_core::api::{Event, Severity, Snapshot};
-use eframe::egui::{Align, Button, Label, Layout, RichText, TextEdit, Ui, vec2};
+use bootyard_core::api::{HostId, Severity, Snapshot};
+use eframe::egui::{Align, Button, ComboBox, Key, Label, Layout, Modifiers, RichText, TextEdit, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 
 use super::View;
-use crate::gui::event_text;
+use super::events_model::{Choice, Line, Log, Names};
+use crate::gui::action::{Action, Dialog};
+use crate::gui::lang::{count, t};
+use crate::gui::save::{SaveForm, What};
 use crate::gui::say;
 use crate::gui::targets;
 use crate::gui::theme;
 use crate::gui::widgets::badge;
 use crate::gui::widgets::field::weak_ui;
 
-/// What a person chose on this screen.
-#[derive(Debug)]
-pub(crate) struct Events {
-    filter: String,
-    least: Severity,
-}
+const ROW: f32 = 26.0;
 
-impl Default for Events {
-    fn default() -> Self {
-        Self { filter: String::new(), least: Severity::Info }
-    }
+/// What was seen, and what a person chose on this screen.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    log: Log,
+    choice: Choice,
+    to_top: bool,
 }
 
 impl Events {
+    /// Takes in what is new.
+    pub(crate) fn take(&mut self, shot: &Snapshot) {
+        self.log.take(shot);
+    }
+
+    /// Whether the list is held now; turns it round.
+    fn turn(&mut self) {
+        self.choice.held = if self.choice.held.is_some() { None } else { self.log.last() };
+        self.to_top = self.choice.held.is_none();
+    }
+
     /// The screen.
     pub(crate) fn ui(&mut self, ui: &mut Ui, view: &mut View<'_>) {
-        let needle = self.filter.trim().to_lowercase();
-        let rows: Vec<(&Event, String, String)> = view
-            .shot
-            .recent
-            .iter()
-            .rev()
-            .filter(|e| e.kind.severity() >= self.least)
-            .map(|e| (e.as_ref(), who(view.shot, e), event_text::line(&e.kind)))
-            .filter(|(_, who, line)| {
-                needle.is_empty() || who.to_lowercase().contains(&needle) || line.to_lowercase().contains(&needle)
-            })
-            .collect();
-        self.filter_ui(ui, rows.len());
+        let names = Names::of(view.shot);
+        let ctx = ui.ctx();
+        let free = ctx.memory(|m| m.focused().is_none() && m.top_modal_layer().is_none());
+        if free
+            && !eframe::egui::Popup::is_any_open(ctx)
+            && ui.input_mut(|i| i.consume_key(Modifiers::NONE, Key::Space))
+        {
+            self.turn();
+        }
+        self.filter_ui(ui, view, &names);
         ui.add_space(2.0);
+        let rows = self.log.shown(&self.choice, &names);
         if rows.is_empty() {
+            let nothing = self.log.is_empty();
             ui.add_space(48.0);
             ui.vertical_centered(|ui| {
-                if view.shot.recent.is_empty() {
-                    ui.heading("Nothing has happened yet");
-                    ui.label("Each packet that matters, each file and each login appears here.");
+                if nothing {
+                    ui.heading(t!("Nothing has happened yet"));
+                    ui.label(t!("Each packet that matters, each file and each login appears here."));
                 } else {
-                    ui.heading("No event matches");
-                    if ui.button("Show all").clicked() {
-                        *self = Self { least: Severity::Debug, ..Self::default() };
+                    ui.heading(t!("No event matches"));
+                    if ui.button(t!("Show all")).clicked() {
+                        self.choice = Choice { least: Severity::Debug, ..Choice::default() };
                     }
                 }
             });
@@ -59,40 +69,83 @@ impl Events {
         }
         ui.spacing_mut().item_spacing.y = 0.0;
         theme::quiet_lines(ui);
-        table_ui(ui, &rows);
+        table_ui(ui, &rows, &names, std::mem::take(&mut self.to_top));
     }
 
-    fn filter_ui(&mut self, ui: &mut Ui, shown: usize) {
+    fn filter_ui(&mut self, ui: &mut Ui, view: &mut View<'_>, names: &Names) {
         ui.horizontal(|ui| {
             for (least, text, tooltip) in [
-                (Severity::Debug, "All", "Size probes and single requests, too"),
-                (Severity::Info, "Steps", "What moves a machine on, and all that is worse"),
-                (Severity::Warning, "Warnings", "What wants a look, and errors"),
-                (Severity::Error, "Errors", "What stops a boot"),
+                (Severity::Debug, t!("All"), t!("Size probes and single requests, too")),
+                (Severity::Info, t!("Steps"), t!("What moves a machine on, and all that is worse")),
+                (Severity::Warning, t!("Warnings"), t!("What wants a look, and errors")),
+                (Severity::Error, t!("Errors"), t!("What stops a boot")),
             ] {
-                if ui.add(Button::selectable(self.least == least, text)).on_hover_text(tooltip).clicked() {
-                    self.least = least;
+                if ui.add(Button::selectable(self.choice.least == least, text)).on_hover_text(tooltip).clicked() {
+                    self.choice.least = least;
                 }
             }
+            host_ui(ui, view.shot, &mut self.choice.host);
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                let edit = TextEdit::singleline(&mut self.filter)
-                    .hint_text("Filter")
-                    .desired_width(240.0)
+                let shown = self.log.shown(&self.choice, names);
+                let export = ui.add_enabled(!shown.is_empty(), Button::new(t!("Export…")));
+                let export =
+                    export.accessible_name(t!("Export events…")).on_hover_text(t!("Write what is shown to a file"));
+                if export.on_disabled_hover_text(t!("No event is shown")).clicked() {
+                    let oldest_first = shown.iter().rev().map(|line| line.event.clone()).collect();
+                    let all = count!(self.log.len(), "{n} event", "{n} events");
+                    let part_of = (shown.len() < self.log.len()).then_some(all);
+                    let form = SaveForm::new(What::Events(oldest_first), part_of);
+                    view.push(Action::Ask(Dialog::Save(form)));
+                }
+                let count = shown.len();
+                let (text, name, tooltip) = match self.choice.held {
+                    None => (t!("Pause"), t!("Pause events"), t!("Hold the list while it is read (Space)")),
+                    Some(_) => (
+                        t!("Follow"),
+                        t!("Follow events"),
+                        t!("Take in what came meanwhile, and go to the newest (Space)"),
+                    ),
+                };
+                if ui.button(text).accessible_name(name).on_hover_text(tooltip).clicked() {
+                    self.turn();
+                }
+                let edit = TextEdit::singleline(&mut self.choice.text)
+                    .hint_text(t!("Filter"))
+                    .desired_width(200.0)
                     .margin(vec2(8.0, 5.0));
-                ui.add(edit).accessible_name("Filter events");
-                weak_ui(ui, say::count(shown, "event", "events"));
+                let field = ui.add(edit).accessible_name(t!("Filter events"));
+                if field.has_focus() && ui.input_mut(|i| i.consume_key(Modifiers::NONE, Key::Escape)) {
+                    self.choice.text.clear();
+                    field.surrender_focus();
+                }
+                let newer = self.choice.held.map(|seq| self.log.after(seq)).filter(|newer| *newer > 0);
+                let text = match newer {
+                    Some(newer) => {
+                        count!(count, "{n} event, {newer} newer", "{n} events, {newer} newer", newer = newer)
+                    }
+                    None => count!(count, "{n} event", "{n} events"),
+                };
+                weak_ui(ui, text);
             });
         });
     }
 }
 
-fn who(shot: &Snapshot, event: &Event) -> String {
-    let host = event.host.and_then(|id| targets::host(shot, id)).map(say::host_name);
-    host.or_else(|| event.mac.map(|m| m.to_string())).unwrap_or_default()
+/// Of which machine.
+fn host_ui(ui: &mut Ui, shot: &Snapshot, chosen: &mut Option<HostId>) {
+    let all = t!("Every machine");
+    let now = chosen.and_then(|id| targets::host(shot, id)).map_or_else(|| all.to_owned(), say::host_name);
+    let combo = ComboBox::from_id_salt("events-of").selected_text(now).width(150.0).truncate().show_ui(ui, |ui| {
+        ui.selectable_value(chosen, None, all);
+        for host in &shot.hosts {
+            ui.selectable_value(chosen, Some(host.id), say::host_name(host));
+        }
+    });
+    combo.response.accessible_name(t!("Events of"));
 }
 
-fn table_ui(ui: &mut Ui, rows: &[(&Event, String, String)]) {
-    TableBuilder::new(ui)
+fn table_ui(ui: &mut Ui, rows: &[&Line], names: &Names, to_top: bool) {
+    let mut table = TableBuilder::new(ui)
         .id_salt("events")
         .striped(true)
         .auto_shrink([false, false])
@@ -100,26 +153,31 @@ fn table_ui(ui: &mut Ui, rows: &[(&Event, String, String)]) {
         .column(Column::exact(70.0))
         .column(Column::exact(92.0))
         .column(Column::initial(150.0).at_least(80.0).clip(true).resizable(true))
-        .column(Column::remainder().at_least(200.0).clip(true))
+        .column(Column::remainder().at_least(200.0).clip(true));
+    if to_top {
+        table = table.vertical_scroll_offset(0.0);
+    }
+    table
         .header(theme::HEADER, |mut row| {
-            for text in ["Time", "Weight", "Machine", "What"] {
+            for text in [t!("Time"), t!("Weight"), t!("Machine"), t!("What")] {
                 row.col(|ui| {
                     ui.label(RichText::new(text).small().color(theme::palette(ui).weak));
                 });
             }
         })
         .body(|body| {
-            body.rows(26.0, rows.len(), |mut row| {
-                let Some((event, who, line)) = rows.get(row.index()) else { return };
-                let severity = event.kind.severity();
+            body.rows(ROW, rows.len(), |mut row| {
+                let Some(line) = rows.get(row.index()) else { return };
+                let severity = line.event.kind.severity();
                 row.col(|ui| {
-                    ui.label(RichText::new(say::clock(event.time)).monospace());
+                    ui.label(RichText::new(say::clock(line.event.time)).monospace());
                 });
                 row.col(|ui| {
-                    badge::badge_ui(ui, say::severity_tone(severity), say::severity(severity), &event.kind.name());
+                    let name = line.event.kind.name();
+                    badge::badge_ui(ui, say::severity_tone(severity), say::severity(severity), &name);
                 });
                 row.col(|ui| {
-                    ui.add(Label::new(who).truncate());
+                    ui.add(Label::new(names.who(&line.event)).truncate());
                 });
                 row.col(|ui| {
                     let p = theme::palette(ui);
@@ -128,7 +186,7 @@ fn table_ui(ui: &mut Ui, rows: &[(&Event, String, String)]) {
                         Severity::Info => p.text,
                         severity => p.tone(say::severity_tone(severity)),
                     };
-                    ui.add(Label::new(RichText::new(line).color(color)).truncate());
+                    ui.add(Label::new(RichText::new(&line.text).color(color)).truncate());
                 });
             });
         });

@@ -9,6 +9,7 @@ use eframe::egui::{Response, RichText, TextEdit, Ui, vec2};
 use super::View;
 use super::dialogs::{buttons_ui, title_ui};
 use crate::gui::action::{Action, DiskForm, PickFor, ProfileForm};
+use crate::gui::lang::t;
 use crate::gui::say;
 use crate::gui::theme::{self, Tone};
 use crate::gui::widgets::field::{primary_button_ui, text_field_ui, weak_ui};
@@ -36,27 +37,27 @@ pub(crate) fn derived_name(path: &Path) -> String {
 
 /// The form of a new disk.
 pub(super) fn disk_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut DiskForm) {
-    title_ui(ui, "Add a disk");
+    title_ui(ui, t!("Add a disk"));
     ui.horizontal(|ui| {
-        ui.radio_value(&mut form.empty, false, "Import an image");
-        ui.radio_value(&mut form.empty, true, "Make an empty disk");
+        ui.radio_value(&mut form.empty, false, t!("Import an image"));
+        ui.radio_value(&mut form.empty, true, t!("Make an empty disk"));
     });
     ui.add_space(4.0);
     if form.empty {
-        text_field_ui(ui, "Size in GiB", &mut form.gib, "32", 120.0);
+        text_field_ui(ui, t!("Size in GiB"), &mut form.gib, "32", 120.0);
     } else {
-        path_ui(ui, view, "Image file", &mut form.path, "/path/to/disk.qcow2", PickFor::Disk);
-        weak_ui(ui, "Or drop the file onto this window.");
+        path_ui(ui, view, t!("Image file"), &mut form.path, "/path/to/disk.qcow2", PickFor::Disk);
+        weak_ui(ui, t!("Or drop the file onto this window."));
         if !form.named {
             form.name = derived_name(Path::new(form.path.trim()));
         }
     }
     ui.add_space(4.0);
-    if text_field_ui(ui, "Name: a-z, 0-9 and -", &mut form.name, "server01", 300.0).changed() {
+    if text_field_ui(ui, t!("Name: a-z, 0-9 and -"), &mut form.name, "server01", 300.0).changed() {
         form.named = true;
     }
     ui.add_space(4.0);
-    ui.label(RichText::new("What machines write").color(theme::palette(ui).weak));
+    ui.label(RichText::new(t!("What machines write")).color(theme::palette(ui).weak));
     for writes in [Writes::Keep, Writes::Fresh, Writes::Image] {
         ui.horizontal(|ui| {
             ui.radio_value(&mut form.writes, writes, say::writes(writes));
@@ -67,10 +68,10 @@ pub(super) fn disk_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut DiskForm) {
     end_ui(
         ui,
         view,
-        "Add disk",
+        t!("Add disk"),
         false,
         made.map(|disk| {
-            let said = format!("Adding disk {}", disk.name);
+            let said = t!("Adding disk {name}", name = disk.name);
             (Command::AddDisk(disk), said)
         }),
     );
@@ -80,11 +81,11 @@ pub(super) fn disk_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut DiskForm) {
 fn new_disk(form: &DiskForm, shot: &Snapshot) -> Result<NewDisk, String> {
     let mut disk = NewDisk { name: String::new(), from: None, size: None, writes: form.writes };
     if form.empty {
-        let gib: u64 = form.gib.trim().parse().map_err(|_| "Say the size in whole GiB".to_owned())?;
+        let gib: u64 = form.gib.trim().parse().map_err(|_| t!("Say the size in whole GiB").to_owned())?;
         let size = gib.checked_mul(1 << 30).filter(|s| *s > 0 && i64::try_from(*s).is_ok());
-        disk.size = Some(size.ok_or("That size can't be made; say a number of GiB above 0")?);
+        disk.size = Some(size.ok_or(t!("That size can't be made; say a number of GiB above 0"))?);
     } else {
-        disk.from = Some(file(&form.path, "Choose the image file")?);
+        disk.from = Some(file(&form.path, t!("Choose the image file"))?);
     }
     let taken = shot.disks.iter().any(|d| d.name == form.name.trim());
     disk.name = name(&form.name, taken)?;
@@ -93,35 +94,48 @@ fn new_disk(form: &DiskForm, shot: &Snapshot) -> Result<NewDisk, String> {
 
 /// The form of a new profile.
 pub(super) fn profile_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut ProfileForm) {
-    title_ui(ui, "Add a profile");
-    ui.label("Something to install or run: a kernel, its initrds, and answers for its installer.");
+    title_ui(ui, t!("Add a profile"));
+    ui.label(t!("Something to install or run: a kernel, its initrds, and answers for its installer."));
     ui.add_space(4.0);
-    path_ui(ui, view, "Kernel", &mut form.kernel, "/path/to/linux", PickFor::Kernel);
-    let label = ui.label(RichText::new("Initrds, one a line").color(theme::palette(ui).weak));
+    path_ui(ui, view, t!("Kernel"), &mut form.kernel, "/path/to/linux", PickFor::Kernel);
+    let label = ui.label(RichText::new(t!("Initrds, one a line")).color(theme::palette(ui).weak));
     ui.horizontal_top(|ui| {
         let width = ui.available_width() - 100.0;
         let edit = TextEdit::multiline(&mut form.initrds).hint_text("/path/to/initrd.gz").desired_rows(2);
         ui.add(edit.desired_width(width).margin(vec2(8.0, 5.0))).labelled_by(label.id);
-        browse_ui(ui, view, "Initrds, one a line", PickFor::Initrds);
+        browse_ui(ui, view, t!("Initrds, one a line"), PickFor::Initrds);
     });
-    text_field_ui(ui, "Kernel arguments", &mut form.args, "auto=true priority=critical", f32::INFINITY);
-    path_ui(ui, view, "Answer file, if there is one", &mut form.answers, "/path/to/debian-12.cfg", PickFor::Answers);
-    weak_ui(ui, "Files may be dropped onto this window, too; they are copied into the lab.");
+    text_field_ui(ui, t!("Kernel arguments"), &mut form.args, "auto=true priority=critical", f32::INFINITY);
+    path_ui(
+        ui,
+        view,
+        t!("Answer file, if there is one"),
+        &mut form.answers,
+        "/path/to/debian-12.cfg",
+        PickFor::Answers,
+    );
+    if !form.hypervisors.trim().is_empty() {
+        let label =
+            ui.label(RichText::new(t!("Xen, loaded before the kernel, one a line")).color(theme::palette(ui).weak));
+        let edit = TextEdit::multiline(&mut form.hypervisors).desired_rows(1).desired_width(f32::INFINITY);
+        ui.add(edit.margin(vec2(8.0, 5.0))).labelled_by(label.id);
+    }
+    weak_ui(ui, t!("Files may be dropped onto this window, too; they are copied into the lab."));
     if !form.named {
         form.name = profile_name(Path::new(form.kernel.trim()));
     }
     ui.add_space(4.0);
-    if text_field_ui(ui, "Name: a-z, 0-9 and -", &mut form.name, "debian-12", 300.0).changed() {
+    if text_field_ui(ui, t!("Name: a-z, 0-9 and -"), &mut form.name, "debian-12", 300.0).changed() {
         form.named = true;
     }
     let made = new_profile(form, view.shot);
     end_ui(
         ui,
         view,
-        "Add profile",
+        t!("Add profile"),
         false,
         made.map(|profile| {
-            let said = format!("Adding profile {}", profile.name);
+            let said = t!("Adding profile {name}", name = profile.name);
             (Command::AddProfile(profile), said)
         }),
     );
@@ -134,13 +148,16 @@ fn profile_name(kernel: &Path) -> String {
 
 /// The profile of a form, or what is still missing.
 fn new_profile(form: &ProfileForm, shot: &Snapshot) -> Result<NewProfile, String> {
-    let kernel = file(&form.kernel, "Choose the kernel")?;
+    let kernel = file(&form.kernel, t!("Choose the kernel"))?;
     let initrds = form.initrds.lines().map(str::trim).filter(|l| !l.is_empty());
-    let initrds = initrds.map(|l| file(l, "Choose the initrds")).collect::<Result<Vec<_>, _>>()?;
+    let initrds = initrds.map(|l| file(l, t!("Choose the initrds"))).collect::<Result<Vec<_>, _>>()?;
     let answers =
-        if form.answers.trim().is_empty() { None } else { Some(file(&form.answers, "Choose the answer file")?) };
+        if form.answers.trim().is_empty() { None } else { Some(file(&form.answers, t!("Choose the answer file"))?) };
+    let xen = form.hypervisors.lines().map(str::trim).filter(|l| !l.is_empty());
+    let hypervisors = xen.map(|l| file(l, "")).collect::<Result<Vec<_>, _>>()?;
     let taken = shot.profiles.iter().any(|p| p.name == form.name.trim());
-    Ok(NewProfile { name: name(&form.name, taken)?, kernel, initrds, args: form.args.trim().to_owned(), answers })
+    let args = form.args.trim().to_owned();
+    Ok(NewProfile { name: name(&form.name, taken)?, kernel, initrds, args, answers, hypervisors })
 }
 
 /// An absolute path. Whether the file is there is the engine's to say: it may run elsewhere, and a frame never waits for a disk.
@@ -150,17 +167,17 @@ pub(super) fn file(text: &str, missing: &str) -> Result<PathBuf, String> {
         return Err(missing.to_owned());
     }
     let path = PathBuf::from(text);
-    if path.is_absolute() { Ok(path) } else { Err(format!("Give {} as a path from /", say::clean_to(text, 60))) }
+    if path.is_absolute() { Ok(path) } else { Err(t!("Give {text} as a path from /", text = say::clean_to(text, 60))) }
 }
 
 /// A name of the lab that is not taken, or what is wrong with it.
 pub(super) fn name(text: &str, taken: bool) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
-        return Err("Give it a name".into());
+        return Err(t!("Give it a name").into());
     }
     if taken {
-        return Err(format!("{} is taken; choose another name", say::clean_to(text, 63)));
+        return Err(t!("{text} is taken; choose another name", text = say::clean_to(text, 63)));
     }
     text.parse::<Name>().map(|n| n.to_string()).map_err(|e| e.to_string())
 }
@@ -186,7 +203,7 @@ pub(super) fn path_ui(
 }
 
 fn browse_ui(ui: &mut Ui, view: &mut View<'_>, label: &str, pick: PickFor) -> Response {
-    let response = ui.button("Browse…").accessible_name(format!("Browse for: {label}"));
+    let response = ui.button(t!("Browse…")).accessible_name(t!("Browse for: {label}", label = label));
     if response.clicked() {
         view.push(Action::Pick(pick));
     }
@@ -201,14 +218,19 @@ pub(super) fn end_ui(
     enter: bool,
     made: Result<(Command, String), String>,
 ) {
+    end_with_ui(ui, view, act, enter, made.map(|(command, said)| Action::Send(command, said)));
+}
+
+/// The same for any act.
+pub(super) fn end_with_ui(ui: &mut Ui, view: &mut View<'_>, act: &str, enter: bool, made: Result<Action, String>) {
     if let Err(problem) = &made {
         ui.add_space(4.0);
         ui.label(RichText::new(problem).color(theme::palette(ui).tone(Tone::Warn)));
     }
     buttons_ui(ui, view, |ui, view| {
         let pressed = primary_button_ui(ui, made.is_ok(), act).clicked() || enter;
-        if let (true, Ok((command, said))) = (pressed, made) {
-            view.send(command, said);
+        if let (true, Ok(action)) = (pressed, made) {
+            view.push(action);
             view.push(Action::CloseDialog);
         }
     });

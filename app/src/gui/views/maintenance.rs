@@ -8,16 +8,21 @@ use super::View;
 use super::disk_menu::item_ui;
 use crate::gui::action::{Action, Dialog};
 use crate::gui::disk_ask::{DiskAsk, OverlayMenu};
+use crate::gui::lang::t;
 use crate::gui::say::{self, bytes};
 use crate::gui::targets;
 use crate::gui::theme::Tone;
-use crate::gui::widgets::assign::MAINTENANCE;
+use crate::gui::widgets::assign;
 use crate::gui::widgets::finding;
 
 /// What maintenance does.
-const MEANING: &str = "Its changes outlive the boot, and can be committed to the image for all the others";
+fn meaning() -> &'static str {
+    t!("Its changes outlive the boot, and can be committed to the image for all the others")
+}
 /// The way back.
-const END: &str = "End maintenance";
+fn end() -> &'static str {
+    t!("End maintenance")
+}
 
 /// The machine's kept overlays, each with its disk.
 fn kept<'a>(shot: &'a Snapshot, host: &HostView) -> Vec<(&'a DiskView, &'a OverlayView)> {
@@ -49,18 +54,18 @@ fn ask_commit(view: &mut View<'_>, disk: &DiskView, overlay: &OverlayView) {
 pub(super) fn items_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) {
     let shot = view.shot;
     if let Some(to) = targets::maintenance(shot, &host.boot)
-        && item_ui(ui, MAINTENANCE, MEANING, None)
+        && item_ui(ui, assign::maintenance(), meaning(), None)
     {
         view.assign(vec![host.id], to);
     }
     for (disk, overlay) in kept(shot, host) {
-        let text = format!("Commit to {}…", disk.name);
+        let text = t!("Commit to {name}…", name = disk.name);
         if item_ui(ui, &text, OverlayMenu::Commit.tooltip(), OverlayMenu::Commit.why_not(disk, overlay)) {
             ask_commit(view, disk, overlay);
         }
     }
     if let Some(iscsi) = in_maintenance(host)
-        && item_ui(ui, END, "It gets the disk as all the others do", None)
+        && item_ui(ui, end(), t!("It gets the disk as all the others do"), None)
     {
         view.assign(vec![host.id], ended(iscsi));
     }
@@ -72,14 +77,16 @@ pub(super) fn callout_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) {
     let shot = view.shot;
     let found = kept(shot, host).into_iter().find(|(d, _)| d.name == iscsi.disk.as_str());
     let text = match found {
-        Some((_, overlay)) => format!("Maintenance of {}: {} of changes are kept", iscsi.disk, bytes(overlay.bytes)),
-        None => format!("Maintenance of {}: what it changes from its next boot on is kept", iscsi.disk),
+        Some((_, overlay)) => {
+            t!("Maintenance of {disk}: {size} of changes are kept", disk = iscsi.disk, size = bytes(overlay.bytes))
+        }
+        None => t!("Maintenance of {disk}: what it changes from its next boot on is kept", disk = iscsi.disk),
     };
     finding::callout_ui(ui, Tone::Ask, &text, |ui| {
         ui.add_space(4.0);
         ui.horizontal(|ui| {
             if let Some((disk, overlay)) = found {
-                let button = Button::new(format!("Commit to {}…", disk.name));
+                let button = Button::new(t!("Commit to {name}…", name = disk.name));
                 let why = OverlayMenu::Commit.why_not(disk, overlay);
                 let response = ui.add_enabled(why.is_none(), button).on_hover_text(OverlayMenu::Commit.tooltip());
                 if response.clicked() {
@@ -89,7 +96,7 @@ pub(super) fn callout_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) {
                     response.on_disabled_hover_text(why);
                 }
             }
-            if ui.button(END).on_hover_text("It gets the disk as all the others do").clicked() {
+            if ui.button(end()).on_hover_text(t!("It gets the disk as all the others do")).clicked() {
                 view.assign(vec![host.id], ended(iscsi));
             }
         });

@@ -1,17 +1,18 @@
-//! The first start on one screen; later the same as the network screen: interface, mode, servers, and what is wrong with them.
+//! The network screen: interface, mode, servers, and what is wrong with them.
 
 use bootyard_core::api::{EngineState, Snapshot};
 use eframe::egui::{Grid, Label, ScrollArea, Ui};
 
 use super::View;
+use super::check::Check;
 use super::images::firmware_ui;
 use super::serve_form::ServeForm;
-use super::top::lab_banners_ui;
 use crate::gui::action::UiCommand;
+use crate::gui::lang::t;
 use crate::gui::say::{self, clean_to};
 use crate::gui::theme::{self, Tone};
 use crate::gui::widgets::field::{command_button_ui, fact_ui, section_ui, weak_ui};
-use crate::gui::widgets::{badge, finding};
+use crate::gui::widgets::{badge, progress};
 
 /// Whether nobody has yet said which interface may serve on this computer.
 pub(crate) fn is_first_start(shot: &Snapshot) -> bool {
@@ -29,79 +30,32 @@ pub(crate) fn is_loading(shot: &Snapshot) -> bool {
 pub(crate) fn loading_ui(ui: &mut Ui) {
     ui.add_space(120.0);
     ui.vertical_centered(|ui| {
-        ui.add(eframe::egui::Spinner::new().size(28.0));
+        progress::busy_ui(ui, progress::LARGE, t!("Reading the lab"));
         ui.add_space(theme::GAP);
-        ui.label("Reading the lab");
+        ui.label(t!("Reading the lab"));
     });
-}
-
-/// The first start.
-pub(crate) fn first_start_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut ServeForm, gone: bool) {
-    ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-        ui.add_space(24.0);
-        let side = ((ui.available_width() - theme::MEASURE - 80.0) / 2.0).max(0.0);
-        ui.horizontal_top(|ui| {
-            ui.add_space(side);
-            ui.vertical(|ui| {
-                ui.set_max_width((theme::MEASURE + 80.0).min(ui.available_width()));
-                ui.heading("Serve network boot");
-                ui.label("Choose the interface that the machines hang on. Nothing is answered before you press Start.");
-                ui.add_space(theme::GAP);
-                if let EngineState::Failed { error } = &view.shot.engine {
-                    finding::callout_ui(ui, Tone::Bad, error, |ui| {
-                        ui.label("Nothing is served. Mend it, or choose otherwise below, then press Start again.");
-                    });
-                    ui.add_space(theme::GAP);
-                }
-                lab_banners_ui(ui, view, gone);
-                ui.add_space(theme::GAP);
-                theme::card_frame(ui).show(ui, |ui| {
-                    ui.set_min_width(ui.available_width());
-                    form.ui(ui, view, "Start");
-                });
-                ui.add_space(theme::GAP);
-                trouble_ui(ui, view.shot);
-                ui.add_space(theme::GAP);
-                weak_ui(ui, format!("Lab folder: {}", view.shot.lab.display()));
-            });
-        });
-    });
-}
-
-/// What would stop a boot: servers that do not run, firmware that is missing.
-fn trouble_ui(ui: &mut Ui, shot: &Snapshot) {
-    let missing: Vec<_> = shot.firmware.iter().filter(|f| f.path.is_none()).cloned().collect();
-    if !missing.is_empty() {
-        section_ui(ui, "Missing boot firmware");
-        firmware_ui(ui, &missing);
-    }
-    // Why the start failed is said above.
-    let said = |e: &String| matches!(&shot.engine, EngineState::Failed { error } if error == e);
-    if shot.services.iter().any(|s| s.error.as_ref().is_some_and(|e| !said(e))) {
-        section_ui(ui, "Servers");
-        services_ui(ui, shot);
-    }
 }
 
 /// The network screen.
-pub(crate) fn network_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut ServeForm) {
+pub(crate) fn network_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut ServeForm, check: &Check) {
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-        section_ui(ui, "Network");
+        section_ui(ui, t!("Network"));
         theme::card_frame(ui).show(ui, |ui| {
             ui.set_min_width(ui.available_width());
             match view.shot.engine {
                 EngineState::Running { .. } | EngineState::Starting => in_force_ui(ui, view),
-                _ => form.ui(ui, view, "Start"),
+                _ => form.ui(ui, view, t!("Start")),
             }
         });
-        section_ui(ui, "Servers");
+        check.ui(ui, view);
+        section_ui(ui, t!("Servers"));
         if view.shot.services.is_empty() {
-            weak_ui(ui, "None runs.");
+            weak_ui(ui, t!("None runs."));
         }
         services_ui(ui, view.shot);
-        section_ui(ui, "Boot firmware");
+        section_ui(ui, t!("Boot firmware"));
         firmware_ui(ui, &view.shot.firmware);
-        section_ui(ui, "Lab");
+        section_ui(ui, t!("Lab"));
         ui.horizontal(|ui| {
             weak_ui(ui, view.shot.lab.display().to_string());
             if command_button_ui(ui, UiCommand::Reload).clicked() {
@@ -119,15 +73,15 @@ fn in_force_ui(ui: &mut Ui, view: &View<'_>) {
             let foreign: Vec<String> = network.foreign.iter().map(ToString::to_string).collect();
             let leases = match network.pool {
                 0 => String::new(),
-                pool => format!("{} of {pool}", network.leased),
+                pool => t!("{n} of {all}", n = network.leased, all = pool),
             };
             for (name, value) in [
-                ("Interface", clean_to(&network.interface, 40)),
-                ("Address", network.address.clone().unwrap_or_else(|| "none yet".into())),
-                ("Mode", say::mode(mode).to_owned()),
-                ("Because", network.because.as_deref().map(say::sentence).unwrap_or_default()),
-                ("Addresses leased", leases),
-                ("Other DHCP servers", foreign.join(", ")),
+                (t!("Interface"), clean_to(&network.interface, 40)),
+                (t!("Address"), network.address.clone().unwrap_or_else(|| t!("none yet").into())),
+                (t!("Mode"), say::mode(mode).to_owned()),
+                (t!("Because"), network.because.as_deref().map(say::sentence).unwrap_or_default()),
+                (t!("Addresses leased"), leases),
+                (t!("Other DHCP servers"), foreign.join(", ")),
             ] {
                 if !value.is_empty() {
                     fact_ui(ui, name);
@@ -137,24 +91,24 @@ fn in_force_ui(ui: &mut Ui, view: &View<'_>) {
             }
         }
     });
-    weak_ui(ui, "Stop serving to choose another interface or mode.");
+    weak_ui(ui, t!("Stop serving to choose another interface; the mode is changed in the settings."));
 }
 
-fn services_ui(ui: &mut Ui, shot: &Snapshot) {
+pub(super) fn services_ui(ui: &mut Ui, shot: &Snapshot) {
     Grid::new("services").num_columns(3).spacing([24.0, 6.0]).min_row_height(22.0).show(ui, |ui| {
         for service in &shot.services {
             ui.label(say::service(service.service));
             match &service.error {
                 Some(error) => {
-                    badge::badge_ui(ui, Tone::Bad, "Failed", "");
+                    badge::badge_ui(ui, Tone::Bad, t!("Failed"), "");
                     ui.add(Label::new(say::sentence(error)).wrap());
                 }
                 None if service.address.is_empty() => {
-                    badge::badge_ui(ui, Tone::Quiet, "Off", "");
+                    badge::badge_ui(ui, Tone::Quiet, t!("Off"), "");
                     ui.label("");
                 }
                 None => {
-                    badge::badge_ui(ui, Tone::Good, "Listens", "");
+                    badge::badge_ui(ui, Tone::Good, t!("Listens"), "");
                     ui.label(clean_to(&service.address, 60));
                 }
             }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use bootyard_core::api::{EngineState, InterfaceView, Snapshot};
 use bootyard_core::lab::Mode;
 use bootyard_core::net::Ipv4Cidr;
-use eframe::egui::{RichText, Ui};
+use eframe::egui::{Label, RichText, Ui};
 
 use super::View;
+use super::check::Check;
 use crate::gui::action::Action;
+use crate::gui::lang::t;
 use crate::gui::say::{self, clean};
 use crate::gui::theme::{self, Tone};
 use crate::gui::widgets::field::{primary_button_ui, text_field_ui, weak_ui};
-use crate::gui::widgets::{badge, finding};
+use crate::gui::widgets::{badge, finding, icon, progress};
 
 /// What is proposed for a bare interface.
 const PROPOSED: &str = "192.168.77.1/24";
@@ -77,14 +79,77 @@ impl ServeForm {
         serving.filter(|i| i.confirmed || plausible(i)).or_else(|| proposed(&shot.interfaces))
     }
 
+    /// What a look for trouble is about: the chosen interface, unless lab.toml's are in service.
+    pub(crate) fn interface(&self, shot: &Snapshot) -> Option<String> {
+        let serving = matches!(shot.engine, EngineState::Running { .. } | EngineState::Starting);
+        self.chosen(shot).filter(|_| !serving).map(|i| i.name.clone())
+    }
+
+    /// The chosen interface as it is: what a look for trouble depends on.
+    pub(crate) fn subject(&self, shot: &Snapshot) -> Option<InterfaceView> {
+        self.chosen(shot).cloned()
+    }
+
+    /// The mode that was chosen, else lab.toml's.
+    fn mode(&self, shot: &Snapshot) -> Mode {
+        let configured = shot.networks.first().and_then(|n| mode_of(&n.configured));
+        self.mode.or(configured).unwrap_or_default()
+    }
+
+    /// The address that would be put on a bare interface, as it stands in the field.
+    fn proposed_address(&self, mode: Mode) -> String {
+        // Beside another server only an address of its network helps, and that only a person knows.
+        let proposed = if mode == Mode::Proxy { "" } else { PROPOSED };
+        self.address.clone().unwrap_or_else(|| proposed.into())
+    }
+
+    /// What Start does, or why it can't yet.
+    pub(crate) fn ready(&self, shot: &Snapshot) -> Result<Action, String> {
+        let Some(chosen) = self.chosen(shot) else {
+            return Err(t!("Choose the interface that the machines hang on").into());
+        };
+        let mode = self.mode(shot);
+        let address = if chosen.addresses.is_empty() {
+            let text = self.proposed_address(mode).trim().to_owned();
+            text.parse::<Ipv4Cidr>().map_err(|e| e.to_string())?;
+            if !self.consent {
+                return Err(t!("Agree to the address first").into());
+            }
+            Some(text)
+        } else {
+            None
+        };
+        Ok(Action::ConfirmAndStart { interface: chosen.name.clone(), address, mode })
+    }
+
     /// The form with its button. `button` names the act.
     pub(crate) fn ui(&mut self, ui: &mut Ui, view: &mut View<'_>, button: &str) {
+        self.fields_ui(ui, view, None);
+        ui.add_space(theme::GAP);
+        let ready = self.ready(view.shot);
+        ui.horizontal(|ui| {
+            let busy = view.shot.engine == EngineState::Starting;
+            let response = primary_button_ui(ui, ready.is_ok() && !busy, button);
+            if busy {
+                progress::busy_ui(ui, theme::ICON, t!("Starting"));
+                weak_ui(ui, t!("Starting"));
+            }
+            match ready {
+                Err(problem) => drop(weak_ui(ui, problem)),
+                Ok(action) if response.clicked() => view.push(action),
+                Ok(_) => {}
+            }
+        });
+    }
+
+    /// Interface, mode, address. `check` has what was found by asking for other DHCP servers.
+    pub(crate) fn fields_ui(&mut self, ui: &mut Ui, view: &mut View<'_>, check: Option<&Check>) {
         let shot = view.shot;
-        ui.label(RichText::new("Interface").color(theme::palette(ui).weak));
+        ui.label(RichText::new(t!("Interface")).color(theme::palette(ui).weak));
         let offered = offered(&shot.interfaces);
         if offered.is_empty() {
-            finding::callout_ui(ui, Tone::Warn, "This computer has no network interface.", |ui| {
-                ui.label("Plug in a network adapter; it appears here by itself.");
+            finding::callout_ui(ui, Tone::Warn, t!("This computer has no network interface."), |ui| {
+                ui.label(t!("Plug in a network adapter; it appears here by itself."));
             });
         }
         let chosen = self.chosen(shot);
@@ -99,113 +164,151 @@ impl ServeForm {
             let (ports, bridge) = (say::names(&ports, 6), clean(bridge));
             weak_ui(
                 ui,
-                format!("Not offered: {ports}. The bridge {bridge} takes what arrives there; choose {bridge}."),
+                t!(
+                    "Not offered: {ports}. The bridge {bridge} takes what arrives there; choose {bridge}.",
+                    ports = ports,
+                    bridge = bridge
+                ),
             );
         }
         ui.add_space(theme::GAP);
-        let configured = shot.networks.first().and_then(|n| mode_of(&n.configured));
-        let mut mode = self.mode.or(configured).unwrap_or_default();
+        let mut mode = self.mode(shot);
         mode_ui(ui, &mut mode);
         self.mode = Some(mode);
-        ui.add_space(theme::GAP);
-        let address = chosen.map(|c| self.address_ui(ui, c, mode));
-        ui.add_space(theme::GAP);
-        let problem = match (chosen, &address) {
-            (None, _) => Some("Choose the interface that the machines hang on".to_owned()),
-            (Some(_), Some(Err(problem))) => Some(problem.clone()),
-            _ => None,
-        };
-        ui.horizontal(|ui| {
-            let busy = shot.engine == EngineState::Starting;
-            let response = primary_button_ui(ui, problem.is_none() && !busy, button);
-            if busy {
-                ui.spinner();
-                weak_ui(ui, "Starting");
-            }
-            if let Some(problem) = &problem {
-                weak_ui(ui, problem.as_str());
-            }
-            if response.clicked()
-                && let (Some(chosen), Some(Ok(address))) = (chosen, address)
-            {
-                view.push(Action::ConfirmAndStart { interface: chosen.name.clone(), address, mode });
-            }
-        });
+        if let (Some(check), Some(chosen)) = (check, chosen) {
+            probe_ui(ui, check, chosen, mode);
+        }
+        if let Some(chosen) = chosen {
+            ui.add_space(4.0);
+            self.address_ui(ui, chosen, mode);
+        }
     }
 
-    /// Address and consent for a bare interface: what to put on it, or why it can't start yet.
-    fn address_ui(&mut self, ui: &mut Ui, interface: &InterfaceView, mode: Mode) -> Result<Option<String>, String> {
+    /// Address and consent for a bare interface; a word of caution where it is not this computer's alone.
+    fn address_ui(&mut self, ui: &mut Ui, interface: &InterfaceView, mode: Mode) {
         let name = clean(&interface.name);
         if interface.default_route || interface.wireless {
-            let why = if interface.wireless { "is Wi-Fi" } else { "leads to the rest of the network" };
-            finding::callout_ui(ui, Tone::Warn, &format!("{name} {why}."), |ui| {
-                ui.label("Every machine there that boots from the network gets an answer from here. Be sure that it is yours.");
+            let text = match interface.wireless {
+                true => t!("{interface} is Wi-Fi.", interface = name),
+                false => t!("{interface} leads to the rest of the network.", interface = name),
+            };
+            finding::callout_ui(ui, Tone::Warn, &text, |ui| {
+                ui.label(t!("Every machine there that boots from the network gets an answer from here. Be sure that it is yours."));
             });
         }
         if !interface.addresses.is_empty() {
-            return Ok(None);
+            return;
         }
-        // Beside another server only an address of its network helps, and that only a person knows.
-        let proposed = if mode == Mode::Proxy { "" } else { PROPOSED };
-        let mut text = self.address.clone().unwrap_or_else(|| proposed.into());
-        let edited = text_field_ui(ui, &format!("Address for {name}, which has none"), &mut text, PROPOSED, 200.0);
-        let parsed = text.trim().parse::<Ipv4Cidr>();
-        let shown = text.trim().to_owned();
+        let mut text = self.proposed_address(mode);
+        let label = t!("Address for {name}, which has none", name = name);
+        let edited = text_field_ui(ui, &label, &mut text, PROPOSED, 200.0);
+        let shown = clean(text.trim());
         if edited.changed() {
             self.consent = false;
             self.address = Some(text);
         }
-        let consent = format!("Add {} to {name} while serving; it is taken away at the stop", clean(&shown));
+        let consent = t!(
+            "Add {address} to {interface} while serving; it is taken away at the stop",
+            address = shown,
+            interface = name
+        );
         ui.checkbox(&mut self.consent, consent);
-        match parsed {
-            Err(error) => Err(error.to_string()),
-            Ok(_) if !self.consent => Err("Agree to the address first".into()),
-            Ok(_) => Ok(Some(shown)),
-        }
     }
+}
+
+/// What asking for other DHCP servers has found, and what the mode makes of it.
+fn probe_ui(ui: &mut Ui, check: &Check, interface: &InterfaceView, mode: Mode) {
+    let name = clean(&interface.name);
+    let (tone, seen, then) = match check.rivals(&interface.name) {
+        None if check.is_looking() => (Tone::Busy, t!("Asking on {name} for other DHCP servers", name = name), ""),
+        None => return,
+        Some(row) => {
+            let seen = say::sentence(&row.seen);
+            let other = match row.case.as_str() {
+                "none" | "nobody" => Some(false),
+                "beside" | "auto" | "forced" | "refused" => Some(true),
+                _ => None,
+            };
+            match (other, mode) {
+                (None, _) => (Tone::Quiet, seen, t!("The engine asks again when it starts.")),
+                (Some(true), Mode::Auto) => (
+                    Tone::Good,
+                    seen,
+                    t!("So it keeps giving the addresses, and boot information comes from here: ProxyDHCP."),
+                ),
+                (Some(false), Mode::Auto) => (Tone::Good, seen, t!("So addresses come from here, too: DHCP server.")),
+                (Some(true), Mode::Dhcp) => (
+                    Tone::Warn,
+                    seen,
+                    t!("A DHCP server does not start beside it: choose Automatic, or switch the other one off."),
+                ),
+                (Some(false), Mode::Proxy) => {
+                    (Tone::Warn, seen, t!("With ProxyDHCP nobody would give addresses: choose Automatic."))
+                }
+                (Some(false), Mode::Dhcp) | (Some(true), Mode::Proxy) => (Tone::Good, seen, ""),
+            }
+        }
+    };
+    ui.horizontal_top(|ui| {
+        icon::tone_ui(ui, tone);
+        ui.add(Label::new(format!("{seen} {then}").trim_end()).wrap());
+    });
 }
 
 /// One interface as a radio button; returns whether it was chosen.
 fn interface_ui(ui: &mut Ui, interface: &InterfaceView, on: bool) -> bool {
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         let clicked = ui.radio(on, RichText::new(clean(&interface.name)).strong()).clicked();
         if interface.addresses.is_empty() {
-            weak_ui(ui, "no address");
+            weak_ui(ui, t!("no address"));
         } else {
             ui.label(interface.addresses.join(", "));
         }
         if interface.running {
-            badge::badge_ui(ui, Tone::Good, "Link", "A cable with something at its other end");
+            let word =
+                interface.speed.map_or_else(|| t!("Link").to_owned(), |speed| t!("Link, {speed}", speed = rate(speed)));
+            badge::badge_ui(ui, Tone::Good, &word, t!("A cable with something at its other end"));
         } else {
-            badge::badge_ui(ui, Tone::Quiet, "No link", "No cable, or nothing at its other end");
+            badge::badge_ui(ui, Tone::Quiet, t!("No link"), t!("No cable, or nothing at its other end"));
         }
         if interface.wireless {
-            badge::badge_ui(ui, Tone::Warn, "Wi-Fi", "Machines don't boot over Wi-Fi");
+            badge::badge_ui(ui, Tone::Warn, t!("Wi-Fi"), t!("Machines don't boot over Wi-Fi"));
         }
         if interface.default_route {
-            badge::badge_ui(ui, Tone::Warn, "Default route", "This computer reaches the internet through it");
+            badge::badge_ui(ui, Tone::Warn, t!("Default route"), t!("This computer reaches the internet through it"));
         }
         if interface.virtual_link {
-            badge::badge_ui(ui, Tone::Quiet, "Virtual", "A tunnel or other link that no machine boots from");
+            badge::badge_ui(ui, Tone::Quiet, t!("Virtual"), t!("A tunnel or other link that no machine boots from"));
         }
         if interface.confirmed {
-            weak_ui(ui, "confirmed on this computer");
+            weak_ui(ui, t!("confirmed on this computer"));
+        } else if !plausible(interface) && !on {
+            weak_ui(ui, t!("never chosen by itself"));
         }
         clicked
     })
     .inner
 }
 
+/// Mbit/s as people say it.
+fn rate(speed: u32) -> String {
+    match speed {
+        s if s >= 1000 && s % 1000 == 0 => format!("{} Gbit/s", s / 1000),
+        s if s >= 1000 => format!("{}.{} Gbit/s", s / 1000, s % 1000 / 100),
+        s => format!("{s} Mbit/s"),
+    }
+}
+
 fn mode_ui(ui: &mut Ui, mode: &mut Mode) {
-    ui.label(RichText::new("Mode").color(theme::palette(ui).weak));
+    ui.label(RichText::new(t!("Mode")).color(theme::palette(ui).weak));
     for (value, text, meaning) in [
         (
             Mode::Auto,
-            "Automatic",
-            "Looks for another DHCP server: beside one only boot information, else addresses, too",
+            t!("Automatic"),
+            t!("Looks for another DHCP server: beside one only boot information, else addresses, too"),
         ),
-        (Mode::Dhcp, "DHCP server", "Gives the addresses; does not start beside another DHCP server"),
-        (Mode::Proxy, "ProxyDHCP", "Gives boot information only; another server gives the addresses"),
+        (Mode::Dhcp, t!("DHCP server"), t!("Gives the addresses; does not start beside another DHCP server")),
+        (Mode::Proxy, "ProxyDHCP", t!("Gives boot information only; another server gives the addresses")),
     ] {
         ui.horizontal(|ui| {
             ui.radio_value(mode, value, text);
@@ -228,6 +331,7 @@ mod tests {
             wireless: false,
             virtual_link: false,
             default_route: false,
+            speed: None,
             bridge: None,
             confirmed: false,
         }

@@ -6,15 +6,32 @@ use eframe::egui::containers::menu::{MenuButton, SubMenuButton};
 use eframe::egui::{Button, RichText, Ui, vec2};
 
 use super::icon;
+use crate::gui::lang::t;
 use crate::gui::say;
-use crate::gui::targets::{Target, afterwards, maintenance, targets};
+use crate::gui::targets::{self, Target, afterwards, directly_meaning, kernel_of, targets};
 use crate::gui::theme;
 
 /// Width of the arrow behind an installer.
 const AFTER: f32 = 28.0;
 
 /// A disk on which the machine keeps what it changes, in menus.
-pub(crate) const MAINTENANCE: &str = "Maintenance: keep what it changes";
+pub(crate) fn maintenance() -> &'static str {
+    t!("Maintenance: keep what it changes")
+}
+
+/// A disk whose kernel the machine starts without its boot loader, in menus and on buttons.
+pub(crate) fn directly() -> &'static str {
+    t!("Start its kernel directly")
+}
+
+/// What was clicked in the list.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Pick {
+    /// This.
+    Boot(Boot),
+    /// The kernel of this disk, which may have to be taken out of it first.
+    Directly(String),
+}
 
 /// A button named `label` that shows what is assigned (`now` is `None` when it is several things) and opens the list. Returns
 /// what was clicked.
@@ -25,7 +42,7 @@ pub(crate) fn assign_menu_ui(
     now: Option<&Boot>,
     width: f32,
     label: &str,
-) -> Option<Boot> {
+) -> Option<Pick> {
     let p = theme::palette(ui);
     let size = vec2(width.max(60.0), 24.0);
     let (response, inner) = ui
@@ -45,7 +62,7 @@ pub(crate) fn assign_menu_ui(
 }
 
 /// The list itself. With `keys`, digits choose the first nine.
-pub(crate) fn assign_list_ui(ui: &mut Ui, shot: &Snapshot, now: Option<&Boot>, keys: bool) -> Option<Boot> {
+pub(crate) fn assign_list_ui(ui: &mut Ui, shot: &Snapshot, now: Option<&Boot>, keys: bool) -> Option<Pick> {
     let mut chosen = None;
     if !keys {
         ui.set_width(theme::MENU);
@@ -56,11 +73,11 @@ pub(crate) fn assign_list_ui(ui: &mut Ui, shot: &Snapshot, now: Option<&Boot>, k
         }
         let after = if target.problem.is_some() { Vec::new() } else { variants(shot, &target.boot) };
         if after.is_empty() {
-            chosen = target_ui(ui, target, at, now, keys, 0.0).or(chosen);
+            chosen = target_ui(ui, target, at, now, keys, 0.0).map(Pick::Boot).or(chosen);
         } else {
             ui.horizontal(|ui| {
-                chosen = target_ui(ui, target, at, now, keys, AFTER).or(chosen.take());
-                chosen = afterwards_ui(ui, target, &after, now, keys).or(chosen.take());
+                chosen = target_ui(ui, target, at, now, keys, AFTER).map(Pick::Boot).or(chosen.take());
+                chosen = afterwards_ui(ui, target, &after, shot, now, keys).or(chosen.take());
             });
         }
     }
@@ -68,13 +85,26 @@ pub(crate) fn assign_list_ui(ui: &mut Ui, shot: &Snapshot, now: Option<&Boot>, k
 }
 
 /// What an installation may be followed by, and how else a disk may be given; each as its own menu says it.
-fn variants(shot: &Snapshot, boot: &Boot) -> Vec<(Boot, String)> {
-    let keep = maintenance(shot, boot).map(|b| (b, MAINTENANCE.to_owned()));
+fn variants(shot: &Snapshot, boot: &Boot) -> Vec<(Pick, String)> {
+    let direct = targets::directly(boot).map(|disk| (Pick::Directly(disk), directly().to_owned()));
+    let keep = targets::maintenance(shot, boot).map(|b| (Pick::Boot(b), maintenance().to_owned()));
     let then = afterwards(shot, boot).into_iter().map(|b| {
         let text = say::boot(&b);
-        (b, text)
+        (Pick::Boot(b), text)
     });
-    keep.into_iter().chain(then).collect()
+    direct.into_iter().chain(keep).chain(then).collect()
+}
+
+/// Whether this is what the machine gets.
+fn is_now(shot: &Snapshot, pick: &Pick, now: Option<&Boot>) -> bool {
+    match (pick, now) {
+        (Pick::Boot(boot), now) => now == Some(boot),
+        (Pick::Directly(disk), Some(Boot::Iscsi(iscsi))) => {
+            let of_disk = kernel_of(shot, disk).zip(iscsi.profile.as_ref());
+            iscsi.disk.as_str() == disk && of_disk.is_some_and(|(made, given)| made.name == given.as_str())
+        }
+        _ => false,
+    }
 }
 
 /// One entry; `spare` is the room to leave at its right.
@@ -105,18 +135,26 @@ fn target_ui(ui: &mut Ui, target: &Target, at: usize, now: Option<&Boot>, keys: 
 fn afterwards_ui(
     ui: &mut Ui,
     target: &Target,
-    after: &[(Boot, String)],
+    after: &[(Pick, String)],
+    shot: &Snapshot,
     now: Option<&Boot>,
     keys: bool,
-) -> Option<Boot> {
-    let how = if matches!(target.boot, Boot::Iscsi(_)) { "for maintenance" } else { "then a disk of this lab" };
-    let label = format!("{}, {how}", say::boot(&target.boot));
+) -> Option<Pick> {
+    let boot = say::boot(&target.boot);
+    let label = match target.boot {
+        Boot::Iscsi(_) => t!("{boot}, in another way", boot = boot),
+        _ => t!("{boot}, then a disk of this lab", boot = boot),
+    };
     let mut chosen = None;
     let list = |ui: &mut Ui| {
-        for (boot, text) in after {
-            let button = Button::selectable(now == Some(boot), text.as_str()).min_size(vec2(0.0, 26.0));
-            if ui.add(button).on_hover_text(say::boot_meaning(boot)).clicked() {
-                chosen = Some(boot.clone());
+        for (pick, text) in after {
+            let button = Button::selectable(is_now(shot, pick, now), text.as_str()).min_size(vec2(0.0, 26.0));
+            let meaning = match pick {
+                Pick::Boot(boot) => say::boot_meaning(boot),
+                Pick::Directly(disk) => directly_meaning(shot, disk),
+            };
+            if ui.add(button).on_hover_text(meaning).clicked() {
+                chosen = Some(pick.clone());
                 ui.close();
             }
         }

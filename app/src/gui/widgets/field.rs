@@ -3,6 +3,7 @@
 use eframe::egui::{Button, Response, RichText, TextEdit, Ui, vec2};
 
 use crate::gui::action::UiCommand;
+use crate::gui::say;
 use crate::gui::theme;
 
 /// A label above a field of this width.
@@ -36,9 +37,17 @@ pub(crate) fn danger_button_ui(ui: &mut Ui, text: &str) -> Response {
 pub(crate) fn command_button_ui(ui: &mut Ui, command: UiCommand) -> Response {
     let mut tooltip = command.tooltip().to_owned();
     if let Some(shortcut) = command.shortcut() {
-        tooltip.push_str(&format!(" ({})", ui.ctx().format_shortcut(&shortcut)));
+        tooltip.push_str(&format!(" ({})", say::shortcut(ui.ctx(), &shortcut)));
     }
     ui.button(command.text()).on_hover_text(tooltip)
+}
+
+/// The same of a command that may be able to do nothing now, and says why.
+pub(crate) fn command_or_why_ui(ui: &mut Ui, command: UiCommand, why: Option<&str>) -> Response {
+    match why {
+        None => command_button_ui(ui, command),
+        Some(why) => ui.add_enabled(false, Button::new(command.text())).on_disabled_hover_text(why),
+    }
 }
 
 /// Weak text in one line, cut where the room ends.

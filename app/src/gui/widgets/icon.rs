@@ -59,6 +59,22 @@ pub(crate) fn paint_caret(painter: &Painter, center: Pos2, color: Color32) {
     polygon(painter, &points, color);
 }
 
+/// A small triangle beside the title of the column by which a table is sorted.
+pub(crate) fn paint_order(painter: &Painter, center: Pos2, descending: bool, color: Color32) {
+    let tip = if descending { 3.0 } else { -3.0 };
+    let points = [center + vec2(-3.5, -tip), center + vec2(3.5, -tip), center + vec2(0.0, tip)];
+    polygon(painter, &points, color);
+}
+
+/// A triangle beside what opens and closes: down while it is open, to the right while it is closed.
+pub(crate) fn paint_fold(painter: &Painter, center: Pos2, open: bool, color: Color32) {
+    if open {
+        paint_caret(painter, center, color);
+    } else {
+        polygon(painter, &[center + vec2(-2.5, -4.0), center + vec2(3.0, 0.0), center + vec2(-2.5, 4.0)], color);
+    }
+}
+
 /// Cuts a bar's right end into an arrow: it goes on beyond what is shown.
 pub(crate) fn paint_onward(painter: &Painter, end: Pos2, color: Color32, ground: Color32) {
     painter.rect_filled(Rect::from_center_size(end, vec2(16.0, 14.0)), 0.0, ground);

@@ -2,7 +2,8 @@
 
 pub(super) mod assign;
 pub(super) mod badge;
-pub(super) mod drop_hint;
+pub(super) mod chain;
+pub(super) mod decode;
 pub(super) mod field;
 pub(super) mod finding;
 pub(super) mod icon;

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use eframe::egui::Context;
 
 use crate::gui::action::PickFor;
+use crate::gui::lang::t;
 
 /// Files that came back, and the way there.
 #[derive(Debug)]
@@ -50,22 +51,40 @@ fn ask(what: PickFor) -> Vec<PathBuf> {
     let dialog = rfd::FileDialog::new();
     match what {
         PickFor::Disk => dialog
-            .set_title("Choose a disk image")
-            .add_filter("Disk images", &["img", "raw", "qcow2", "vhd", "vhdx", "vmdk", "iso"])
-            .add_filter("All files", &["*"])
+            .set_title(t!("Choose a disk image"))
+            .add_filter(t!("Disk images"), &["img", "raw", "qcow2", "vhd", "vhdx", "vmdk", "iso"])
+            .add_filter(t!("All files"), &["*"])
             .pick_file()
             .into_iter()
             .collect(),
-        PickFor::Kernel => dialog.set_title("Choose a kernel").pick_file().into_iter().collect(),
-        PickFor::Initrds => dialog.set_title("Choose initrds").pick_files().unwrap_or_default(),
+        PickFor::Kernel => dialog.set_title(t!("Choose a kernel")).pick_file().into_iter().collect(),
+        PickFor::Initrds => dialog.set_title(t!("Choose initrds")).pick_files().unwrap_or_default(),
         PickFor::Export => dialog
-            .set_title("Write the disk to a new file")
-            .add_filter("QEMU's images", &["qcow2"])
-            .add_filter("Raw images", &["img", "raw"])
-            .add_filter("All files", &["*"])
+            .set_title(t!("Write the disk to a new file"))
+            .add_filter(t!("QEMU's images"), &["qcow2"])
+            .add_filter(t!("Raw images"), &["img", "raw"])
+            .add_filter(t!("All files"), &["*"])
             .save_file()
             .into_iter()
             .collect(),
-        PickFor::Answers => dialog.set_title("Choose an answer file").pick_file().into_iter().collect(),
+        PickFor::SavePackets => dialog
+            .set_title(t!("Write the packets to a new file"))
+            .set_file_name("boot.pcapng")
+            .add_filter(t!("Packets, text or JSON"), &["pcapng", "txt", "json"])
+            .add_filter(t!("All files"), &["*"])
+            .save_file()
+            .into_iter()
+            .collect(),
+        PickFor::SaveEvents => dialog
+            .set_title(t!("Write the events to a new file"))
+            .set_file_name("events.txt")
+            .add_filter(t!("Text or JSON"), &["txt", "json"])
+            .add_filter(t!("All files"), &["*"])
+            .save_file()
+            .into_iter()
+            .collect(),
+        PickFor::Lab => dialog.set_title(t!("Choose the folder of a lab")).pick_folder().into_iter().collect(),
+        PickFor::Files => dialog.set_title(t!("Choose files to bring in")).pick_files().unwrap_or_default(),
+        PickFor::Answers => dialog.set_title(t!("Choose an answer file")).pick_file().into_iter().collect(),
     }
 }

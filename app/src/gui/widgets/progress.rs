@@ -2,13 +2,22 @@
 
 use bootyard_core::api::Progress;
 use eframe::egui::accesskit::Role;
-use eframe::egui::{Align2, CornerRadius, Rect, Response, Sense, TextStyle, Ui, WidgetInfo, vec2};
+use eframe::egui::{Align2, CornerRadius, Rect, Response, Sense, Spinner, TextStyle, Ui, WidgetInfo, vec2};
 
+use crate::gui::lang::t;
 use crate::gui::say;
 use crate::gui::theme::{self, Tone};
 
 /// Height of a bar, in points.
 const HEIGHT: f32 = 18.0;
+
+/// Size of the wheel where nothing else is on the screen, in points.
+pub(crate) const LARGE: f32 = 28.0;
+
+/// A wheel that turns while nobody knows how long it takes. `name` is what is done, for screen readers.
+pub(crate) fn busy_ui(ui: &mut Ui, size: f32, name: &str) -> Response {
+    ui.add(Spinner::new().size(size)).accessible_name(name)
+}
 
 /// A bar over the width that is left. `name` is what grows, for screen readers and the tooltip.
 pub(crate) fn progress_ui(ui: &mut Ui, progress: &Progress, tone: Tone, name: &str) -> Response {
@@ -36,7 +45,7 @@ pub(crate) fn progress_ui(ui: &mut Ui, progress: &Progress, tone: Tone, name: &s
 
 /// As much of the text as fits: the rate goes before the total, the total before the time left.
 fn fitting(painter: &eframe::egui::Painter, progress: &Progress, width: f32, font: &eframe::egui::FontId) -> String {
-    let left = say::seconds_left(progress).map(|s| format!("{} left", say::seconds(s)));
+    let left = say::seconds_left(progress).map(|s| t!("{time} left", time = say::seconds(s)));
     let percent = say::fraction(progress).map(|f| format!("{:.0} %", f * 100.0));
     let full = say::progress(progress);
     let middle = match (&percent, &left) {

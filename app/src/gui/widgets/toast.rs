@@ -6,6 +6,7 @@ use eframe::egui::{Align2, Area, Context, Id, Order, RichText, vec2};
 
 use super::icon;
 use crate::gui::action::{Action, Undo};
+use crate::gui::lang::t;
 use crate::gui::theme::{self, Tone};
 
 /// How long a note stays, in seconds of the window's clock.
@@ -73,12 +74,12 @@ impl Toasts {
                                 ui.label(RichText::new(&toast.text).color(theme::palette(ui).strong));
                             });
                             if let Some(undo) = &toast.undo
-                                && ui.button("Undo").clicked()
+                                && ui.button(t!("Undo")).clicked()
                             {
                                 out.push(Action::Undo(undo.clone()));
                                 closed = Some(toast.number);
                             }
-                            if ui.add(eframe::egui::Button::new("Dismiss").frame_when_inactive(false)).clicked() {
+                            if ui.add(eframe::egui::Button::new(t!("Dismiss")).frame_when_inactive(false)).clicked() {
                                 closed = Some(toast.number);
                             }
                         });

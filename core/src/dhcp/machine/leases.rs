@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::because;
 use super::scope::{Layout, Scope};
 use crate::lab::{LeaseRecord, LeaseState};
 use crate::machine::Now;
@@ -184,21 +185,21 @@ impl Leases {
         (fixed, asking): (Option<Ipv4Addr>, Asking),
     ) -> Claim {
         if !scope.subnet.contains(address) {
-            return Claim::Wrong(format!("{address} is not an address of {}", subnet(scope)));
+            return Claim::Wrong(because("elsewhere", &[("address", &address), ("subnet", &subnet(scope))]));
         }
         let allowed = layout.allows(scope, address, fixed);
         match self.entries.get(&address) {
             Some(e) if e.is_declined() && !e.lapsed(now) => {
-                return Claim::Wrong(format!("{address} is in use by another machine"));
+                return Claim::Wrong(because("in-use", &[("address", &address)]));
             }
             Some(e) if e.client != client && !e.lapsed(now) => {
-                return Claim::Wrong(format!("{address} belongs to {}", e.client.mac));
+                return Claim::Wrong(because("belongs", &[("address", &address), ("mac", &e.client.mac)]));
             }
             // A machine that runs from its disk must not lose its address because lab.toml now names another.
             Some(e) if e.client == client && (allowed || asking == Asking::Extending) => {
                 let moved = fixed.filter(|f| *f != address && asking != Asking::Extending);
                 return match moved.filter(|f| layout.allows(scope, *f, fixed) && self.is_open(now, *f, client)) {
-                    Some(fixed) => Claim::Wrong(format!("lab.toml reserves {fixed} for it")),
+                    Some(fixed) => Claim::Wrong(because("reserved", &[("address", &fixed)])),
                     None => Claim::Good,
                 };
             }
@@ -208,8 +209,8 @@ impl Leases {
         match (asking, other) {
             _ if fixed == Some(address) && allowed => Claim::Good,
             (Asking::Selecting, _) if allowed => Claim::Good,
-            (Asking::Selecting, _) => Claim::Wrong(format!("{address} is not to be given to it")),
-            (Asking::Rebooting, Some((other, _))) => Claim::Wrong(format!("its address is {other}")),
+            (Asking::Selecting, _) => Claim::Wrong(because("not-to-it", &[("address", &address)])),
+            (Asking::Rebooting, Some((other, _))) => Claim::Wrong(because("other", &[("address", &other)])),
             _ => Claim::Unknown,
         }
     }
@@ -240,10 +241,13 @@ impl Leases {
         }
         let hostname = hostname.or_else(|| self.entries.get(&address).and_then(|e| e.hostname.clone()));
         let lease = Duration::from_secs(seconds.into());
+        // A shorter lease than the one that it has may fail to be written, however late: then it still has that.
+        let has = |e: &&Entry| e.client == client && e.state == State::Held(LeaseState::Bound);
+        let had = self.entries.get(&address).filter(has).map(|e| e.ends).unwrap_or_default();
         let entry = Entry {
             client,
             state: State::Held(LeaseState::Bound),
-            ends: now.boot + lease,
+            ends: had.max(now.boot + lease),
             expires: after(now.wall, lease),
             hostname,
             was_lease: true,

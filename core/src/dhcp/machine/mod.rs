@@ -29,6 +29,7 @@ use super::wire::{Packet, Request};
 use crate::api::{ClientKind, EventKind, Observation, ProxyStyle, Who};
 use crate::boot::{Arch, Because, BootFile, ClientFacts, Plan, PlanNetwork, Unfit, decide};
 use crate::lab::{LeaseRecord, Mode};
+use crate::lang;
 use crate::machine::{Machine, Now, Output as MachineOutput, Ticket};
 use crate::net::MacAddr;
 
@@ -158,6 +159,7 @@ struct BootInfo {
     file: BootFile,
     short: Option<String>,
     unfit: Option<Unfit>,
+    disk: Option<String>,
 }
 
 impl DhcpMachine {
@@ -212,7 +214,7 @@ impl DhcpMachine {
         if let Some(undo) = pending.undo {
             self.leases.undo(undo);
         }
-        let reason = "the lease could not be written to lab.db, so the address was not given".to_owned();
+        let reason = because("not-written", &[]);
         self.event(pending.who, EventKind::DhcpSilent { client: pending.client, reason });
     }
 
@@ -274,19 +276,22 @@ impl DhcpMachine {
         self.frequent_event(context, context.who(), kind);
     }
 
-    /// The foreign server because of which this network makes no new offers.
+    /// Why this network makes no new offers: another server's.
     fn held_back(&self, context: &Context<'_>) -> Option<String> {
+        let interface = &context.network.interface;
         let forced = context.plan.lab.networks.get(context.network.index).is_some_and(|n| n.force);
         let seen = self.foreign.get(&context.index).filter(|(_, at)| context.now.boot < *at + FOREIGN_HOLD);
         match (forced, seen) {
             (true, _) => None,
-            (false, Some((server, _))) => Some(format!("the DHCP server {server}")),
-            (false, None) => context
-                .network
-                .foreign
-                .then(|| "another DHCP server, or because it is still being looked for".to_owned()),
+            (false, Some((server, _))) => Some(because("held-back", &[("server", server), ("interface", interface)])),
+            (false, None) => context.network.foreign.then(|| because("perhaps-held-back", &[("interface", interface)])),
         }
     }
+}
+
+/// Why something is not given, by its id.
+fn because(key: &str, params: &[lang::Param<'_>]) -> String {
+    lang::fill(lang::sentence("dhcp-reason", key), params)
 }
 
 impl Context<'_> {
@@ -303,19 +308,18 @@ impl Context<'_> {
         let file = decision.value.file;
         let short = match (&file, self.request.arch_codes.first(), self.arch) {
             (BootFile::Silence, _, _) => Some(match decision.because {
-                Because::HostEntry { host } => format!("{host} is set to `ignore`"),
-                Because::Unknown { interface } => {
-                    format!("it has no assignment, and such machines are ignored on {interface}")
-                }
+                Because::HostEntry { host } => because("ignored", &[("host", &host)]),
+                Because::Unknown { interface } => because("unassigned", &[("interface", &interface)]),
             }),
             (_, Some(code), None) if firmware => {
-                let short = format!("its architecture, number {code} in option 93, is not one that Bootyard can boot");
-                return BootInfo { file: BootFile::None, short: Some(short), unfit: None };
+                let short = because("unknown-architecture", &[("code", code)]);
+                return BootInfo { file: BootFile::None, short: Some(short), unfit: None, disk: None };
             }
-            (BootFile::NoFirmware { arch }, _, _) => Some(format!("there is no boot file for {arch} here")),
+            (BootFile::NoFirmware { arch }, _, _) => Some(because("no-boot-file", &[("arch", arch)])),
             _ => None,
         };
-        BootInfo { file, short, unfit: decision.value.unfit }
+        let disk = decision.value.boot.any_iscsi().map(|iscsi| iscsi.disk.to_string());
+        BootInfo { file, short, unfit: decision.value.unfit, disk }
     }
 }
 
@@ -339,6 +343,11 @@ impl BootInfo {
             _ => None,
         }
     }
+
+    /// For events: the disk that the root-path names.
+    fn root_disk(&self) -> Option<String> {
+        self.disk.clone().filter(|_| matches!(self.file, BootFile::RootPath { .. }))
+    }
 }
 
 impl Machine for DhcpMachine {
@@ -355,7 +364,8 @@ impl Machine for DhcpMachine {
                 self.layout = Layout::new(&plan);
                 for (index, (old, new)) in self.plan.networks.iter().zip(&plan.networks).enumerate() {
                     // The other server is gone, or it would not be so.
-                    if old.mode == Mode::Proxy && new.mode != Mode::Proxy {
+                    let alone = new.mode != Mode::Proxy && !new.foreign;
+                    if alone && (old.mode == Mode::Proxy || old.foreign) {
                         self.foreign.remove(&index);
                     }
                 }

@@ -28,6 +28,10 @@ impl DhcpMachine {
         if context.request.message == Some(MessageType::Request) {
             // It took the other server's address, and what it takes of us comes next.
             self.goes_on(context);
+            // A system's address is none of our concern here.
+            if let Some(server) = context.request.server_id.filter(|_| context.client != ClientKind::Os) {
+                self.elsewhere(context, server);
+            }
         }
         if context.request.message != Some(MessageType::Discover) {
             return;
@@ -110,6 +114,7 @@ impl DhcpMachine {
             address: None,
             file: boot.shown(),
             root_path: boot.root_path(),
+            disk: boot.root_disk(),
             lease_seconds: 0,
         };
         // Where we give the addresses, our lease says whose it is.

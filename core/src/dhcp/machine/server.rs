@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::leases::{Asking, Claim, Client};
 use super::scope::Scope;
-use super::{BootInfo, Context, Destination, DhcpMachine, Output, Pending, Reply};
+use super::{BootInfo, Context, Destination, DhcpMachine, Output, Pending, Reply, because};
 use crate::api::{ClientKind, EventKind, Observation, Who};
 use crate::dhcp::wire::{BROADCAST_FLAG, MessageType, Packet, code};
 use crate::lab::Mode;
@@ -36,8 +36,7 @@ impl DhcpMachine {
         if boot.is_silence() {
             return;
         }
-        if let Some(other) = self.held_back(context) {
-            let reason = format!("{other} answers on {} too, so new offers are held back", context.network.interface);
+        if let Some(reason) = self.held_back(context) {
             return self.silent(context, reason);
         }
         let Some((scope, address, anew)) = self.choose(context) else { return };
@@ -69,12 +68,12 @@ impl DhcpMachine {
         match self.leases.conflict(now, address, mac) {
             Ok(record) => {
                 self.answered.note(mac, address);
-                self.event(who.clone(), EventKind::DhcpConflict { address, mac, withheld: true });
+                self.event(who.clone(), EventKind::DhcpConflict { address, used_by: mac, withheld: true });
                 let client = ClientKind::Os;
                 self.persist(vec![record], Pending { reply: None, event: None, undo: None, who, client });
             }
             Err(true) if self.answered.note(mac, address) => {
-                self.event(who, EventKind::DhcpConflict { address, mac, withheld: false });
+                self.event(who, EventKind::DhcpConflict { address, used_by: mac, withheld: false });
             }
             Err(_) => {}
         }
@@ -104,6 +103,7 @@ impl DhcpMachine {
         let (asking, address) = match (request.server_id, request.requested, ciaddr) {
             (Some(id), _, _) if id != context.network.address.address && id != context.server_id() => {
                 let client = self.client(context);
+                self.elsewhere(context, id);
                 return self.leases.withdraw(client);
             }
             (Some(_), Some(address), _) | (Some(_), None, Some(address)) => (Asking::Selecting, address),
@@ -119,7 +119,7 @@ impl DhcpMachine {
         let held_back = self.held_back(context).is_some();
         let link = if asking == Asking::Extending { address } else { context.link() };
         let Some(scope) = self.layout.scope(context.index, link) else {
-            return self.silent(context, format!("{link} is in no subnet that lab.toml describes"));
+            return self.silent(context, because("no-subnet", &[("address", &link)]));
         };
         let client = self.client(context);
         let how = (self.fixed(context), asking);
@@ -127,13 +127,19 @@ impl DhcpMachine {
             Claim::Good if held_back && !self.leases.knows(client, address) => {}
             Claim::Good => self.acknowledge(context, &scope, client, address, &boot),
             // Beside another server the address may well be that one's to give.
-            Claim::Wrong(_) if held_back => {}
+            Claim::Wrong(_) if held_back || context.network.mode == Mode::Proxy => {}
             Claim::Wrong(reason) => self.refuse(context, address, reason),
             Claim::Unknown => {
-                let reason = format!("it asks to keep {address}, which it did not get from here");
+                let reason = because("not-from-here", &[("address", &address)]);
                 self.silent(context, reason);
             }
         }
+    }
+
+    /// It took the offer of another server.
+    pub(super) fn elsewhere(&mut self, context: &Context<'_>, server: Ipv4Addr) {
+        let kind = EventKind::DhcpElsewhere { client: context.client, server };
+        self.frequent_event(context, context.who(), kind);
     }
 
     fn acknowledge(
@@ -175,6 +181,7 @@ impl DhcpMachine {
             address: Some(address),
             file: boot.shown(),
             root_path: boot.root_path(),
+            disk: boot.root_disk(),
             lease_seconds: seconds,
         };
         let event = Some(Observation::of(who.clone(), kind));
@@ -244,6 +251,7 @@ impl DhcpMachine {
             address: None,
             file: boot.shown(),
             root_path: boot.root_path(),
+            disk: boot.root_disk(),
             lease_seconds: 0,
         };
         self.frequent_event(context, context.who(), kind);
@@ -276,7 +284,7 @@ impl DhcpMachine {
     fn choose(&mut self, context: &Context<'_>) -> Option<(Arc<Scope>, Ipv4Addr, bool)> {
         let link = context.link();
         let Some(scope) = self.layout.scope(context.index, link) else {
-            self.silent(context, format!("its relay is at {link}, which is in no subnet that lab.toml describes"));
+            self.silent(context, because("relay-no-subnet", &[("address", &link)]));
             return None;
         };
         let client = self.client(context);
@@ -285,7 +293,7 @@ impl DhcpMachine {
         let address = self.leases.offer(context.now, &self.layout, &scope, client, wanted, fixed);
         if address.is_none() {
             let subnet = format!("{}/{}", scope.subnet.network(), scope.subnet.prefix);
-            self.silent(context, format!("all addresses of {subnet} are taken; widen `range` in lab.toml"));
+            self.silent(context, because("all-taken", &[("subnet", &subnet)]));
         }
         address.map(|(address, anew)| (scope, address, anew))
     }

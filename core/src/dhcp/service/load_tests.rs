@@ -50,8 +50,15 @@ fn part_serve() {
     let db = Db::open(&folder.join("lab.db")).unwrap();
     let (reporter, _reports) = reports();
     let leases = db.leases().unwrap();
-    let config =
-        Config { plan, ports: Arc::new(Direct), reporter, store: Arc::new(Leases(db)), leases, styles: <_>::default() };
+    let config = Config {
+        plan,
+        ports: Arc::new(Direct),
+        reporter,
+        store: Arc::new(Leases(db)),
+        leases,
+        styles: <_>::default(),
+        tap: <_>::default(),
+    };
     let service = runtime.block_on(start(config)).unwrap();
     println!("serving");
     // It may also be told to end in order.

@@ -26,6 +26,7 @@ use crate::api::{ProxyStyle, Reporter};
 use crate::boot::Plan;
 use crate::lab::LeaseRecord;
 use crate::net::{NetError, PortSet, ready};
+use crate::trace::own::Tap;
 
 /// What the service needs.
 #[expect(missing_debug_implementations, reason = "a lease store has nothing to show")]
@@ -42,12 +43,15 @@ pub struct Config {
     pub leases: Vec<LeaseRecord>,
     /// Which form of ProxyDHCP offer models of firmware take, by what earlier runs have found.
     pub styles: HashMap<String, ProxyStyle>,
+    /// Takes what is received and sent, where nobody captures it.
+    pub tap: Tap,
 }
 
 /// DHCP in service. Dropping it stops it at once; [`Service::stop`] waits until it has stopped.
 #[derive(Debug)]
 pub struct Service {
     mailbox: Arc<Mailbox>,
+    own_port: Vec<String>,
     /// Its other end goes with the thread.
     ended: oneshot::Receiver<()>,
 }
@@ -57,11 +61,12 @@ pub struct Service {
 /// # Errors
 /// [`NetError`] of the first port that cannot be had. In mode `proxy` port 67 may belong to another server on this computer.
 pub async fn start(config: Config) -> Result<Service, NetError> {
-    let Config { plan, ports, reporter, store, leases, styles } = config;
+    let Config { plan, ports, reporter, store, leases, styles, tap } = config;
     let (mut sources, mut sockets) = (Vec::new(), Vec::new());
     for (index, network) in plan.networks.iter().enumerate() {
-        sockets.push(Sockets::open(&*ports, index, network, &mut sources)?);
+        sockets.push(Sockets::open(&*ports, index, network, &tap, &mut sources)?);
     }
+    let own_port = sockets.iter().filter(|s| s.owns_port()).map(|s| s.interface.clone()).collect();
     let io = |source| NetError::Io { what: "start the thread of the DHCP server".to_owned(), source };
     let (waker, bell) = ready::waker().map_err(io)?;
     let mailbox = Arc::new(Mailbox::new(waker));
@@ -74,13 +79,19 @@ pub async fn start(config: Config) -> Result<Service, NetError> {
         drop(ends);
     });
     thread.map_err(io)?;
-    Ok(Service { mailbox, ended })
+    Ok(Service { mailbox, own_port, ended })
 }
 
 impl Service {
     /// Puts a new plan in force. Modes may differ; the networks must be the same.
     pub fn update(&self, plan: Arc<Plan>) {
         self.mailbox.post(|orders| orders.plan = Some(plan));
+    }
+
+    /// The interfaces on which port 67 is ours: on the others another server of this computer has it.
+    #[must_use]
+    pub fn own_port(&self) -> &[String] {
+        &self.own_port
     }
 
     /// Stops serving and closes the ports. Leases whose writing had begun are on disk when this returns.
@@ -95,6 +106,11 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.mailbox.post(|orders| orders.stop = true);
     }
+}
+
+/// What a frame carries to a DHCP client's or server's port; for the self-test.
+pub(crate) fn udp_of_frame(frame: &[u8]) -> Option<&[u8]> {
+    Some(frame::parse(frame)?.payload)
 }
 
 /// The server that gives an address in this reply: an OFFER or ACK with one.

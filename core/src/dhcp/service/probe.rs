@@ -13,6 +13,8 @@ use crate::net::{Ipv4Cidr, MacAddr, NetError, PacketUse, PortSet};
 
 /// How often we ask within the patience.
 const TRIES: u32 = 2;
+/// Enough servers: more than these are a flood, and one is as good a reason.
+const MOST: usize = 32;
 
 /// A DHCP server that is not ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct ForeignServer {
 }
 
 /// Broadcasts a DISCOVER on the interface and lists the servers that offer an address within `patience`. The first answer does not end
-/// the wait: a second server may be slower. No REQUEST follows, so no lease comes of it. We are not among them:
+/// the wait: a second server may be slower; 32 servers do. No REQUEST follows, so no lease comes of it. We are not among them:
 /// neither `address` nor frames from `mac` count.
 ///
 /// # Errors
@@ -55,7 +57,7 @@ pub async fn probe(
     let mut found = BTreeMap::new();
     let start = Instant::now();
     let mut buffer = vec![0; 4096];
-    for attempt in 1..=TRIES {
+    'asked: for attempt in 1..=TRIES {
         match (&frames, &udp) {
             (Some(frames), _) => {
                 let frame = frame::build((mac, MacAddr::BROADCAST), (from, to), &discover).unwrap_or_default();
@@ -93,6 +95,9 @@ pub async fn probe(
                 && address.is_none_or(|a| a.address != server)
             {
                 found.insert(server, sender);
+                if found.len() >= MOST {
+                    break 'asked;
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::boot::PlanNetwork;
 use crate::dhcp::machine::{Destination, Reply};
 use crate::lab::Mode;
 use crate::net::{MacAddr, NetError, PacketSocket, PacketUse, PortSet, UdpSpec, ready};
+use crate::trace::own::Tap;
 
 /// A socket that does not take a reply for this long loses it; the client asks again.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -28,6 +29,9 @@ pub(super) struct Source {
     pub(super) network: usize,
     socket: Socket,
     rests_until: Option<Instant>,
+    /// Our address there.
+    address: Ipv4Addr,
+    tap: Tap,
 }
 
 #[derive(Debug)]
@@ -72,11 +76,12 @@ pub(super) struct Sockets {
     frames: Option<Box<dyn PacketSocket>>,
     /// Asks who has an address; absent there, too.
     arp: Option<Arc<dyn PacketSocket>>,
+    tap: Tap,
 }
 
 impl Source {
-    fn new(network: usize, socket: Socket) -> Self {
-        Self { network, socket, rests_until: None }
+    fn new(network: usize, socket: Socket, address: Ipv4Addr, tap: &Tap) -> Self {
+        Self { network, socket, rests_until: None, address, tap: tap.clone() }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -98,17 +103,27 @@ impl Source {
         let heard = match &self.socket {
             Socket::Udp { port, socket } => match socket.recv_from(buffer) {
                 Ok((len, SocketAddr::V4(source))) => {
-                    Ok(Heard::Packet { port: *port, source, bytes: buffer.get(..len).unwrap_or_default() })
+                    let bytes = buffer.get(..len).unwrap_or_default();
+                    // Who has no address yet asks all; the rest is taken to be meant for us alone.
+                    let to = if source.ip().is_unspecified() { Ipv4Addr::BROADCAST } else { self.address };
+                    self.tap.received(SocketAddrV4::new(to, *port).into(), source.into(), bytes);
+                    Ok(Heard::Packet { port: *port, source, bytes })
                 }
                 Ok((_, SocketAddr::V6(_))) => Ok(Heard::Other),
                 Err(error) => Err(error),
             },
             Socket::Frames { socket, ours, overhears } => match socket.recv(buffer) {
-                Ok(len) => Ok(overheard(buffer.get(..len).unwrap_or_default(), *ours, *overhears)),
+                Ok(len) => {
+                    let frame = buffer.get(..len).unwrap_or_default();
+                    self.tap.frame(false, frame);
+                    Ok(overheard(frame, *ours, *overhears))
+                }
                 Err(error) => Err(error),
             },
             Socket::Arp(socket) => socket.recv(buffer).map(|len| {
-                let answer = arp::answer(buffer.get(..len).unwrap_or_default());
+                let frame = buffer.get(..len).unwrap_or_default();
+                self.tap.frame(false, frame);
+                let answer = arp::answer(frame);
                 answer.map_or(Heard::Other, |(mac, address)| Heard::InUse { address, mac })
             }),
         };
@@ -137,11 +152,13 @@ impl Sockets {
         ports: &dyn PortSet,
         index: usize,
         network: &PlanNetwork,
+        tap: &Tap,
         sources: &mut Vec<Source>,
     ) -> Result<Self, NetError> {
+        let source = |socket| Source::new(index, socket, network.address.address, tap);
         let mut open = |port| -> Result<Arc<UdpSocket>, NetError> {
             let socket = Arc::new(udp(ports, &network.interface, port)?);
-            sources.push(Source::new(index, Socket::Udp { port, socket: socket.clone() }));
+            sources.push(source(Socket::Udp { port, socket: socket.clone() }));
             Ok(socket)
         };
         let server = match open(67) {
@@ -154,24 +171,32 @@ impl Sockets {
         let overhears = server.is_none();
         let listening = if overhears { PacketUse::DhcpListen } else { PacketUse::DhcpReplies };
         if let Some(socket) = supported(ports.packet(&network.interface, listening))? {
-            sources.push(Source::new(index, Socket::Frames { socket, ours: network.mac, overhears }));
+            sources.push(source(Socket::Frames { socket, ours: network.mac, overhears }));
         } else if overhears {
             let what = format!("hear DHCP requests on {} beside the server that owns port 67", network.interface);
             return Err(NetError::Unsupported(what));
         }
         let arp: Option<Arc<dyn PacketSocket>> =
             supported(ports.packet(&network.interface, PacketUse::ArpProbe))?.map(Arc::from);
-        sources.extend(arp.clone().map(|socket| Source::new(index, Socket::Arp(socket))));
+        sources.extend(arp.clone().map(|socket| source(Socket::Arp(socket))));
         let interface = network.interface.clone();
         let (address, mac) = (network.address.address, network.mac);
-        Ok(Self { interface, address, mac, server, boot_server, frames, arp })
+        Ok(Self { interface, address, mac, server, boot_server, frames, arp, tap: tap.clone() })
+    }
+
+    /// Whether port 67 is ours.
+    pub(super) fn owns_port(&self) -> bool {
+        self.server.is_some()
     }
 
     /// Sends a reply; what cannot be sent is lost, as any packet may be.
     pub(super) fn send(&self, reply: &Reply) {
         if let (Some(arp), Some(address)) = (&self.arp, reply.probe) {
             // One that is lost costs what asking nobody costs.
-            let _ = arp.send(&arp::probe(self.mac, address));
+            let probe = arp::probe(self.mac, address);
+            if arp.send(&probe).is_ok() {
+                self.tap.frame(true, &probe);
+            }
         }
         let (to_mac, to) = match reply.destination {
             Destination::Unicast(to) => return self.send_udp(reply, to),
@@ -182,8 +207,10 @@ impl Sockets {
         let from = SocketAddrV4::new(self.address, reply.from_port);
         let frame = frame::build((self.mac, to_mac), (from, to), &reply.bytes);
         let frames = self.frames.as_ref().filter(|_| reply.from_port == 67);
-        let sent = frames.zip(frame).is_some_and(|(socket, frame)| socket.send(&frame).is_ok());
-        if !sent {
+        let sent = frames.zip(frame.as_ref()).is_some_and(|(socket, frame)| socket.send(frame).is_ok());
+        if sent {
+            self.tap.frame(true, frame.as_deref().unwrap_or_default());
+        } else {
             self.send_udp(reply, SocketAddrV4::new(Ipv4Addr::BROADCAST, 68));
         }
     }
@@ -191,9 +218,13 @@ impl Sockets {
     fn send_udp(&self, reply: &Reply, to: SocketAddrV4) {
         let socket = if reply.from_port == 4011 { Some(&self.boot_server) } else { self.server.as_ref() };
         let Some(socket) = socket else { return };
-        let full = socket.send_to(&reply.bytes, to).is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
+        let mut sent = socket.send_to(&reply.bytes, to);
+        let full = sent.as_ref().is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
         if full && ready::writable(socket.as_fd(), PATIENCE) {
-            let _ = socket.send_to(&reply.bytes, to);
+            sent = socket.send_to(&reply.bytes, to);
+        }
+        if sent.is_ok() {
+            self.tap.sent(SocketAddrV4::new(self.address, reply.from_port).into(), to.into(), &reply.bytes);
         }
     }
 }

@@ -89,6 +89,7 @@ async fn serve(mode: Mode) -> Wire {
         store: store.clone(),
         leases: vec![],
         styles: <_>::default(),
+        tap: <_>::default(),
     };
     let service = start(config).await.unwrap();
     let client = Watched::new(Direct.packet("right", PacketUse::DhcpListen).unwrap(), "right").unwrap();
@@ -231,7 +232,7 @@ fn a_machine_that_has_an_address_of_its_own_keeps_it() {
         let again = wire.ask(&packet(mac, MessageType::Discover)).await.unwrap();
         assert_eq!(again.yiaddr, offer.yiaddr, "the offer waits for nobody");
         let kind = wire.event(|kind| matches!(kind, EventKind::DhcpConflict { .. })).await;
-        assert_eq!(kind, EventKind::DhcpConflict { address: offer.yiaddr, mac: mac_of("right"), withheld: true });
+        assert_eq!(kind, EventKind::DhcpConflict { address: offer.yiaddr, used_by: mac_of("right"), withheld: true });
         let nak = wire.ask(&select(mac, &offer)).await.unwrap();
         assert_eq!(nak.option(code::MESSAGE_TYPE), Some(&[MessageType::Nak as u8][..]));
         let other = wire.ask(&packet(mac, MessageType::Discover)).await.unwrap();
@@ -295,6 +296,7 @@ fn a_port_that_is_taken_names_its_owner_and_a_proxy_listens_beside_it() {
             store,
             leases: vec![],
             styles: <_>::default(),
+            tap: <_>::default(),
         };
         let error = start(config).await.unwrap_err();
         assert!(matches!(error, NetError::Taken { port: 67, .. }), "{error}");

@@ -1,5 +1,6 @@
 //! SCSI commands: data out (immediate, unsolicited, solicited by R2T), data in, status (RFC 7143 4.2.5, 11.3 to 11.8).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::wire::request::{DataOut, ScsiCommand};
@@ -235,8 +236,8 @@ impl Session {
             Action::Status(status) => self.status(core, &running, status, None, data.len() as u64),
             Action::Check(sense) => self.status(core, &running, Status::CheckCondition, Some(sense), 0),
             Action::Data(data) => {
-                let len = data.len();
-                self.data_in(core, &running, &Arc::new(data), len as u64, len);
+                let range = 0..data.len();
+                self.data_in(core, &running, &Arc::new(data), range.len() as u64, range);
             }
             // Only the beginning of a command takes data.
             Action::Take(_) | Action::TakeExactly(_) => {
@@ -281,10 +282,11 @@ impl Session {
                 }
                 self.status(core, running, Status::Good, None, moved);
             }
-            Done::Data(buffer, len) => {
-                let intended = running.intended.max(len as u64);
-                self.read += len as u64;
-                self.data_in(core, running, &buffer, intended, len);
+            Done::Data(buffer, range) => {
+                let len = range.len() as u64;
+                let intended = running.intended.max(len);
+                self.read += len;
+                self.data_in(core, running, &buffer, intended, range);
             }
             Done::Failed { sense, error } => {
                 if let Some(message) = error {
@@ -297,11 +299,18 @@ impl Session {
         }
     }
 
-    /// Sends data, and the good status in the last of its PDUs.
-    fn data_in(&mut self, core: &mut Core, running: &Running, buffer: &Arc<Vec<u8>>, intended: u64, len: usize) {
+    /// Sends these bytes of the buffer, and the good status in the last of their PDUs.
+    fn data_in(
+        &mut self,
+        core: &mut Core,
+        running: &Running,
+        buffer: &Arc<Vec<u8>>,
+        intended: u64,
+        bytes: Range<usize>,
+    ) {
         let command = &running.command;
         let expected = if command.read { command.expected } else { 0 };
-        let total = (len as u64).min(u64::from(expected)) as u32;
+        let total = (bytes.len() as u64).min(u64::from(expected)) as u32;
         if total == 0 {
             let running = Running { command: command.clone(), epoch: running.epoch, intended };
             self.status(core, &running, Status::Good, None, 0);
@@ -327,7 +336,8 @@ impl Session {
                 data_sn,
                 offset,
             };
-            let range = offset as usize..(offset + n) as usize;
+            let start = bytes.start + offset as usize;
+            let range = start..start + n as usize;
             core.send(&response, Payload::Shared(buffer.clone(), range));
             offset += n;
             data_sn += 1;

@@ -176,6 +176,12 @@ impl Connection {
         }
     }
 
+    /// Bytes of memory that only speed wants.
+    #[must_use]
+    pub fn spare(&self) -> usize {
+        if let Phase::Full(session) = &self.phase { session.pool.bytes() } else { 0 }
+    }
+
     /// Nothing has come for a while: lets go of memory that only speed wants.
     pub fn rest(&mut self) {
         if let Phase::Full(session) = &mut self.phase {

@@ -1,6 +1,7 @@
 //! Buffers used again and again, so that moving data neither allocates nor clears memory.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// Buffers that are free.
 #[derive(Debug, Default)]
@@ -8,6 +9,8 @@ pub struct Buffers {
     free: Vec<Vec<u8>>,
     /// Bytes of them all.
     bytes: usize,
+    /// The counted places of buffers that were shared.
+    places: Vec<Arc<Vec<u8>>>,
 }
 
 impl Buffers {
@@ -46,6 +49,29 @@ impl Buffers {
             && let Some((at, _)) = self.free.iter().enumerate().min_by_key(|(_, b)| b.len())
         {
             self.bytes -= self.free.swap_remove(at).len();
+        }
+    }
+
+    /// A buffer that several PDUs are to share.
+    pub fn share(&mut self, buffer: Vec<u8>) -> Arc<Vec<u8>> {
+        let Some(mut place) = self.places.pop() else { return Arc::new(buffer) };
+        match Arc::get_mut(&mut place) {
+            Some(empty) => {
+                *empty = buffer;
+                place
+            }
+            None => Arc::new(buffer),
+        }
+    }
+
+    /// Gives a shared buffer back, if this is its last owner.
+    pub fn give_shared(&mut self, mut buffer: Arc<Vec<u8>>) {
+        if let Some(unshared) = Arc::get_mut(&mut buffer) {
+            let unshared = std::mem::take(unshared);
+            self.give(unshared);
+            if self.places.len() < Self::KEPT {
+                self.places.push(buffer);
+            }
         }
     }
 
@@ -112,6 +138,21 @@ mod tests {
         assert!(buffers.bytes() < Buffers::MOST);
         buffers.clear();
         assert_eq!(buffers.bytes(), 0);
+    }
+
+    #[test]
+    fn a_shared_buffer_comes_back_with_its_last_owner() {
+        let mut buffers = Buffers::default();
+        for _ in 0..3 {
+            let buffer = buffers.take(4096);
+            let shared = buffers.share(buffer);
+            assert_eq!(shared.len(), 4096);
+            let other = shared.clone();
+            buffers.give_shared(shared);
+            assert_eq!(buffers.bytes(), 0, "the other one still reads it");
+            buffers.give_shared(other);
+            assert_eq!((buffers.bytes(), buffers.places.len()), (4096, 1));
+        }
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! Carries a [`Job`] out on a disk.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, PoisonError};
 
 use super::{BLOCK, Buffers, Job, MAX_TRANSFER, Sense, Task, Unit, persist, sanitize};
 use crate::disks::{Allocation, BlockDevice};
 
+/// Free bytes before what is read: its PDU's header goes there, and one run of bytes to the socket.
+const HEADROOM: usize = 64;
+
 /// What a job came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
     /// Done; nothing to send.
     Good,
-    /// Done: the first so many bytes of this are for the initiator.
-    Data(Arc<Vec<u8>>, usize),
+    /// Done: these bytes of the buffer are for the initiator.
+    Data(Arc<Vec<u8>>, Range<usize>),
     /// Not done.
     Failed {
         /// For the initiator.
@@ -41,9 +45,10 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
     let result = match &task.job {
         Job::Read { offset, len } => {
             let len = *len as usize;
-            let mut buffer = buffers.take(len);
-            match read_whole(unit, disk, buffer.get_mut(..len).unwrap_or_default(), *offset) {
-                Ok(()) => return Done::Data(Arc::new(buffer), len),
+            let mut buffer = buffers.take(HEADROOM + len);
+            let range = HEADROOM..HEADROOM + len;
+            match read_whole(unit, disk, buffer.get_mut(range.clone()).unwrap_or_default(), *offset) {
+                Ok(()) => return Done::Data(buffers.share(buffer), range),
                 Err(error) => Err(storage(&error, Sense::READ_ERROR)),
             }
         }
@@ -56,7 +61,7 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
         Job::Allocation { offset, room } => match allocation(disk, *offset, *room) {
             Ok(data) => {
                 let len = data.len();
-                return Done::Data(Arc::new(data), len);
+                return Done::Data(Arc::new(data), 0..len);
             }
             Err(error) => Err(storage(&error, Sense::READ_ERROR)),
         },

@@ -1,10 +1,10 @@
 //! Gathers PDUs into one vectored write.
 
 use std::io::{self, IoSlice, Write};
-use std::sync::Arc;
 
 use crate::iscsi::scsi::Buffers;
 use crate::iscsi::wire::{Frame, Payload};
+use crate::trace::own::Connection;
 
 /// Bytes that wait at most: large reads go out as they come.
 const FULL: usize = 1 << 20;
@@ -29,7 +29,24 @@ impl Batch {
         self.bytes >= FULL || self.frames.len() >= MANY
     }
 
-    /// Lets go of memory that only speed wants.
+    /// Tells what waits, PDU by PDU.
+    pub(super) fn tell(&self, told: &mut Connection) {
+        for frame in &self.frames {
+            let [head, ..] = frame.parts();
+            // The text of a login, and of a discovery, says more than its header.
+            match head.first().map(|opcode| opcode & 0x3f) {
+                Some(0x23 | 0x24) => told.sent(&frame.parts().concat(), frame.len()),
+                _ => told.sent(head, frame.len()),
+            }
+        }
+    }
+
+    /// Bytes of memory that only speed wants.
+    pub(super) fn spare(&self) -> usize {
+        self.frames.capacity() * size_of::<Frame>() + self.flat.capacity()
+    }
+
+    /// Lets go of them.
     pub(super) fn rest(&mut self) {
         self.frames = Vec::new();
         self.flat = Vec::new();
@@ -40,7 +57,10 @@ impl Batch {
         if self.frames.is_empty() {
             return Ok(());
         }
-        let result = if self.bytes <= FLAT {
+        let single = if let [frame] = &mut self.frames[..] { frame.in_place() } else { None };
+        let result = if let Some(bytes) = single {
+            to.write_all(bytes)
+        } else if self.bytes <= FLAT {
             self.flat.clear();
             self.frames.iter().flat_map(Frame::parts).for_each(|part| self.flat.extend_from_slice(part));
             to.write_all(&self.flat)
@@ -52,10 +72,8 @@ impl Batch {
         self.bytes = 0;
         for frame in self.frames.drain(..) {
             // Several PDUs share a buffer: the last of them is its only owner.
-            if let Payload::Shared(buffer, _) = frame.into_payload()
-                && let Ok(buffer) = Arc::try_unwrap(buffer)
-            {
-                buffers.give(buffer);
+            if let Payload::Shared(buffer, _) = frame.into_payload() {
+                buffers.give_shared(buffer);
             }
         }
         result

@@ -22,14 +22,17 @@ use crate::iscsi::wire::{Parsed, Raw};
 use crate::iscsi::{Gate, Grant, LoginRequest, Refusal};
 use crate::machine::{Machine, Now, Ticket};
 use crate::net::{boot_time, give_memory_back};
+use crate::trace::own;
 
-/// Input buffer at first, and once a session moves data.
+/// Input buffer at first, and once a session's data fill it.
 const SMALL: usize = 16 << 10;
 const LARGE: usize = 128 << 10;
 /// Data of a PDU from this many bytes on are read straight to their place.
 const LANDING: usize = 16 << 10;
 /// After this time without a PDU a session gives its buffers back.
 const IDLE: Duration = Duration::from_secs(1);
+/// With so many bytes in them it does not: to be woken for that costs a timer with every wait.
+const MODEST: usize = 64 << 10;
 /// So much may the wall time of an event be late.
 const WALL: Duration = Duration::from_millis(10);
 /// How often a command that waits for a sanitize operation looks for its end.
@@ -95,6 +98,8 @@ struct Worker<'a, G> {
     waiting: Vec<(Ticket, Receiver<Done>)>,
     /// When the clock on the wall was read.
     walled: Duration,
+    /// Is told what is read and written.
+    tap: own::Connection,
 }
 
 /// How a connection came to its end.
@@ -128,6 +133,7 @@ impl<'a, G: Gate> Worker<'a, G> {
             busy: false,
             waiting: Vec::new(),
             walled: now.boot,
+            tap: shared.tap.connection(local, peer, own::Speech::Iscsi),
         }))
     }
 
@@ -149,6 +155,7 @@ impl<'a, G: Gate> Worker<'a, G> {
         let (mut start, mut end) = (0, 0);
         // After much data comes a header, and after that perhaps more of them, which are best read to their place.
         let mut header_next = false;
+        let mut filled_up = false;
         loop {
             let need = loop {
                 let Some(connection) = &mut self.connection else { return Ok(()) };
@@ -157,17 +164,23 @@ impl<'a, G: Gate> Worker<'a, G> {
                 match framing.parse(filled) {
                     Ok(Parsed::Need(need)) => {
                         let head = framing.head(filled, LANDING);
-                        let landing = head.and_then(|(raw, at, len)| Some((raw, at, connection.landing(raw, len)?)));
-                        let Some((raw, at, landing)) = landing else { break need };
+                        let landing =
+                            head.and_then(|(raw, at, len)| Some((raw, at, len, connection.landing(raw, len)?)));
+                        let Some((raw, at, len, landing)) = landing else { break need };
+                        self.tap.received(filled, at + len);
                         self.land(raw, landing, filled.get(at..).unwrap_or_default())?;
                         (start, end) = (0, 0);
                         header_next = true;
                     }
                     Ok(Parsed::Pdu { raw, used }) => {
+                        self.tap.received(filled.get(..used).unwrap_or_default(), used);
                         connection.handle(self.now, Input::Pdu(raw));
                         start += used;
                     }
-                    Err(error) => connection.handle(self.now, Input::Broken(error)),
+                    Err(error) => {
+                        self.tap.received(filled, filled.len());
+                        connection.handle(self.now, Input::Broken(error));
+                    }
                 }
                 if self.drain()? {
                     return Ok(());
@@ -178,15 +191,20 @@ impl<'a, G: Gate> Worker<'a, G> {
                 buffer.copy_within(start..end, 0);
                 (start, end) = (0, end - start);
             }
-            let wanted = need.max(if self.session.is_some() { LARGE } else { SMALL });
+            let wanted = need.max(if filled_up && self.session.is_some() { LARGE } else { SMALL });
             if buffer.len() < wanted {
                 buffer.resize(wanted.next_power_of_two(), 0);
             }
             let until = if std::mem::take(&mut header_next) && end == 0 { need } else { buffer.len() };
-            match self.read(buffer.get_mut(end..until).unwrap_or_default(), false, end == 0)? {
-                Some(n) => end += n,
+            let may_rest = end == 0 && self.spare() + buffer.len() > MODEST;
+            match self.read(buffer.get_mut(end..until).unwrap_or_default(), false, may_rest)? {
+                Some(n) => {
+                    end += n;
+                    filled_up = end == buffer.len();
+                }
                 None => {
                     buffer = vec![0; SMALL];
+                    filled_up = false;
                     give_memory_back();
                 }
             }
@@ -206,6 +224,11 @@ impl<'a, G: Gate> Worker<'a, G> {
         }
         self.handle(Input::Landed(raw, landing));
         Ok(())
+    }
+
+    /// Bytes that only speed wants.
+    fn spare(&self) -> usize {
+        self.buffers.bytes() + self.batch.spare() + self.connection.as_ref().map_or(0, Connection::spare)
     }
 
     /// Reads the clock; that of the wall, which only people see, not for every PDU.
@@ -250,7 +273,10 @@ impl<'a, G: Gate> Worker<'a, G> {
             }
             self.set_timeout(may_rest && self.busy)?;
             match recv(self.stream, &mut *into, if whole { RecvFlags::WAITALL } else { RecvFlags::empty() }) {
-                Ok((0, _)) => return Err("the initiator closed the connection".into()),
+                Ok((0, _)) => {
+                    self.tap.closed();
+                    return Err("the initiator closed the connection".into());
+                }
                 Ok((n, _)) => {
                     self.tick();
                     (self.heard, self.busy) = (self.now.boot, true);
@@ -278,7 +304,10 @@ impl<'a, G: Gate> Worker<'a, G> {
                         return Ok(None);
                     }
                 }
-                Err(error) => return Err(format!("the connection was lost: {}", std::io::Error::from(error))),
+                Err(error) => {
+                    self.tap.reset(false);
+                    return Err(format!("the connection was lost: {}", std::io::Error::from(error)));
+                }
             }
         }
     }
@@ -371,6 +400,9 @@ impl<'a, G: Gate> Worker<'a, G> {
 
     fn flush(&mut self) -> End {
         let mut stream = self.stream;
+        if self.tap.is_on() {
+            self.batch.tell(&mut self.tap);
+        }
         self.batch
             .flush(&mut stream, &mut self.buffers)
             .map_err(|error| format!("the connection was lost while sending: {error}"))

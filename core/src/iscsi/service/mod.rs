@@ -10,8 +10,8 @@ mod connection;
 mod registry;
 
 use std::fmt;
-use std::io::{PipeWriter, Write};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::io::{PipeReader, PipeWriter, Write};
+use std::net::{SocketAddr, SocketAddrV4, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -19,7 +19,8 @@ use self::registry::Registry;
 use super::Gate;
 use crate::api::{Reporter, Who};
 use crate::machine::Now;
-use crate::net::{NetError, PortSet, TcpSpec};
+use crate::net::{NetError, PortSet, TcpSpec, suit_a_lan};
+use crate::trace::own::Tap;
 
 /// What the target needs.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Config<G> {
     pub gate: Arc<G>,
     /// Takes the events.
     pub reporter: Reporter,
+    /// Takes what is received and sent, where nobody captures it.
+    pub tap: Tap,
 }
 
 /// A session, for people.
@@ -61,7 +64,11 @@ pub(super) struct Shared<G> {
     reporter: Reporter,
     registry: Arc<Registry>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    tap: Tap,
 }
+
+/// Accepts on a listener until the pipe says that it is over.
+type Accept = dyn Fn(&TcpListener, &PipeReader) + Send + Sync;
 
 /// A running target.
 pub struct Service {
@@ -70,6 +77,7 @@ pub struct Service {
     wakers: Vec<PipeWriter>,
     accepting: Vec<JoinHandle<()>>,
     connections: Arc<dyn Fn() -> Vec<JoinHandle<()>> + Send + Sync>,
+    accept: Arc<Accept>,
 }
 
 impl fmt::Debug for Service {
@@ -90,24 +98,22 @@ pub fn start<G: Gate>(config: Config<G>) -> Result<Service, NetError> {
         reporter: config.reporter.clone(),
         registry: registry.clone(),
         threads: Mutex::default(),
+        tap: config.tap,
     });
     let connections = {
         let shared = shared.clone();
         Arc::new(move || std::mem::take(&mut *shared.threads()))
     };
-    let mut service =
-        Service { addresses: Vec::new(), registry, wakers: Vec::new(), accepting: Vec::new(), connections };
-    for (bind, interface) in &config.binds {
-        let result = config
-            .ports
-            .tcp(&TcpSpec { bind: SocketAddr::V4(*bind), interface: interface.clone() })
-            .and_then(|listener| service.listen(&shared, listener, *bind));
-        if let Err(error) = result {
+    let accept = Arc::new(move |listener: &TcpListener, asleep: &PipeReader| accept::accept(&shared, listener, asleep));
+    let (addresses, wakers, accepting) = (Vec::new(), Vec::new(), Vec::new());
+    let mut service = Service { addresses, registry, wakers, accepting, connections, accept };
+    match service.listen_also(&*config.ports, &config.binds) {
+        Ok(()) => Ok(service),
+        Err(error) => {
             service.stop();
-            return Err(error);
+            Err(error)
         }
     }
-    Ok(service)
 }
 
 impl<G> Shared<G> {
@@ -117,19 +123,32 @@ impl<G> Shared<G> {
 }
 
 impl Service {
-    fn listen<G: Gate>(
+    /// Listens at these addresses, too. Sessions are the same whichever address they come by.
+    ///
+    /// # Errors
+    /// [`NetError`], with the owner of a taken port; none of them is kept then.
+    pub fn listen_also(
         &mut self,
-        shared: &Arc<Shared<G>>,
-        listener: std::net::TcpListener,
-        bind: SocketAddrV4,
+        ports: &dyn PortSet,
+        binds: &[(SocketAddrV4, Option<String>)],
     ) -> Result<(), NetError> {
+        let mut opened = Vec::new();
+        for (bind, interface) in binds {
+            let listener = ports.tcp(&TcpSpec { bind: SocketAddr::V4(*bind), interface: interface.clone() })?;
+            suit_a_lan(&listener);
+            opened.push((listener, *bind));
+        }
+        opened.into_iter().try_for_each(|(listener, bind)| self.listen(listener, bind))
+    }
+
+    fn listen(&mut self, listener: TcpListener, bind: SocketAddrV4) -> Result<(), NetError> {
         let failed = |source| NetError::Io { what: format!("cannot listen for iSCSI on {bind}"), source };
         self.addresses.push(listener.local_addr().map_err(failed)?);
         let (asleep, waker) = std::io::pipe().map_err(failed)?;
-        let shared = shared.clone();
+        let accept = self.accept.clone();
         let thread = std::thread::Builder::new()
             .name("iscsi-accept".into())
-            .spawn(move || accept::accept(&shared, &listener, &asleep))
+            .spawn(move || accept(&listener, &asleep))
             .map_err(failed)?;
         self.wakers.push(waker);
         self.accepting.push(thread);

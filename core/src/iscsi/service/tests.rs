@@ -98,7 +98,7 @@ fn serving() -> (Service, Arc<Counts>, Reports) {
     let counts = gate.0.clone();
     let (reporter, reports) = reports();
     let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
-    (start(Config { binds, ports: Arc::new(Loopback), gate, reporter }).unwrap(), counts, reports)
+    (start(Config { binds, ports: Arc::new(Loopback), gate, reporter, tap: <_>::default() }).unwrap(), counts, reports)
 }
 
 struct Initiator {
@@ -203,6 +203,23 @@ fn a_second_login_replaces_the_first_after_it_has_let_go_of_its_disk() {
     assert_eq!(service.sessions().len(), 1);
     service.stop();
     assert_eq!(counts.open.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn another_port_is_opened_beside_the_former_and_sessions_go_on() {
+    let (mut service, counts, _reports) = serving();
+    let mut first = Initiator::connect(&service);
+    assert_eq!(first.login(1), 0);
+    service.listen_also(&Loopback, &[(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)]).unwrap();
+    assert_eq!(service.addresses().len(), 2);
+    assert!(first.command(&[0; 6], false, 0, &[]).is_some(), "it goes on");
+    // The same initiator by the other port: its session is one and the same, so that its disk is let go of before.
+    let stream = TcpStream::connect(service.addresses()[1]).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut second = Initiator { stream, buffer: VecDeque::new(), cmd_sn: 1 };
+    assert_eq!(second.login(1), 0);
+    service.stop();
+    assert_eq!(counts.open.load(Ordering::SeqCst), 0, "both ports end");
 }
 
 #[tokio::test]

@@ -184,6 +184,20 @@ impl Frame {
         ]
     }
 
+    /// All of it as one run of bytes, if nobody else reads its buffer, there is room before the data for the header, and nothing follows
+    /// them.
+    pub fn in_place(&mut self) -> Option<&[u8]> {
+        let Payload::Shared(buffer, range) = &mut self.payload else { return None };
+        let head = self.head.get(..usize::from(self.head_len))?;
+        let start = range.start.checked_sub(head.len())?;
+        if self.tail_len > 0 {
+            return None;
+        }
+        let buffer = Arc::get_mut(buffer)?;
+        buffer.get_mut(start..range.start)?.copy_from_slice(head);
+        buffer.get(start..range.end)
+    }
+
     /// Bytes in the stream.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -223,6 +237,28 @@ mod tests {
                     assert!(matches!(framing.parse(&bytes[..short]), Ok(Parsed::Need(n)) if n > short));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_header_goes_before_the_data_only_where_there_is_room_and_nobody_reads() {
+        let plain = Framing { header_digest: false, data_digest: false, max_data: 100 };
+        let digests = Framing { data_digest: true, ..plain };
+        let bhs = [0x25, 0x80, 0, 0, 0, 0, 0, 0].into_iter().chain([7; 40]).collect::<Vec<u8>>().try_into().unwrap();
+        let make = |framing: &Framing, at: usize, len: usize| {
+            let buffer = Arc::new((0..=255).collect::<Vec<u8>>());
+            (Frame::new(bhs, Payload::Shared(buffer.clone(), at..at + len), framing), buffer)
+        };
+        let (mut frame, buffer) = make(&plain, 64, 8);
+        assert_eq!(frame.in_place(), None, "the buffer has another owner");
+        drop(buffer);
+        let whole = frame.parts().concat();
+        assert_eq!(frame.in_place(), Some(&whole[..]));
+        for (framing, at, len) in [(&plain, BHS - 1, 8), (&plain, 64, 7), (&digests, 64, 8)] {
+            let (mut frame, _) = make(framing, at, len);
+            let whole = frame.parts().concat();
+            assert_eq!(frame.in_place(), None);
+            assert_eq!(frame.parts().concat(), whole, "and it is as it was");
         }
     }
 

@@ -26,6 +26,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::lease::LeaseRecord;
 use crate::api::{Event, HostId, ProxyStyle};
+use crate::hosts::BootRecord;
 use crate::net::MacAddr;
 pub use records::{ConfirmedInterface, EpochRecord, HostRecord, InstallRecord, JobRecord, this_machine};
 use reserve::Reserve;
@@ -220,10 +221,26 @@ impl Db {
         });
     }
 
-    /// Drops a machine's record.
+    /// Drops a machine's record, and its boots.
     pub fn delete_host(&self, host: HostId) {
         self.queue(|pending| {
             pending.hosts.insert(host, None);
+            pending.boots.retain(|(of, _), _| *of != host);
+        });
+    }
+
+    /// The last boots of a machine, the newest first; at most [`crate::hosts::BOOTS_KEPT`].
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub fn boots_of(&self, host: HostId) -> Result<Vec<BootRecord>, DbError> {
+        self.read(|conn| tables::boots_of(conn, host))
+    }
+
+    /// Queues what is remembered of a boot; it replaces what was, by when it began. Older ones than [`crate::hosts::BOOTS_KEPT`] go.
+    pub fn put_boot(&self, host: HostId, boot: BootRecord) {
+        self.queue(|pending| {
+            pending.boots.insert((host, boot.began), boot);
         });
     }
 
@@ -265,6 +282,14 @@ impl Db {
     /// [`DbError`].
     pub fn recent_events(&self, limit: usize) -> Result<Vec<Event>, DbError> {
         self.read(|conn| tables::recent_events(conn, limit))
+    }
+
+    /// The last events of one machine, oldest first.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub fn events_of(&self, host: HostId, limit: usize) -> Result<Vec<Event>, DbError> {
+        self.read(|conn| tables::events_of(conn, host, limit))
     }
 
     /// The highest number that an event has had in this lab; 0 when there was none.

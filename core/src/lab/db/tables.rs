@@ -15,6 +15,7 @@ use super::journal::{self, Changes};
 use super::writer::Pending;
 use super::{ConfirmedInterface, DbError, EVENTS_KEPT, EpochRecord, HostRecord, JobRecord};
 use crate::api::{Event, HostId, ProxyStyle};
+use crate::hosts::{BOOTS_KEPT, BootRecord};
 use crate::lab::lease::{LeaseRecord, LeaseState};
 
 /// How long one connection waits for the other.
@@ -37,6 +38,9 @@ const STEPS: &[&str] = &["
     CREATE TABLE lease_journal (n INTEGER PRIMARY KEY, records BLOB NOT NULL);
 ", "
     CREATE TABLE proxy_styles (model TEXT PRIMARY KEY, style TEXT NOT NULL) WITHOUT ROWID;
+", "
+    CREATE TABLE boots (host INTEGER NOT NULL, began INTEGER NOT NULL, record TEXT NOT NULL, PRIMARY KEY (host, began))
+        WITHOUT ROWID;
 "];
 
 fn newest() -> i64 {
@@ -147,6 +151,12 @@ pub(super) fn write_rest(tx: &Transaction<'_>, pending: &Pending) -> rusqlite::R
         tx.prepare_cached("UPDATE numbers SET value = max(value, ?1) WHERE name = 'host'")?
             .execute([id.0.cast_signed()])?;
     }
+    for (id, _) in pending.hosts.iter().filter(|(_, host)| host.is_none()) {
+        tx.prepare_cached("DELETE FROM boots WHERE host = ?1")?.execute([id.0.cast_signed()])?;
+    }
+    for ((host, began), boot) in &pending.boots {
+        put_boot(tx, *host, *began, boot)?;
+    }
     for event in &pending.events {
         put(tx, "events", "seq", event.seq, Some(event))?;
     }
@@ -181,6 +191,23 @@ fn put(tx: &Transaction<'_>, table: &str, key: &str, id: u64, record: Option<&im
             tx.prepare_cached(&format!("DELETE FROM {table} WHERE {key} = ?1"))?.execute([id.cast_signed()])?;
         }
     }
+    Ok(())
+}
+
+/// Puts a boot, and leaves the newest of its machine.
+fn put_boot(tx: &Transaction<'_>, host: HostId, began: Timestamp, boot: &BootRecord) -> rusqlite::Result<()> {
+    let json = serde_json::to_string(boot).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+    let (host, kept) = (host.0.cast_signed(), i64::try_from(BOOTS_KEPT).unwrap_or(i64::MAX));
+    tx.prepare_cached("INSERT OR REPLACE INTO boots (host, began, record) VALUES (?1, ?2, ?3)")?.execute(params![
+        host,
+        began.as_millisecond(),
+        json
+    ])?;
+    tx.prepare_cached(
+        "DELETE FROM boots WHERE host = ?1 AND began <=
+         (SELECT began FROM boots WHERE host = ?1 ORDER BY began DESC LIMIT 1 OFFSET ?2)",
+    )?
+    .execute([host, kept])?;
     Ok(())
 }
 
@@ -267,6 +294,23 @@ pub(super) fn recent_events(conn: &Connection, limit: usize) -> rusqlite::Result
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     // History outlives versions of the program: a kind that is no longer known is left out.
     Ok(rows.iter().rev().filter_map(|json| serde_json::from_str(json).ok()).collect())
+}
+
+pub(super) fn events_of(conn: &Connection, host: HostId, limit: usize) -> rusqlite::Result<Vec<Event>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement =
+        conn.prepare("SELECT record FROM events WHERE json_extract(record, '$.host') = ?1 ORDER BY seq DESC LIMIT ?2")?;
+    let rows = statement.query_map([host.0.cast_signed(), limit], |row| row.get::<_, String>(0))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows.iter().rev().filter_map(|json| serde_json::from_str(json).ok()).collect())
+}
+
+/// A machine's boots, the newest first. What another version wrote otherwise is left out.
+pub(super) fn boots_of(conn: &Connection, host: HostId) -> rusqlite::Result<Vec<BootRecord>> {
+    let mut statement = conn.prepare("SELECT record FROM boots WHERE host = ?1 ORDER BY began DESC")?;
+    let rows = statement.query_map([host.0.cast_signed()], |row| row.get::<_, String>(0))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows.iter().filter_map(|json| serde_json::from_str(json).ok()).collect())
 }
 
 pub(super) fn last_seq(conn: &Connection) -> rusqlite::Result<u64> {

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::api::{EventKind, Source, Stage};
+use crate::hosts::BootOutcome;
 use crate::lab::schema::InstallThen;
 use crate::lab::{LeaseState, Name};
 use crate::machine::Now;
@@ -318,4 +319,49 @@ async fn part_fill_the_disk() {
     drop(db);
     let db = Db::open(&dir.join("lab.db")).unwrap();
     assert_eq!((db.leases().unwrap().len(), db.last_seq().unwrap()), (100, 1999));
+}
+
+fn boot(second: i64) -> BootRecord {
+    let began = jiff::Timestamp::from_second(1_767_225_600 + second).unwrap();
+    let step = crate::hosts::BootStep { stage: Stage::Loading, millis: Some(900), bytes: 7, ..Default::default() };
+    BootRecord { began, given: Some(crate::lab::Boot::Local), outcome: BootOutcome::Arrived, steps: vec![step] }
+}
+
+#[tokio::test]
+async fn the_last_boots_of_a_machine_are_kept_and_go_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(&dir.path().join("lab.db")).unwrap();
+    db.put_host(host(3));
+    for second in 0..30 {
+        db.put_boot(HostId(3), BootRecord { outcome: BootOutcome::Underway, ..boot(second) });
+        db.put_boot(HostId(3), boot(second));
+        db.flush().await.unwrap();
+    }
+    db.put_boot(HostId(4), boot(0));
+    db.flush().await.unwrap();
+    let kept: Vec<_> = (10..30).rev().map(boot).collect();
+    assert_eq!(db.boots_of(HostId(3)).unwrap(), kept);
+    db.put_boot(HostId(3), boot(99));
+    db.delete_host(HostId(3));
+    db.flush().await.unwrap();
+    assert_eq!(db.boots_of(HostId(3)).unwrap(), []);
+    assert_eq!(db.boots_of(HostId(4)).unwrap(), [boot(0)]);
+}
+
+#[tokio::test]
+async fn a_lab_from_before_boots_were_remembered_is_carried_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lab.db");
+    let db = Db::open(&path).unwrap();
+    db.put_host(host(3));
+    db.commit_leases(vec![lease(1, LeaseState::Bound)]).await.unwrap();
+    db.flush().await.unwrap();
+    drop(db);
+    Connection::open(&path).unwrap().execute_batch("DROP TABLE boots; PRAGMA user_version = 4").unwrap();
+    let db = Db::open(&path).unwrap();
+    assert_eq!((db.hosts().unwrap(), db.leases().unwrap()), (vec![host(3)], vec![lease(1, LeaseState::Bound)]));
+    assert_eq!(db.boots_of(HostId(3)).unwrap(), []);
+    db.put_boot(HostId(3), boot(1));
+    db.flush().await.unwrap();
+    assert_eq!(db.boots_of(HostId(3)).unwrap(), [boot(1)]);
 }

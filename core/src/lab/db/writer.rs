@@ -7,11 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::reserve::Reserve;
 use super::{DbError, EVENTS_KEPT, EpochRecord, HostRecord, tables};
 use crate::api::{Event, HostId, ProxyStyle};
+use crate::hosts::BootRecord;
 use crate::lab::lease::LeaseRecord;
 use crate::net::MacAddr;
 
@@ -56,6 +58,7 @@ pub(super) struct Pending {
     pub(super) leases: BTreeMap<Ipv4Addr, Option<LeaseRecord>>,
     pub(super) epochs: BTreeMap<HostId, Option<EpochRecord>>,
     pub(super) hosts: BTreeMap<HostId, Option<HostRecord>>,
+    pub(super) boots: BTreeMap<(HostId, Timestamp), BootRecord>,
     pub(super) events: VecDeque<Arc<Event>>,
     pub(super) confirmed: BTreeSet<(MacAddr, String)>,
     pub(super) jobs: BTreeMap<u64, Option<String>>,
@@ -82,7 +85,7 @@ impl Pending {
 
     fn has_rest(&self) -> bool {
         let small = !self.confirmed.is_empty() || !self.jobs.is_empty() || !self.styles.is_empty();
-        small || !self.hosts.is_empty() || !self.events.is_empty()
+        small || !self.hosts.is_empty() || !self.boots.is_empty() || !self.events.is_empty()
     }
 
     /// Older events than these would be pruned as soon as they are written.
@@ -95,6 +98,12 @@ impl Pending {
     fn take_back(&mut self, old: Self) {
         for (id, host) in old.hosts {
             self.hosts.entry(id).or_insert(host);
+        }
+        for (began, boot) in old.boots {
+            let dropped = self.hosts.get(&began.0).is_some_and(Option::is_none);
+            if !dropped {
+                self.boots.entry(began).or_insert(boot);
+            }
         }
         for (id, job) in old.jobs {
             self.jobs.entry(id).or_insert(job);

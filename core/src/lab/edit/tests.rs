@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::lab::schema::{Chap, Secret};
+use crate::lab::schema::{Allow, Chap, Install, InstallThen, IscsiBoot, IscsiVia, ProfileKind, Secret, Writes};
 
 const FULL: &str = include_str!("../../../fuzz/corpus/lab/full.toml");
 
@@ -52,6 +52,20 @@ fn a_new_machine_gets_an_entry_at_the_end() {
     assert_eq!(after, format!("{text}\n[[host]]\nmac = \"52:54:00:00:00:09\"\nboot = \"wait\"\n"));
     let after = changed(&after, |d| d.set_name(new("52:54:00:00:00:0a"), Some(&name("b"))));
     assert!(after.ends_with("boot = \"wait\"\n\n[[host]]\nmac = \"52:54:00:00:00:0a\"\nname = \"b\"\n"), "{after}");
+}
+
+#[test]
+fn another_group_has_no_seat_for_a_machine_yet() {
+    let text = "version = 1\n[[host]]\nmac = \"52:54:00:00:00:01\"\ngroup = \"room-1\" # first floor\nseat = [2, 3]\n";
+    let seat = Seat::at(4, 1);
+    let after = changed(text, |d| d.set_seats(&[(HostRef::Entry(0), seat)]));
+    assert_eq!(after, text.replace("[2, 3]", "[4, 1]"));
+    assert_eq!(crate::lab::parse(&after).unwrap().hosts[0].seat, seat);
+    assert_eq!(changed(text, |d| d.set_group(HostRef::Entry(0), Some(&name("room-1")))), text, "the same is no change");
+    let after = changed(text, |d| d.set_group(HostRef::Entry(0), Some(&name("room-2"))));
+    assert_eq!(after, "version = 1\n[[host]]\nmac = \"52:54:00:00:00:01\"\ngroup = \"room-2\" # first floor\n");
+    let after = changed(&after, |d| d.set_group(HostRef::Entry(0), None));
+    assert_eq!(after, "version = 1\n[[host]]\nmac = \"52:54:00:00:00:01\"\n");
 }
 
 #[test]
@@ -141,6 +155,7 @@ fn disks_and_profiles_are_read_as_they_were_added() {
         kind: Some(ProfileKind::Kickstart),
         arch: vec![crate::boot::Arch::Bios],
         hypervisor: Some("/srv/xen".into()),
+        hypervisor_efi: Some("/srv/xen.efi".into()),
         hypervisor_args: "dom0_mem=1G".into(),
         iscsi_args: Some(IscsiArgs::Dracut),
     };
@@ -214,4 +229,18 @@ proptest! {
         let lab = parse(&after).unwrap();
         prop_assert_eq!(lab.hosts[which].boot.as_ref(), Some(&boot));
     }
+}
+
+#[test]
+fn ports_are_set_where_they_stand_or_in_a_table_of_their_own() {
+    let after =
+        changed("# mine\nversion = 1\n", |d| d.set_ports([("http", Some(8080)), ("https", None), ("iscsi", None)]));
+    assert!(after.starts_with("# mine\nversion = 1\n") && after.contains("[ports]\nhttp = 8080\n"), "{after}");
+    let text = "version = 1\n[ports]\nhttp = 81 # moved\niscsi = 3261\n";
+    let after = changed(text, |d| d.set_ports([("http", Some(8088)), ("https", Some(8443)), ("iscsi", None)]));
+    assert!(after.contains("http = 8088 # moved\niscsi = 3261\nhttps = 8443\n"), "{after}");
+    let mut document = Document::parse(text).unwrap();
+    let same = document.set_ports([("http", Some(3261)), ("https", None), ("iscsi", None)]);
+    assert!(matches!(same, Err(LabError::Problems(_))), "two services on one port");
+    assert_eq!(document.text(), text);
 }

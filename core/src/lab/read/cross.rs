@@ -1,15 +1,18 @@
 //! What entries say of each other: names, addresses and references that must agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use super::fields::Reader;
 use super::text::nearest;
 use super::{LabLines, Lines};
 use crate::lab::problem::Problem;
-use crate::lab::schema::{Boot, Disk, Install, InstallThen, IscsiBoot, IscsiVia, Lab, Name, Network, Unknown, Writes};
+use crate::lab::schema::{
+    Boot, Disk, Install, InstallThen, IscsiArgs, IscsiBoot, IscsiVia, Lab, Name, Network, Unknown, Writes,
+};
 use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
 
 pub(super) fn check(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
@@ -22,17 +25,23 @@ pub(super) fn check(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
     unique(reader, "uuid", "hosts", hosts().filter_map(|(h, l)| Some((h.uuid.as_ref()?, l))));
     unique(reader, "address", "hosts", hosts().filter_map(|(h, l)| Some((h.address.as_ref()?, l))));
     macs(reader, lab, lines);
+    seats(reader, lab, lines);
     ports(reader, lab, lines);
     images(reader, lab, lines);
     subnets(reader, lab, lines);
+    let named = Named {
+        lab,
+        disks: lab.disks.iter().map(|disk| (&disk.name, disk)).collect(),
+        profiles: lab.profiles.iter().map(|profile| &profile.name).collect(),
+    };
     for (network, lines) in lab.networks.iter().zip(&lines.networks) {
         if let Unknown::Boot(boot) = &network.unknown {
-            references(reader, lab, boot, lines.of("unknown"));
+            references(reader, &named, boot, lines.of("unknown"));
         }
     }
     for (host, lines) in lab.hosts.iter().zip(&lines.hosts) {
         if let Some(boot) = &host.boot {
-            references(reader, lab, boot, lines.of("boot"));
+            references(reader, &named, boot, lines.of("boot"));
         }
         if let Some(address) = host.address {
             reserved(reader, lab, address, lines.of("address"));
@@ -84,6 +93,20 @@ fn macs(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
     }
 }
 
+/// The plan shows one machine at a place. Two harm no boot, so that is no error.
+fn seats(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
+    let mut seen = BTreeMap::new();
+    for (host, lines) in lab.hosts.iter().zip(&lines.hosts) {
+        let Some(seat) = host.seat else { continue };
+        let line = lines.of("seat");
+        if let Some(first) = seen.insert((host.group.as_ref(), seat), line) {
+            let at = first.map(|l: u32| format!(" (line {l})")).unwrap_or_default();
+            let (row, column) = (seat.row, seat.column);
+            reader.warning(line, format!("two hosts of one group have the seat [{row}, {column}]{at}"));
+        }
+    }
+}
+
 fn ports(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
     let ports = [("http", lab.ports.http), ("https", lab.ports.https), ("iscsi", lab.ports.iscsi)];
     for (n, (key, port)) in ports.iter().enumerate() {
@@ -97,9 +120,11 @@ fn ports(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
 
 /// An image that is written to belongs to one disk.
 fn images(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
-    for (n, (disk, at)) in lab.disks.iter().zip(&lines.disks).enumerate() {
-        let written = |d: &crate::lab::schema::Disk| d.writes == Writes::Image && !d.readonly;
-        for other in lab.disks.iter().take(n).filter(|o| o.image == disk.image) {
+    let mut by_image: BTreeMap<&Path, Vec<&Disk>> = BTreeMap::new();
+    for (disk, at) in lab.disks.iter().zip(&lines.disks) {
+        let written = |d: &Disk| d.writes == Writes::Image && !d.readonly;
+        let same = by_image.entry(&disk.image).or_default();
+        for other in &*same {
             if written(disk) || written(other) {
                 reader.problem(
                     Problem::error(
@@ -115,6 +140,7 @@ fn images(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
                 );
             }
         }
+        same.push(disk);
     }
 }
 
@@ -234,31 +260,38 @@ fn reserved(reader: &mut Reader<'_>, lab: &Lab, address: Ipv4Addr, line: Option<
     }
 }
 
-fn references(reader: &mut Reader<'_>, lab: &Lab, boot: &Boot, line: Option<u32>) {
+/// What boots refer to, by name: a lab may have thousands.
+struct Named<'l> {
+    lab: &'l Lab,
+    disks: HashMap<&'l Name, &'l Disk>,
+    profiles: HashSet<&'l Name>,
+}
+
+fn references(reader: &mut Reader<'_>, named: &Named<'_>, boot: &Boot, line: Option<u32>) {
     match boot {
-        Boot::Iscsi(iscsi) => iscsi_references(reader, lab, iscsi, line),
+        Boot::Iscsi(iscsi) => iscsi_references(reader, named, iscsi, line),
         Boot::Install(Install { profile, then }) => {
-            profile_reference(reader, lab, profile, line);
+            profile_reference(reader, named, profile, line);
             if let InstallThen::Iscsi(iscsi) = then {
-                iscsi_references(reader, lab, iscsi, line);
+                iscsi_references(reader, named, iscsi, line);
             }
         }
         Boot::Local | Boot::Wait | Boot::Menu | Boot::Ignore => {}
     }
 }
 
-fn iscsi_references(reader: &mut Reader<'_>, lab: &Lab, iscsi: &IscsiBoot, line: Option<u32>) {
-    match lab.disk(&iscsi.disk) {
-        None => dangling(reader, "disk", &iscsi.disk, lab.disks.iter().map(|d| &d.name), line),
-        Some(disk) => secrets(reader, disk, iscsi, line),
+fn iscsi_references(reader: &mut Reader<'_>, named: &Named<'_>, iscsi: &IscsiBoot, line: Option<u32>) {
+    match named.disks.get(&iscsi.disk) {
+        None => dangling(reader, "disk", &iscsi.disk, named.lab.disks.iter().map(|d| &d.name), line),
+        Some(disk) => secrets(reader, named.lab, disk, iscsi, line),
     }
     if let Some(profile) = &iscsi.profile {
-        profile_reference(reader, lab, profile, line);
+        profile_reference(reader, named, profile, line);
     }
 }
 
 /// A CHAP secret has to reach the initiator: DHCP carries none, and a kernel's command line carries no text that means something there.
-fn secrets(reader: &mut Reader<'_>, disk: &Disk, iscsi: &IscsiBoot, line: Option<u32>) {
+fn secrets(reader: &mut Reader<'_>, lab: &Lab, disk: &Disk, iscsi: &IscsiBoot, line: Option<u32>) {
     let Some(chap) = &disk.chap else { return };
     if iscsi.profile.is_none() {
         if iscsi.via == IscsiVia::RootPath {
@@ -268,6 +301,11 @@ fn secrets(reader: &mut Reader<'_>, disk: &Disk, iscsi: &IscsiBoot, line: Option
             );
             reader.problem(problem.suggest("leave out via = \"root-path\""));
         }
+        return;
+    }
+    // An iBFT carries any text.
+    let profile = iscsi.profile.as_ref().and_then(|name| lab.profile(name));
+    if profile.is_some_and(|p| p.iscsi_args == Some(IscsiArgs::None)) {
         return;
     }
     let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "._-+=".contains(c));
@@ -285,9 +323,9 @@ fn secrets(reader: &mut Reader<'_>, disk: &Disk, iscsi: &IscsiBoot, line: Option
     }
 }
 
-fn profile_reference(reader: &mut Reader<'_>, lab: &Lab, profile: &Name, line: Option<u32>) {
-    if lab.profile(profile).is_none() {
-        dangling(reader, "profile", profile, lab.profiles.iter().map(|p| &p.name), line);
+fn profile_reference(reader: &mut Reader<'_>, named: &Named<'_>, profile: &Name, line: Option<u32>) {
+    if !named.profiles.contains(profile) {
+        dangling(reader, "profile", profile, named.lab.profiles.iter().map(|p| &p.name), line);
     }
 }
 

@@ -6,11 +6,11 @@ use super::boot;
 use super::fields::{Fields, Reader};
 use super::profile::{firmware_file, name};
 use crate::lab::problem::Problem;
-use crate::lab::schema::Host;
+use crate::lab::schema::{Host, Seat};
 use crate::net::MacAddr;
 
 pub(super) fn host(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Host> {
-    let known = ["mac", "uuid", "name", "group", "address", "firmware", "boot"];
+    let known = ["mac", "uuid", "name", "group", "seat", "address", "firmware", "boot"];
     reader.only(fields, "[[host]]", &known);
     reader.required(fields, "[[host]]", "mac", "\"52:54:00:00:00:01\"");
     let macs = macs(reader, fields);
@@ -23,13 +23,14 @@ pub(super) fn host(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Host>
         reader.error(line, format!("`name`: `{name}` reads as a MAC address; commands would mistake it"));
     }
     let group = self::name(reader, fields, "group");
+    let seat = seat(reader, fields);
     let address = reader.address(fields, "address");
     let firmware = firmware_file(reader, fields, "firmware");
     let boot = boot::boot(reader, fields, "boot");
     if macs.is_empty() || fields.has("uuid") && uuid.is_none() {
         return None;
     }
-    Some(Host { macs, uuid, name, group, address, firmware, boot })
+    Some(Host { macs, uuid, name, group, seat, address, firmware, boot })
 }
 
 fn macs(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Vec<MacAddr> {
@@ -52,6 +53,21 @@ fn macs(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Vec<MacAddr> {
         }
     }
     out
+}
+
+fn seat(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Seat> {
+    let item = fields.item("seat")?;
+    let numbers = item.as_array().map(|array| array.iter().map(|v| v.as_integer().and_then(|n| u8::try_from(n).ok())));
+    let numbers: Option<Vec<u8>> = numbers.and_then(Iterator::collect);
+    let seat = match numbers.as_deref() {
+        Some([row, column]) => Seat::at(*row, *column),
+        _ => None,
+    };
+    if seat.is_none() {
+        let line = fields.line(reader, "seat");
+        reader.error(line, format!("`seat` must be [row, column], each from 1 to {}, such as [2, 3]", Seat::MOST));
+    }
+    seat
 }
 
 fn uuid(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Uuid> {

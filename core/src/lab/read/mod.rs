@@ -19,10 +19,11 @@ use std::collections::BTreeMap;
 
 use super::problem::Problem;
 use super::schema::{Lab, Ports};
+use crate::boot::{Part, Setting};
 pub(super) use cross::range_problems;
 use fields::{Fields, Reader};
 pub(super) use text::nearest;
-pub use text::{derived_iqn, parse_duration, parse_size};
+pub use text::{derived_iqn, duration_text, parse_duration, parse_size};
 
 /// What was read, as far as it could be.
 #[derive(Debug, Default)]
@@ -47,6 +48,11 @@ impl Lines {
     pub(super) fn of(&self, key: &str) -> Option<u32> {
         self.keys.get(key).copied().or(self.header)
     }
+
+    /// Whether the key is there.
+    fn has(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
 }
 
 /// Parallel to the vectors of [`Lab`].
@@ -68,6 +74,31 @@ pub(super) struct LabLines {
 pub fn parse(text: &str) -> Result<Lab, Vec<Problem>> {
     let reading = read(text);
     if reading.problems.iter().any(Problem::is_error) { Err(reading.problems) } else { Ok(reading.lab) }
+}
+
+/// Where settings of `lab` stand in this text: their lines, and whether they are there at all. Those whose entry is another one in the
+/// text than in `lab` are left as they are.
+pub fn locate<'s>(text: &str, lab: &Lab, settings: impl Iterator<Item = &'s mut Setting>) {
+    let Reading { lab: written, lines, .. } = read(text);
+    for setting in settings {
+        let at = setting.index;
+        let found = match setting.part {
+            Part::Network => same(&written.networks, &lab.networks, at, |n| &n.interface).and(lines.networks.get(at)),
+            Part::Firmware => same(&written.firmware, &lab.firmware, at, |f| &f.file).and(lines.firmware.get(at)),
+            Part::Profile => same(&written.profiles, &lab.profiles, at, |p| &p.name).and(lines.profiles.get(at)),
+            Part::Disk => same(&written.disks, &lab.disks, at, |d| &d.name).and(lines.disks.get(at)),
+            Part::Host => same(&written.hosts, &lab.hosts, at, |h| &h.macs).and(lines.hosts.get(at)),
+        };
+        if let Some(lines) = found {
+            setting.line = lines.of(&setting.key);
+            setting.absent = Some(!lines.has(&setting.key));
+        }
+    }
+}
+
+/// Whether two lists have the same entry at a place.
+fn same<'a, T, K: PartialEq + 'a>(a: &'a [T], b: &'a [T], at: usize, key: impl Fn(&'a T) -> &'a K) -> Option<()> {
+    (key(a.get(at)?) == key(b.get(at)?)).then_some(())
 }
 
 /// Reads as much of lab.toml as can be read.

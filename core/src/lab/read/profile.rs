@@ -18,11 +18,12 @@ const ISCSI_ARGS: &[(&str, IscsiArgs)] =
     &[("debian", IscsiArgs::Debian), ("dracut", IscsiArgs::Dracut), ("none", IscsiArgs::None)];
 
 pub(super) fn firmware(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FirmwareRule> {
-    reader.only(fields, "[[firmware]]", &["arch", "mac", "file"]);
+    reader.only(fields, "[[firmware]]", &["arch", "mac", "file", "https"]);
     reader.required(fields, "[[firmware]]", "file", "\"snponly.efi\"");
     let arch = arch(reader, fields);
     let mac_prefix = mac_prefix(reader, fields);
     let file = firmware_file(reader, fields, "file");
+    let https = reader.boolean(fields, "https");
     if !fields.has("arch") && !fields.has("mac") {
         let line = fields.header(reader);
         reader.missing(
@@ -36,7 +37,7 @@ pub(super) fn firmware(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<F
     if fields.has("arch") && arch.is_none() || fields.has("mac") && mac_prefix.is_none() {
         return None;
     }
-    Some(FirmwareRule { arch, mac_prefix, file: file? })
+    Some(FirmwareRule { arch, mac_prefix, file: file?, https })
 }
 
 fn arch(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Arch> {
@@ -94,8 +95,19 @@ pub(super) fn firmware_file(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &
 }
 
 pub(super) fn profile(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Profile> {
-    let known =
-        ["name", "kernel", "initrd", "args", "answers", "kind", "arch", "hypervisor", "hypervisor-args", "iscsi-args"];
+    let known = [
+        "name",
+        "kernel",
+        "initrd",
+        "args",
+        "answers",
+        "kind",
+        "arch",
+        "hypervisor",
+        "hypervisor-efi",
+        "hypervisor-args",
+        "iscsi-args",
+    ];
     reader.only(fields, "[[profile]]", &known);
     reader.required(fields, "[[profile]]", "name", "\"debian-12\"");
     reader.required(fields, "[[profile]]", "kernel", "\"debian-12/linux\"");
@@ -113,18 +125,48 @@ pub(super) fn profile(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Pr
         arch.extend(one_arch(reader, text, line));
     }
     let hypervisor = media(reader, fields, "hypervisor");
+    let hypervisor_efi = media(reader, fields, "hypervisor-efi");
     let hypervisor_args = arguments(reader, fields, "hypervisor-args");
     let iscsi_args = reader.word(fields, "iscsi-args", ISCSI_ARGS);
     if !fields.has("answers") && kind.is_some_and(|k| k != ProfileKind::None) {
         let line = fields.line(reader, "kind");
         reader.warning(line, "`kind` has no effect without `answers`");
     }
-    if !fields.has("hypervisor") && fields.has("hypervisor-args") {
+    if !fields.has("hypervisor") && !fields.has("hypervisor-efi") && fields.has("hypervisor-args") {
         let line = fields.line(reader, "hypervisor-args");
-        reader.warning(line, "`hypervisor-args` has no effect without `hypervisor`");
+        reader.warning(line, "`hypervisor-args` has no effect without `hypervisor` or `hypervisor-efi`");
+    }
+    if hypervisor_efi.is_some() {
+        xen_config(reader, fields, [("args", &args), ("hypervisor-args", &hypervisor_args)], initrds.len());
     }
     let name: Name = name(reader, fields, "name")?;
-    Some(Profile { name, kernel: kernel?, initrds, args, answers, kind, arch, hypervisor, hypervisor_args, iscsi_args })
+    Some(Profile {
+        name,
+        kernel: kernel?,
+        initrds,
+        args,
+        answers,
+        kind,
+        arch,
+        hypervisor,
+        hypervisor_efi,
+        hypervisor_args,
+        iscsi_args,
+    })
+}
+
+/// On UEFI the arguments are in Xen's configuration file, where `#` begins a comment, and which has room for one initrd.
+fn xen_config(reader: &mut Reader<'_>, fields: &Fields<'_>, args: [(&str, &str); 2], initrds: usize) {
+    for (key, text) in args {
+        if text.contains('#') {
+            let line = fields.line(reader, key);
+            reader.error(line, format!("`{key}` has a `#`, at which Xen on UEFI ends; write it without"));
+        }
+    }
+    if initrds > 1 {
+        let line = fields.line(reader, "initrd");
+        reader.warning(line, "Xen on UEFI takes one initrd, the first; make one file of them");
+    }
 }
 
 /// A name; where it is not one, what it could be.

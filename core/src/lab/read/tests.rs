@@ -85,6 +85,9 @@ fn every_problem_is_told_with_its_line_and_what_to_write() {
     one(&host("boot = { iscsi = \"a\", via = \"rootpath\" }\n[[disk]]\nname=\"a\"\nimage=\"a\""), 4, &["`root-path`"]);
     one(&host("address = \"192.168.2.1/24\""), 4, &["not an IPv4 address", "192.168.2.1\""]);
     one(&host("uuid = \"x\""), 4, &["not a UUID"]);
+    for seat in ["[0, 1]", "[1]", "[1, 51]", "[1, 2, 3]", "3", "[1, \"2\"]"] {
+        one(&host(&format!("seat = {seat}")), 4, &["[row, column]", "from 1 to 50"]);
+    }
     one(&host("firmware = \"/boot/x.efi\""), 4, &["absolute", "firmware/"]);
     one(&host("[[host]]\nmac = [\"52:54:00:00:00:02\", \"52-54-00-00-00-01\"]"), 5, &["two hosts", "line 3", "uuid"]);
     one("version = 1\n[[host]]\nname = \"a\"", 2, &["[[host]] has no `mac`"]);
@@ -110,6 +113,7 @@ fn every_problem_is_told_with_its_line_and_what_to_write() {
     one("version = 1\n[ports]\nhttp = 443", 3, &["both have port 443"]);
     one("version = 1\n[ports]\nhttp = 0", 3, &["1 to 65535"]);
     one("version = 1\n[[firmware]]\nfile = \"x\"", 2, &["which machines"]);
+    one("version = 1\n[[firmware]]\narch = \"uefi-x64-http\"\nfile = \"x\"\nhttps = 1", 5, &["https"]);
     one("version = 1\n[[firmware]]\narch = \"uefi-x46\"\nfile = \"x\"", 3, &["`uefi-x64`"]);
     one(&disk("iqn = \"iqn.2001-04.com.Example:a\""), 5, &["lower case", "iqn.2001-04.com.example:a"]);
     one(&disk("writes = \"imgae\""), 5, &["`image`"]);
@@ -228,4 +232,32 @@ fn a_secret_that_cannot_reach_its_machine_is_told_before_the_machine_is() {
     one(&(disk("0123 4567 89ab") + "boot = { iscsi = \"d\", profile = \"p\" }\n"), 11, &["command line"]);
     assert_eq!(problems(&(disk("0123456789ab") + "boot = { iscsi = \"d\", profile = \"p\" }\n")), Vec::<String>::new());
     assert_eq!(problems(&(disk("0123 4567 89ab") + "boot = { iscsi = \"d\" }\n")), Vec::<String>::new());
+}
+
+#[test]
+fn two_machines_at_one_place_of_a_plan_are_told_and_harm_nothing() {
+    let host = |mac, group| format!("[[host]]\nmac = \"52:54:00:00:00:{mac}\"\ngroup = \"{group}\"\nseat = [1, 2]\n");
+    let text = |second| format!("version = 1\n{}{}", host("01", "a"), host("02", second));
+    assert_eq!(parse(&text("b")).unwrap().hosts[1].seat, crate::lab::Seat::at(1, 2));
+    assert!(parse(&text("a")).is_ok());
+    let told = problems(&text("a"));
+    assert!(told.len() == 1 && told[0].contains("(line 5)"), "{told:?}");
+}
+
+#[test]
+fn a_setting_has_its_line_and_one_that_is_not_there_that_of_its_entry() {
+    use crate::boot::{Part, Setting};
+    let text =
+        "version = 1\n\n[network]\ninterface = \"br0\"\n\n[[host]]\nmac = \"52:54:00:00:00:01\"\n\nboot = \"local\"\n";
+    let lab = parse(text).unwrap();
+    let setting =
+        |part, key: &str| Setting { part, index: 0, entry: String::new(), key: key.into(), line: None, absent: None };
+    let mut settings = [setting(Part::Host, "boot"), setting(Part::Network, "unknown"), setting(Part::Disk, "writes")];
+    locate(text, &lab, settings.iter_mut());
+    let found: Vec<_> = settings.iter().map(|s| (s.line, s.absent)).collect();
+    assert_eq!(found, [(Some(9), Some(false)), (Some(3), Some(true)), (None, None)]);
+    let other = text.replace("52:54:00:00:00:01", "52:54:00:00:00:02");
+    let mut moved = [setting(Part::Host, "boot")];
+    locate(&other, &lab, moved.iter_mut());
+    assert_eq!(moved[0].line, None, "another machine's entry is there now");
 }

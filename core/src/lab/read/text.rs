@@ -39,6 +39,18 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(total))
 }
 
+/// The same as a text, in the largest unit that is exact.
+#[must_use]
+pub fn duration_text(time: Duration) -> String {
+    let seconds = time.as_secs();
+    for (unit, word) in [(86_400, "d"), (3600, "h"), (60, "m")] {
+        if seconds > 0 && seconds.is_multiple_of(unit) {
+            return format!("{}{word}", seconds / unit);
+        }
+    }
+    format!("{seconds}s")
+}
+
 /// The target name of a disk that names none.
 #[must_use]
 pub fn derived_iqn(name: &Name) -> String {

@@ -4,11 +4,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use bootyard_ports::capture::TcpPorts;
 use bootyard_ports::frame::{self, Purpose};
 use bootyard_ports::{Refusal, open, sys};
 
 use super::owner;
-use crate::net::{NetError, PacketSocket, PacketUse, TcpSpec, UdpSpec};
+use crate::net::{Captured, NetError, PacketSocket, PacketUse, TcpSpec, UdpSpec};
 
 /// What was wanted, for the text of an error.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +54,8 @@ pub(in crate::net) fn purpose_of(purpose: PacketUse) -> Purpose {
         PacketUse::DhcpListen => Purpose::DhcpListen,
         PacketUse::ArpProbe => Purpose::ArpProbe,
         PacketUse::DhcpReplies => Purpose::DhcpReplies,
+        PacketUse::Capture { http, https, iscsi } => Purpose::Capture(TcpPorts { http, https, iscsi }),
+        PacketUse::DhcpWatch => Purpose::DhcpWatch,
     }
 }
 
@@ -77,6 +80,15 @@ impl PacketSocket for Frames {
         sys::recv_packet(self.fd.as_fd(), buf)
     }
 
+    fn recv_captured(&self, buf: &mut [u8]) -> io::Result<Captured> {
+        let sys::Captured { len, original, outgoing, time } = sys::recv_captured(self.fd.as_fd(), buf)?;
+        Ok(Captured { len, original, outgoing, time })
+    }
+
+    fn lost(&self) -> io::Result<u64> {
+        sys::packets_lost(self.fd.as_fd()).map(u64::from)
+    }
+
     fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -90,6 +102,8 @@ pub(in crate::net) fn explain(refusal: Refusal, wanted: Wanted<'_>) -> NetError 
         Refusal::Os { what, source } => match (source.raw_os_error(), wanted) {
             (Some(libc::EADDRINUSE), Wanted::Udp(spec)) => taken("UDP", (*spec.bind.ip()).into(), spec.bind.port()),
             (Some(libc::EADDRINUSE), Wanted::Tcp(spec)) => taken("TCP", spec.bind.ip(), spec.bind.port()),
+            // A kernel without packet sockets, or a sandbox that hides them.
+            (Some(libc::EAFNOSUPPORT), Wanted::Other) => NetError::Unsupported(what),
             (Some(libc::EPERM | libc::EACCES), _) => NetError::NoPrivilege { what, remedy: remedy() },
             _ => NetError::Io { what: format!("cannot {what}"), source },
         },

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 
-use crate::net::MacAddr;
+use crate::net::{Ipv4Cidr, MacAddr};
 
 /// Entry of the neighbour table that has a confirmed hardware address (`ATF_COM`).
 const COMPLETE: u32 = 2;
@@ -31,6 +31,25 @@ fn default_v6(line: &str) -> Option<&str> {
     let everything = fields.next()?.bytes().all(|b| b == b'0') && fields.next()? == "00";
     // The kernel's own "unreachable" entry is on loopback.
     fields.last().filter(|name| everything && *name != "lo")
+}
+
+/// The interface through which this computer reaches a network of its own: of several routes the one with the lowest metric, and of
+/// equal ones the first, as the kernel chooses.
+pub(in crate::net) fn way_to(network: Ipv4Cidr) -> Option<String> {
+    way(&fs::read_to_string("/proc/thread-self/net/route").ok()?, network)
+}
+
+fn way(table: &str, network: Ipv4Cidr) -> Option<String> {
+    let routes = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [name, destination, _, _, _, _, metric, mask, ..] = fields.as_slice() else { return None };
+        // In the order of bytes in memory.
+        let address = |text: &str| u32::from_str_radix(text, 16).ok().map(|n| Ipv4Addr::from(n.to_ne_bytes()));
+        let same = address(destination)? == network.network()
+            && u32::from(address(mask)?).count_ones() == u32::from(network.prefix);
+        same.then_some((metric.parse::<u32>().ok()?, *name))
+    });
+    routes.min_by_key(|(metric, _)| *metric).map(|(_, name)| name.to_owned())
 }
 
 /// The hardware address that the kernel knows for an address on an interface.
@@ -61,6 +80,21 @@ mod tests {
         assert_eq!(default_v6(&line("00", "eth0")), Some("eth0"));
         assert_eq!(default_v6(&line("00", "lo")), None);
         assert_eq!(default_v6(&line("40", "eth0")), None);
+    }
+
+    #[test]
+    fn of_two_ways_into_a_network_the_first_of_the_lowest_metric_is_taken() {
+        // As the kernel of this processor prints 192.168.2.0/24.
+        let number = |address: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(address));
+        let route = |name: &str, metric: u32| {
+            let (to, mask) = (number([192, 168, 2, 0]), number([255, 255, 255, 0]));
+            format!("{name}\t{to}\t00000000\t0001\t0\t0\t{metric}\t{mask}\t0\t0\t0\n")
+        };
+        let network: Ipv4Cidr = "192.168.2.9/24".parse().unwrap();
+        let table = |routes: &[String]| format!("Iface\tDestination\n{}", routes.concat());
+        assert_eq!(way(&table(&[route("wlan0", 600), route("eth0", 100)]), network).as_deref(), Some("eth0"));
+        assert_eq!(way(&table(&[route("wlan0", 0), route("eth0", 0)]), network).as_deref(), Some("wlan0"));
+        assert_eq!(way(&table(&[route("wlan0", 0)]), "192.168.2.9/25".parse().unwrap()), None);
     }
 
     #[test]

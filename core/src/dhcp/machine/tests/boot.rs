@@ -1,7 +1,7 @@
 //! What firmware, iPXE and gPXE are given by the full server, and how they are told apart.
 
 use super::*;
-use crate::lab::{Disk, IscsiBoot, IscsiVia, Writes};
+use crate::lab::{Disk, FirmwareRule, IscsiBoot, IscsiVia, Writes};
 
 fn kind(packet: &Packet) -> (ClientKind, Option<Arch>) {
     classify(&Request::parse(&packet.encode(&[], 1472)).unwrap())
@@ -100,6 +100,24 @@ fn the_classic_root_path_has_an_empty_file() {
     assert_eq!(offer.option(code::INITIATOR), Some(&b"iqn.2026-11.org.bootyard:host.52-54-00-00-00-01"[..]));
     let (_, offer) = Bench::with(lab, Mode::Proxy).send(&ipxe(ALICE, 0)).unwrap();
     assert!(offer.file.ends_with(b"boot.ipxe"), "iPXE drops a ProxyDHCP offer without a file");
+}
+
+#[test]
+fn http_boot_is_offered_https_where_a_rule_says_so() {
+    let mut lab = lab();
+    let arch = Some(Arch::UefiX64Http);
+    lab.firmware = vec![FirmwareRule { arch, mac_prefix: None, file: "snponly.efi".into(), https: true }];
+    let offered = |lab: &Lab, mac| {
+        let mut request = pxe(mac, 16);
+        request.set(code::CLASS, *b"HTTPClient:Arch:00016:UNDI:003001");
+        let offer = Bench::with(lab.clone(), Mode::Dhcp).send(&request).unwrap().1;
+        String::from_utf8(offer.file).unwrap()
+    };
+    assert_eq!(offered(&lab, ALICE), "https://192.168.2.1/firmware/snponly.efi");
+    lab.ports.https = 8443;
+    assert_eq!(offered(&lab, ALICE), "https://192.168.2.1:8443/firmware/snponly.efi");
+    lab.firmware[0].mac_prefix = Some(BOB.0[..6].to_vec());
+    assert_eq!(offered(&lab, ALICE), "http://192.168.2.1/firmware/snponly.efi", "for those that the rule is for");
 }
 
 #[test]

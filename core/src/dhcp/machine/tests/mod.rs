@@ -32,7 +32,16 @@ pub(super) fn lab() -> Lab {
 }
 
 pub(super) fn host(mac: MacAddr) -> Host {
-    Host { macs: vec![mac], uuid: None, name: None, group: None, address: None, firmware: None, boot: Some(Boot::Wait) }
+    Host {
+        macs: vec![mac],
+        uuid: None,
+        name: None,
+        group: None,
+        seat: None,
+        address: None,
+        firmware: None,
+        boot: Some(Boot::Wait),
+    }
 }
 
 pub(super) fn plan_of(lab: Lab, mode: Mode) -> Arc<Plan> {

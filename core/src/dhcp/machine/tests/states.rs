@@ -418,3 +418,18 @@ fn what_is_no_request_of_a_station_is_unanswered() {
     b.input(Input::Packet { network: 9, port: 67, source: "0.0.0.0:68".parse().unwrap(), bytes: &bytes });
     assert!(b.replies.is_empty() && b.machine.poll().is_none());
 }
+
+#[test]
+fn a_lab_toml_that_is_changed_takes_no_lease_away() {
+    let mut b = Bench::new();
+    let address = b.dora(ALICE);
+    let mut lab = lab();
+    lab.networks[0].lease = crate::lab::Lease { default: Duration::from_secs(600), max: Duration::from_secs(3600) };
+    lab.networks[0].domain = Some("other.lan".into());
+    b.input(Input::Plan(plan_of(lab, Mode::Dhcp)));
+    let (_, ack) = b.send(&renewing(ALICE, address)).unwrap();
+    assert_eq!((message(&ack), ack.yiaddr), (MessageType::Ack, address));
+    assert_eq!(ack.option(code::LEASE_TIME), Some(&600_u32.to_be_bytes()[..]), "the new time holds from here on");
+    let (_, offer) = b.send(&discover(BOB)).unwrap();
+    assert_ne!(offer.yiaddr, address, "nobody else gets it");
+}

@@ -170,3 +170,11 @@ fn what_takes_an_address_back_does_so_for_its_holder_alone() {
         }
     }
 }
+
+#[test]
+fn who_takes_another_server_s_offer_is_told() {
+    let mut b = bench(Known::Offered);
+    b.events.clear();
+    b.send_to(67, "0.0.0.0:68", &request(Sends::SelectingOther));
+    assert!(matches!(b.events[..], [EventKind::DhcpElsewhere { .. }]), "{:?}", b.events);
+}

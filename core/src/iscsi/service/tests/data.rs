@@ -85,7 +85,13 @@ fn sharing() -> (Service, Arc<Memory>) {
         Arc::new(Memory { bytes: Mutex::new(vec![0; SIZE]), hangs: Mutex::default(), changed: Condvar::default() });
     let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
     let (reporter, _reports) = reports();
-    let config = Config { binds, ports: Arc::new(Loopback), gate: Arc::new(Shared(disk.clone())), reporter };
+    let config = Config {
+        binds,
+        ports: Arc::new(Loopback),
+        gate: Arc::new(Shared(disk.clone())),
+        reporter,
+        tap: <_>::default(),
+    };
     (start(config).unwrap(), disk)
 }
 

@@ -1,0 +1,327 @@
+//! Commands that look into images: what is in one, and a kernel taken out of it. Both read for seconds, beside the loop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::commands::wrong;
+use super::judge::Telling;
+use super::run::{Answer, Run};
+use super::serving::blocking;
+use super::shared::{Request, Shared};
+use crate::api::{CommandError, JobKind, JobState, JobView, Reply};
+use crate::disks::{Store, Whose};
+use crate::inspect::{
+    Choice, Extraction, ImageFile, Inspection, InspectionCache, Of, Record, inspect, record_of, take, taken_part,
+    write_record,
+};
+use crate::jobs::JobHandle;
+use crate::lab::{Disk, Lab, Name, Profile, ProfileWords, Writes};
+
+/// An image is looked into unasked this often at most.
+const LOOK_EVERY: Duration = Duration::from_secs(300);
+/// What was looked into unasked. Of the whole process: what is in it is about files, whichever engine looks.
+static LOOKS: Mutex<Looks> = Mutex::new(Looks(BTreeMap::new()));
+
+/// Which images were looked into unasked, and what they were then, whatever came of it: what was found is not remembered where the folder
+/// cannot be written or the image changes all the time. By image and disk: several disks may have one image.
+struct Looks(BTreeMap<(PathBuf, String), (Instant, Option<Of>)>);
+
+impl Looks {
+    /// Whether to look into this one, which is noted at once.
+    fn begin(&mut self, one: &(PathBuf, String), of: &Of, now: Instant) -> bool {
+        let known = self.0.get(one);
+        if known.is_some_and(|(at, seen)| now.saturating_duration_since(*at) < LOOK_EVERY || seen.as_ref() == Some(of))
+        {
+            return false;
+        }
+        self.0.retain(|(image, _), _| image.exists());
+        self.0.insert(one.clone(), (now, Some(of.clone())));
+        true
+    }
+
+    /// Somebody stopped it: it is to be done another time.
+    fn stopped(&mut self, one: &(PathBuf, String)) {
+        if let Some((_, of)) = self.0.get_mut(one) {
+            *of = None;
+        }
+    }
+}
+
+/// What is in an image, or in what an overlay makes of it. That of an image is remembered.
+pub(super) fn look(
+    store: &Store,
+    disk: &Disk,
+    whose: Option<&Whose>,
+    stop: &Arc<AtomicBool>,
+) -> Result<Inspection, String> {
+    let read = || {
+        let device = store.peek(disk, whose).map_err(|e| e.to_string())?;
+        inspect(device, stop).map_err(|e| format!("the disk {}: {e}", disk.name))
+    };
+    if whose.is_some() {
+        return read();
+    }
+    InspectionCache::new(store.dir()).get_or(&disk.name, &store.image_path(disk), store.generation(disk), read)
+}
+
+/// Why what was taken out of a disk for a profile is no longer what the disk would start, as far as that is known.
+pub(super) fn stale(shared: &Shared, lab: &Lab, profile: &Name, record: &Record) -> Option<String> {
+    let disk = lab.disks.iter().find(|d| d.name.as_str() == record.disk && record.host.is_none())?;
+    let store = &shared.store;
+    let cache = InspectionCache::new(store.dir());
+    let found = cache.get(&disk.name, &store.image_path(disk), store.generation(disk))?;
+    record.stale(&found).map(|stale| stale.said(record, profile))
+}
+
+impl Run {
+    /// Looks into a disk and answers when it is done.
+    pub(super) async fn look_into(&mut self, disk: &str, host: Option<String>, answer: Answer) {
+        self.catch_up().await;
+        let (disk, key) = match self.looked_at(disk, host.as_deref()) {
+            Ok(found) => found,
+            Err(error) => return drop(answer.send(Err(error))),
+        };
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let (name, of_image) = (disk.name.clone(), key.is_none());
+            let store = shared.store.clone();
+            let found = blocking(move || look(&store, &disk, key.as_ref(), &Arc::default())).await;
+            let reply = match found {
+                Ok(Ok(found)) => {
+                    if of_image {
+                        shared.judged.tell(&shared.reporter, &name, &found, Telling::Always);
+                    }
+                    Ok(Reply::Inspected { found: Box::new(found) })
+                }
+                Ok(Err(error)) | Err(error) => Err(wrong(error)),
+            };
+            let _nobody_listens = answer.send(reply);
+        });
+    }
+
+    fn looked_at(&self, disk: &str, host: Option<&str>) -> Result<(Disk, Option<Whose>), CommandError> {
+        let name: Name = disk.parse().map_err(wrong)?;
+        let lab = self.shared.state().lab.clone();
+        let Some(disk) = lab.disk(&name).cloned() else {
+            return Err(wrong(format!("there is no disk `{name}` in lab.toml; `bootyard disks list` names them")));
+        };
+        let key = self.overlay_of(&lab, &disk, host)?;
+        Ok((disk, key))
+    }
+
+    /// Takes a kernel out of a disk and makes a profile of it, or renews the one that was made so; and then asks the loop for `then`.
+    pub(super) fn extract(
+        &mut self,
+        disk: Disk,
+        key: Option<Whose>,
+        host: Option<String>,
+        profile: &str,
+        kernel: Option<String>,
+        then: Option<Request>,
+    ) -> Result<Reply, CommandError> {
+        let name: Name = profile.parse().map_err(wrong)?;
+        let media = self.shared.folder.media();
+        let known = self.shared.state().lab.profile(&name).is_some();
+        let former = record_of(&media, &name);
+        let taken = match &former {
+            Some(record) if record.disk != disk.name.as_str() => {
+                Some(format!("was taken out of the disk {}", record.disk))
+            }
+            None if known => Some("is there already, and was not taken out of a disk".to_owned()),
+            None if media.join(name.as_str()).exists() => Some(format!("would overwrite media/{name}")),
+            _ => None,
+        };
+        if let Some(why) = taken {
+            return Err(wrong(format!("the profile {name} {why}; choose another name")));
+        }
+        let store = self.shared.store.clone();
+        let (finish, requests) = (self.finisher(), self.shared.requests.clone());
+        let former_words = former.as_ref().and_then(|record| record.words.clone());
+        let work = Work { store, media, disk, key, host, name, kernel, former };
+        let what = format!("{} to {}", work.disk.name, work.name);
+        let id = self.jobs.start(JobKind::ExtractKernel, what, move |job| {
+            let (profile, obsolete) = work.run(job)?;
+            finish(Box::new(move |document| {
+                if known {
+                    document.renew_profile(&profile, former_words.as_ref())
+                } else {
+                    document.add_profile(&profile)
+                }
+            }))?;
+            for file in obsolete {
+                let _gone_or_not = fs::remove_file(file);
+            }
+            if let Some(request) = then {
+                // Where nobody takes it the engine is at its end, and what was asked of it with it.
+                let _at_its_end = requests.blocking_send(request);
+            }
+            Ok(())
+        });
+        Ok(Reply::Job { id })
+    }
+
+    /// Unless this engine is there for one command only: images out of which kernels were taken are looked into once they are other ones,
+    /// and those in which the reason may be why a machine goes no further.
+    pub(super) fn inspect_taken(&mut self) {
+        if !self.options.control {
+            return;
+        }
+        let (lab, of, wondered) = {
+            let state = self.shared.state();
+            let busy = |name: &str| state.disks.iter().any(|d| d.name == *name && d.sessions > 0);
+            // One that its host is writing to changes with every second.
+            let wanted = |d: &&Disk| d.writes != Writes::Image || !busy(d.name.as_str());
+            let taken = |d: &&Disk| state.profiles.iter().any(|p| p.taken_from.as_deref() == Some(d.name.as_str()));
+            let wondered: BTreeSet<String> =
+                state.hosts.values().filter_map(|t| t.findings.wonders()).map(str::to_owned).collect();
+            let asked = |d: &&Disk| taken(d) || wondered.contains(d.name.as_str());
+            let of: Vec<Disk> = state.lab.disks.iter().filter(asked).filter(wanted).cloned().collect();
+            (state.lab.clone(), of, wondered)
+        };
+        let cache = InspectionCache::new(self.shared.store.dir());
+        for disk in of {
+            let store = self.shared.store.clone();
+            let (path, generation) = (store.image_path(&disk), store.generation(&disk));
+            let what = disk.name.to_string();
+            let running =
+                |j: &JobView| j.kind == JobKind::InspectDisk && j.what == what && j.state == JobState::Running;
+            let Some(of) = InspectionCache::of(&path, generation) else { continue };
+            let one = (path.clone(), what.clone());
+            if let Some(found) = cache.get(&disk.name, &path, generation) {
+                if wondered.contains(&what) {
+                    self.shared.judged.tell(&self.shared.reporter, &disk.name, &found, Telling::News);
+                }
+                continue;
+            }
+            if self.jobs.views().iter().any(running) || !looks().begin(&one, &of, Instant::now()) {
+                continue;
+            }
+            cache.prune(&lab);
+            let shared = self.shared.clone();
+            self.jobs.start(JobKind::InspectDisk, what, move |job| {
+                let stop = job.cancel_shared();
+                let found = look(&store, &disk, None, &stop);
+                if stop.load(Ordering::Relaxed) {
+                    looks().stopped(&one);
+                }
+                found.map(|found| shared.judged.tell(&shared.reporter, &disk.name, &found, Telling::News))
+            });
+        }
+    }
+}
+
+fn looks() -> std::sync::MutexGuard<'static, Looks> {
+    // Consistent after every statement.
+    LOOKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The job that takes a kernel out.
+struct Work {
+    store: Store,
+    media: PathBuf,
+    disk: Disk,
+    key: Option<Whose>,
+    host: Option<String>,
+    name: Name,
+    kernel: Option<String>,
+    former: Option<Record>,
+}
+
+impl Work {
+    /// The profile, and files of the former one that nobody needs any more.
+    fn run(self, job: &JobHandle) -> Result<(Profile, Vec<PathBuf>), String> {
+        let stop = job.cancel_shared();
+        let found = look(&self.store, &self.disk, self.key.as_ref(), &stop)?;
+        let of = |error: crate::inspect::ExtractError| format!("the disk {}: {error}", self.disk.name);
+        let what = Extraction::choose(&found, &Choice { kernel: self.kernel.clone() }).map_err(of)?;
+        let part = taken_part(&self.media, &self.name);
+        job.temporary(&part);
+        let device = self.store.peek(&self.disk, self.key.as_ref()).map_err(|e| e.to_string())?;
+        let files = take(device, &what, &part, &|done, total| job.progress(done, total), &stop).map_err(of)?;
+        let record = Record {
+            v: 1,
+            disk: self.disk.name.to_string(),
+            host: self.host.clone(),
+            system: what.system.clone(),
+            version: what.version.clone(),
+            pinned: what.pinned,
+            generation: self.store.generation(&self.disk),
+            taken: Timestamp::now(),
+            files,
+            words: Some(ProfileWords {
+                args: what.args.clone(),
+                hypervisor_args: what.hypervisor_args.clone(),
+                iscsi_args: Some(what.iscsi_args),
+            }),
+        };
+        let fail = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+        write_record(&part, &record).map_err(|e| fail(&part, e))?;
+        let home = self.media.join(self.name.as_str());
+        let mut obsolete = Vec::new();
+        if home.exists() {
+            // Machines may be loading the former ones: each file is replaced as a whole, its record last.
+            let (names, record_name) = (record.files.iter().map(|f| f.name.as_str()), crate::inspect::RECORD);
+            for name in names.chain([record_name]) {
+                fs::rename(part.join(name), home.join(name)).map_err(|e| fail(&home.join(name), e))?;
+            }
+            let _empty = fs::remove_dir(&part);
+            let former = self.former.iter().flat_map(|r| &r.files);
+            let gone = former.filter(|old| !record.files.iter().any(|new| new.name == old.name));
+            // A record is a file that anybody may have written: only plain names of this folder.
+            let plain = gone.filter(|old| !old.name.is_empty() && !old.name.contains('/') && old.name != "..");
+            obsolete.extend(plain.map(|old| home.join(&old.name)));
+        } else {
+            job.temporary(&home);
+            fs::rename(&part, &home).map_err(|e| fail(&home, e))?;
+        }
+        let path = |of: Option<&ImageFile>| {
+            let file = record.files.iter().find(|f| Some(&f.from) == of)?;
+            Some(Path::new(self.name.as_str()).join(&file.name))
+        };
+        let profile = Profile {
+            kernel: path(Some(&what.kernel)).unwrap_or_default(),
+            initrds: path(Some(&what.initrd)).into_iter().collect(),
+            args: what.args,
+            answers: None,
+            kind: None,
+            arch: Vec::new(),
+            hypervisor: path(what.hypervisor.as_ref()),
+            hypervisor_efi: path(what.hypervisor_efi.as_ref()),
+            hypervisor_args: what.hypervisor_args,
+            iscsi_args: Some(what.iscsi_args),
+            name: self.name,
+        };
+        Ok((profile, obsolete))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_looked_into_once_and_never_more_often_than_every_five_minutes() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("a.raw");
+        fs::write(&image, [0; 512]).unwrap();
+        let of = |generation| InspectionCache::of(&image, generation).unwrap();
+        let mut looks = Looks(BTreeMap::new());
+        let [one, other] = ["a", "b"].map(|disk| (image.clone(), disk.to_owned()));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(looks.begin(&one, &of(1), at(0)));
+        assert!(looks.begin(&other, &of(1), at(0)), "another disk of that image");
+        assert!(!looks.begin(&one, &of(2), at(299)), "it changes all the time");
+        assert!(!looks.begin(&one, &of(1), at(900)), "it is what it was");
+        assert!(looks.begin(&one, &of(2), at(900)));
+        looks.stopped(&one);
+        assert!(!looks.begin(&one, &of(2), at(1199)));
+        assert!(looks.begin(&one, &of(2), at(1200)));
+    }
+}

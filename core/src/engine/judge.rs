@@ -1,0 +1,148 @@
+//! What images lack is told to diagnosis whenever it may have changed: after an import, a commit, the doctor, or a look into one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use super::inspect::look;
+use super::run::Run;
+use super::shared::Shared;
+use crate::api::{EventKind, JobKind, Observation, Reporter};
+use crate::boot::Arch;
+use crate::inspect::{Inspection, InspectionCache, Way, troubles};
+use crate::lab::{Boot, Disk, Name};
+use crate::machine::Now;
+
+/// When a judgement is an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// Somebody asked, or the image is a new one.
+    Always,
+    /// It is another one than was told last.
+    News,
+}
+
+/// What was told of each disk.
+#[derive(Debug, Default)]
+pub(super) struct Judged(Mutex<BTreeMap<String, Vec<String>>>);
+
+impl Judged {
+    /// Tells what keeps machines from booting a disk's image.
+    pub(super) fn tell(&self, reporter: &Reporter, disk: &Name, found: &Inspection, when: Telling) {
+        let troubles = known_troubles(found);
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = told.insert(disk.to_string(), troubles.clone());
+        if when == Telling::News && last.unwrap_or_default() == troubles {
+            return;
+        }
+        drop(told);
+        let kind = EventKind::ImageTrouble { disk: disk.to_string(), troubles };
+        reporter.report(Now::read(), Observation::engine(kind));
+    }
+}
+
+/// Tells what the doctor has found in the images of the disks that machines get. It remembers them where everybody finds them.
+pub(super) fn after_doctor(shared: &Shared) {
+    let lab = shared.state().lab.clone();
+    let given = |host: &crate::lab::Host| match &host.boot {
+        Some(Boot::Iscsi(boot)) => Some(boot.disk.clone()),
+        _ => None,
+    };
+    let cache = InspectionCache::new(shared.store.dir());
+    for name in lab.hosts.iter().filter_map(given).collect::<BTreeSet<_>>() {
+        let Some(disk) = lab.disk(&name) else { continue };
+        let found = cache.get(&name, &shared.store.image_path(disk), shared.store.generation(disk));
+        if let Some(found) = found {
+            shared.judged.tell(&shared.reporter, &name, &found, Telling::News);
+        }
+    }
+}
+
+impl Run {
+    /// For a job that gives a disk another image: looks into that afterwards, as a job of its own. An engine that is there for one command
+    /// only is not kept by it.
+    pub(super) fn judge_afterwards(&self) -> impl FnOnce(Disk) + Send + 'static {
+        let (jobs, shared, stays) = (self.jobs.clone(), self.shared.clone(), self.options.control);
+        move |disk| {
+            if !stays {
+                return;
+            }
+            jobs.start(JobKind::InspectDisk, disk.name.to_string(), move |job| {
+                let found = look(&shared.store, &disk, None, &job.cancel_shared())?;
+                shared.judged.tell(&shared.reporter, &disk.name, &found, Telling::Always);
+                Ok(())
+            });
+        }
+    }
+}
+
+/// What keeps machines from booting a disk, in the words that diagnosis knows: it is asked of a machine that has stopped, whose firmware
+/// is known by then.
+fn known_troubles(found: &Inspection) -> Vec<String> {
+    let ways = [Arch::Bios, Arch::UefiX64].map(|arch| Way::San { arch: Some(arch) });
+    let ids = ways.into_iter().flat_map(|way| troubles(found, way));
+    let words = ids.filter_map(|trouble| match trouble.id.as_str() {
+        "no-bios-loader" | "uefi-only" | "no-grub-core" | "no-active-partition" => Some("no-bios-loader"),
+        "no-uefi-loader" | "no-fallback-loader" | "wrong-machine" | "no-program" => Some("no-uefi-loader"),
+        id if id == "no-initramfs" || id.starts_with("no-iscsi") || id.starts_with("iscsid-lacks") => {
+            Some("no-iscsi-initramfs")
+        }
+        _ => None,
+    });
+    let xen = found.linux.iter().any(|system| !system.hypervisors.is_empty());
+    words.chain(xen.then_some("xen-hides-ibft")).map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::bench::Bench;
+    use super::super::{Engine, Options};
+    use super::*;
+    use crate::api::{Command, Event, NewDisk, Snapshot};
+
+    fn told(events: &[Arc<Event>], of: &str) -> Vec<Vec<String>> {
+        let troubles = events.iter().filter_map(|event| match &event.kind {
+            EventKind::ImageTrouble { disk, troubles } if disk == of => Some(troubles.clone()),
+            _ => None,
+        });
+        troubles.collect()
+    }
+
+    #[tokio::test]
+    async fn what_the_doctor_found_is_told_once() {
+        let bench = Bench::new("[[host]]\nmac = \"52:54:00:00:00:01\"\nboot = { iscsi = \"kept\" }\n").await;
+        let lab = bench.shared.state().lab.clone();
+        let disk = lab.disk(&"kept".parse().unwrap()).unwrap();
+        after_doctor(&bench.shared);
+        assert!(told(&bench.events().await, "kept").is_empty(), "it was not looked into");
+        // As the doctor's check of images leaves it.
+        look(&bench.shared.store, disk, None, &Arc::default()).unwrap();
+        after_doctor(&bench.shared);
+        after_doctor(&bench.shared);
+        let told = told(&bench.events().await, "kept");
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(&"no-bios-loader".to_owned()), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn an_image_is_judged_when_it_was_brought_in() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("lab.toml"), "version = 1\n").unwrap();
+        let from = dir.path().join("blank.img");
+        std::fs::write(&from, vec![0; 1 << 20]).unwrap();
+        let engine = Engine::open(dir.path(), Options { control: true, ..Options::default() }).await.unwrap();
+        let handle = engine.handle();
+        let new = NewDisk { name: "new".into(), from: Some(from), size: None, writes: crate::lab::Writes::Keep };
+        handle.call(Command::AddDisk(new)).await.unwrap();
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        let told = |shot: &Snapshot| told(&shot.recent, "new");
+        while told(&handle.snapshot()).is_empty() {
+            assert!(std::time::Instant::now() < end, "it was never judged: {:?}", handle.snapshot().jobs);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(told(&handle.snapshot())[0].contains(&"no-uefi-loader".to_owned()));
+        engine.close().await;
+    }
+}

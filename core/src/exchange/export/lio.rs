@@ -1,0 +1,84 @@
+//! LIO's configuration, as `targetcli restoreconfig` takes it.
+
+use serde_json::{Value, json};
+
+use super::tgt::{macs, overlaid, shared_notes, store as path_of};
+use super::{Export, OutFile, Subject};
+use crate::boot::initiator_name;
+use crate::lab::{Allow, Disk};
+
+pub(super) fn write(subject: &Subject<'_>, out: &mut Export) {
+    let disks: Vec<&Disk> = subject.lab.disks.iter().filter(|d| d.redirect.is_none()).collect();
+    let stores: Vec<Value> = disks.iter().map(|d| store(subject, d)).collect();
+    let targets: Vec<Value> = disks.iter().map(|d| target(subject, d, out)).collect();
+    let secret = disks.iter().any(|d| d.chap.is_some());
+    let whole = json!({ "fabric_modules": [], "storage_objects": stores, "targets": targets });
+    let text = serde_json::to_string_pretty(&whole).unwrap_or_default() + "\n";
+    shared_notes(subject, out);
+    out.notes.push("`targetcli restoreconfig saveconfig.json` replaces whatever is configured there".to_owned());
+    out.files.push(OutFile { path: "saveconfig.json".into(), text, secret });
+}
+
+fn store(subject: &Subject<'_>, disk: &Disk) -> Value {
+    let image = subject.disks.join(&disk.image);
+    let served = path_of(subject, disk).display().to_string();
+    if plugin(subject, disk) == "block" {
+        return json!({ "plugin": "block", "name": disk.name.as_str(), "dev": served, "readonly": disk.readonly });
+    }
+    let size = disk.size.or_else(|| std::fs::metadata(&image).ok().map(|m| m.len()));
+    json!({
+        "plugin": "fileio", "name": disk.name.as_str(), "dev": served, "size": size,
+        "write_back": false,
+    })
+}
+
+/// A device is served as it is, but its copy is a file.
+fn plugin(subject: &Subject<'_>, disk: &Disk) -> &'static str {
+    if !overlaid(disk) && subject.disks.join(&disk.image).starts_with("/dev") { "block" } else { "fileio" }
+}
+
+fn target(subject: &Subject<'_>, disk: &Disk, out: &mut Export) -> Value {
+    let store = plugin(subject, disk);
+    let everybody = disk.allow.iter().any(|a| matches!(a, Allow::Net(net) if net.prefix == 0));
+    if disk.allow.iter().any(|a| !matches!(a, Allow::Net(net) if net.prefix == 0)) {
+        out.notes.push(format!(
+            "{}: LIO tells initiators by their whole names; `allow` by address or by the beginning of a name has no equal",
+            disk.name
+        ));
+    }
+    let acl = |mac| {
+        let mut acl = json!({
+            "node_wwn": initiator_name(mac),
+            "attributes": {},
+            "mapped_luns": [{ "index": 0, "tpg_lun": 0, "write_protect": disk.readonly }],
+        });
+        if let (Some(chap), Some(map)) = (&disk.chap, acl.as_object_mut()) {
+            map.insert("chap_userid".into(), chap.user.clone().into());
+            map.insert("chap_password".into(), chap.secret.expose().into());
+            if let Some((user, secret)) = &chap.mutual {
+                map.insert("chap_mutual_userid".into(), user.clone().into());
+                map.insert("chap_mutual_password".into(), secret.expose().into());
+            }
+        }
+        acl
+    };
+    let acls: Vec<Value> = macs(subject.lab, disk).into_iter().map(acl).collect();
+    let flag = |on: bool| i32::from(on);
+    json!({
+        "fabric": "iscsi",
+        "wwn": disk.iqn,
+        "tpgs": [{
+            "tag": 1,
+            "enable": true,
+            "attributes": {
+                "authentication": flag(disk.chap.is_some()),
+                "generate_node_acls": flag(everybody),
+                "cache_dynamic_acls": flag(everybody),
+                "demo_mode_write_protect": flag(!everybody || disk.readonly),
+            },
+            "luns": [{ "index": 0, "storage_object": format!("/backstores/{store}/{}", disk.name) }],
+            "portals": [{ "ip_address": "0.0.0.0", "port": subject.lab.ports.iscsi, "iser": false, "offload": false }],
+            "node_acls": acls,
+        }],
+    })
+}

@@ -1,0 +1,372 @@
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::*;
+use crate::boot::{Arch, FirmwareFile};
+use crate::exchange::{Fate, Import, Options, import};
+
+const LAB: &str = r#"version = 1
+
+[network]
+interface = "br0"
+address = "192.168.77.1/24"
+range = "192.168.77.20-192.168.77.40"
+router = "192.168.77.254"
+dns = ["192.168.77.253", "9.9.9.9"]
+domain = "lab.example"
+lease = { default = "1h", max = "1h" }
+unknown = "wait"
+
+[[network.subnet]]
+subnet = "10.1.0.0/24"
+range = "10.1.0.20-10.1.0.200"
+router = "10.1.0.1"
+dns = ["9.9.9.9"]
+domain = "far.example"
+lease = { default = "30m", max = "30m" }
+
+[[profile]]
+name = "debian-12"
+kernel = "debian 12/linux"
+initrd = ["debian 12/initrd.gz", "more/firmware.cpio.gz"]
+args = "auto=true priority=critical"
+
+[[disk]]
+name = "server01"
+image = "server01.raw"
+chap = { user = "u", secret = "twelve-bytes", mutual-user = "t", mutual-secret = "other-twelve" }
+allow = ["192.168.77.0/24"]
+
+[[disk]]
+name = "server02"
+image = "server02.raw"
+readonly = true
+
+[[host]]
+mac = "52:54:00:00:00:01"
+name = "one"
+address = "192.168.77.11"
+boot = { iscsi = "server01" }
+
+[[host]]
+mac = "52:54:00:00:00:02"
+name = "two"
+address = "192.168.77.12"
+boot = { install = "debian-12", then = "local" }
+
+[[host]]
+mac = "52:54:00:00:00:03"
+name = "three"
+address = "10.1.0.11"
+boot = "local"
+
+[[host]]
+mac = "52:54:00:00:00:04"
+name = "four"
+boot = "menu"
+
+[[host]]
+mac = "52:54:00:00:00:05"
+name = "five"
+boot = { iscsi = "server02", via = "root-path" }
+
+[[host]]
+mac = "52:54:00:00:00:06"
+name = "six"
+boot = { install = "debian-12", then = { iscsi = "server02" } }
+
+[[host]]
+mac = "52:54:00:00:00:07"
+name = "seven"
+"#;
+
+fn firmware() -> Firmware {
+    let mut out = Firmware::default();
+    for (arch, name) in
+        [(Arch::Bios, "undionly.kpxe"), (Arch::UefiX64, "snponly.efi"), (Arch::UefiArm64, "arm/snponly.efi")]
+    {
+        let path = PathBuf::from("/nonexistent").join(name);
+        out.by_arch.insert(arch, FirmwareFile { name: name.into(), path: path.clone(), size: 1 });
+        out.files.insert(name.into(), path);
+    }
+    out
+}
+
+fn exported(lab: &Lab, format: ExportFormat, lun: u8) -> Export {
+    let firmware = firmware();
+    let subject = Subject {
+        lab,
+        addresses: lab.networks.iter().map(|n| n.address).collect(),
+        firmware: &firmware,
+        media: Path::new("/lab/media"),
+        disks: Path::new("/lab/disks"),
+        server: None,
+        lun,
+        place: Path::new("/srv/bootyard"),
+    };
+    export(format, &subject).unwrap()
+}
+
+/// Writes the files, and imports what a person would: the configuration, iPXE's scripts and the targets.
+fn back(exports: &[Export], lab: &Lab) -> Import {
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    for file in exports.iter().flat_map(|e| &e.files) {
+        let path = dir.path().join(&file.path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &file.text).unwrap();
+        if path.extension().is_none_or(|e| e != "gpxe") {
+            files.push(path);
+        }
+    }
+    let interface = Some(lab.networks[0].interface.clone());
+    import(&files, &Options { interface, into: None }).unwrap()
+}
+
+fn sorted(mut lab: Lab) -> Lab {
+    lab.hosts.sort_by_key(|h| h.macs.clone());
+    lab.disks.sort_by_key(|d| d.name.clone());
+    // How iPXE is told of a disk is not the same in every format, and leads to the same boot.
+    for host in &mut lab.hosts {
+        if let Some(crate::lab::Boot::Iscsi(iscsi)) = &mut host.boot {
+            iscsi.via = crate::lab::IscsiVia::Script;
+        }
+    }
+    lab
+}
+
+#[test]
+fn our_own_exports_come_back_as_the_same_lab() {
+    let lab = crate::lab::parse(LAB).unwrap();
+    for format in [ExportFormat::Dhcpd, ExportFormat::Dnsmasq, ExportFormat::Kea] {
+        let exports = [exported(&lab, format, 1), exported(&lab, ExportFormat::Tgt, 1)];
+        let import = back(&exports, &lab);
+        let lost: Vec<String> = import
+            .statements
+            .iter()
+            .filter(|s| s.fate == Fate::Lost)
+            .map(|s| format!("{}:{} {} -- {}", s.file.display(), s.line, s.text, s.because))
+            .collect();
+        let read = crate::lab::parse(&import.text).unwrap();
+        assert_eq!(sorted(read), sorted(lab.clone()), "{format:?}: {lost:#?}");
+        // The scripts' own secrets and menus have their place elsewhere.
+        let expected =
+            ["set username", "set password", "set reverse", "menu ", "item ", "choose ", "203", "initiator-iqn"];
+        for line in lost {
+            assert!(expected.iter().any(|e| line.contains(e)), "{format:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn what_firmware_and_ipxe_are_given_is_in_each_format() {
+    let lab = crate::lab::parse(LAB).unwrap();
+    for format in [ExportFormat::Dhcpd, ExportFormat::Dnsmasq, ExportFormat::Kea] {
+        let export = exported(&lab, format, 0);
+        let text = &export.files[0].text;
+        for part in [
+            "undionly.kpxe",
+            "snponly.efi",
+            "arm/snponly.efi",
+            "http://192.168.77.1/firmware/snponly.efi",
+            "http://192.168.77.1/boot/52-54-00-00-00-01/boot.ipxe",
+            "http://192.168.77.1/boot/52-54-00-00-00-01/boot.gpxe",
+            "http://192.168.77.1/boot/default/boot.ipxe",
+        ] {
+            assert!(text.contains(part), "{format:?} lacks {part}:\n{text}");
+        }
+        // Kea's machines have their disks from scripts alone.
+        let root = text.contains("iscsi:192.168.77.1:::0:iqn.2026-11.org.bootyard:server02");
+        assert_eq!(root, format != ExportFormat::Kea, "{format:?}:\n{text}");
+        assert!(!text.contains("twelve"), "{format:?} shows a secret");
+        let copies: BTreeSet<&Path> = export.copies.iter().map(|(_, to)| to.as_path()).collect();
+        for name in ["tftp/undionly.kpxe", "http/firmware/snponly.efi", "http/media/debian 12/linux"] {
+            assert!(copies.contains(Path::new(name)), "{format:?} lacks {name}: {copies:?}");
+        }
+    }
+}
+
+#[test]
+fn secrets_are_in_files_for_their_owner_alone() {
+    let lab = crate::lab::parse(LAB).unwrap();
+    for format in ExportFormat::ALL {
+        let hex = "74:77:65:6c:76:65";
+        for file in exported(&lab, format, 0).files {
+            let holds = file.text.contains("twelve") || file.text.contains(hex);
+            assert_eq!(holds, file.secret, "{format:?}: {}", file.path.display());
+        }
+    }
+}
+
+#[test]
+fn a_static_script_never_erases_a_disk_by_itself() {
+    let lab = crate::lab::parse(LAB).unwrap();
+    let export = exported(&lab, ExportFormat::Dhcpd, 0);
+    let script = |mac: &str, end: &str| {
+        let name = format!("http/boot/{mac}/boot.{end}");
+        export.files.iter().find(|f| f.path == Path::new(&name)).unwrap().text.clone()
+    };
+    let ipxe = script("52-54-00-00-00-02", "ipxe");
+    let (before, after) = ipxe.split_once(":install\n").unwrap();
+    assert!(before.contains("prompt --key i") && before.trim_end().ends_with("exit"), "{ipxe}");
+    assert!(
+        !before.contains("kernel") && after.contains("kernel http://192.168.77.1/media/debian%2012/linux auto=true"),
+        "{ipxe}"
+    );
+    assert!(!script("52-54-00-00-00-02", "gpxe").contains("kernel"));
+    assert!(script("52-54-00-00-00-06", "ipxe").contains("sanhook --drive 0x80 iscsi:192.168.77.1:::0:"));
+}
+
+#[test]
+fn machines_that_share_a_dock_have_one_entry() {
+    let uuid = |n: u8| format!("uuid = \"00000000-0000-0000-0000-00000000000{n}\"\n");
+    let lab = format!(
+        "version = 1\n[network]\ninterface = \"br0\"\naddress = \"192.168.77.1/24\"\n\
+         [[host]]\nmac = \"52:54:00:00:00:01\"\nname = \"one\"\n{}boot = \"local\"\n\
+         [[host]]\nmac = \"52:54:00:00:00:01\"\nname = \"two\"\n{}boot = \"menu\"\n\
+         [[host]]\nmac = [\"52:54:00:00:00:02\", \"52:54:00:00:00:03\"]\nname = \"three\"\n\
+         [[host]]\nmac = \"52:54:00:00:00:04\"\nname = \"three-2\"\n",
+        uuid(1),
+        uuid(2)
+    );
+    let lab = crate::lab::parse(&lab).unwrap();
+    let export = exported(&lab, ExportFormat::Dhcpd, 0);
+    let text = &export.files[0].text;
+    assert_eq!(text.matches("hardware ethernet 52:54:00:00:00:01;").count(), 1, "{text}");
+    let names: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("host ")).collect();
+    assert_eq!(names, ["one {", "three {", "three-3 {", "three-2 {"]);
+    let paths: BTreeSet<&Path> = export.files.iter().map(|f| f.path.as_path()).collect();
+    assert_eq!(paths.len(), export.files.len(), "{paths:?}");
+    assert!(export.notes.iter().any(|n| n.starts_with("two: ") && n.contains("first entry")), "{:?}", export.notes);
+}
+
+#[test]
+fn dnsmasq_answers_http_firmware_in_its_class_once() {
+    let lab = crate::lab::parse(LAB).unwrap();
+    let export = exported(&lab, ExportFormat::Dnsmasq, 0);
+    let count = |text: &str| text.matches("dhcp-option-force=tag:http,60,HTTPClient\n").count();
+    assert_eq!(count(&export.files[0].text), 1);
+    // Machines without an entry are ignored; one machine boots by HTTP.
+    let text = LAB.replace("unknown = \"wait\"", "unknown = \"ignore\"");
+    let export = exported(&crate::lab::parse(&text).unwrap(), ExportFormat::Dnsmasq, 0);
+    let text = &export.files[0].text;
+    assert!(text.contains("http://192.168.77.1/firmware/"), "{text}");
+    assert_eq!(count(text), 1, "{text}");
+}
+
+fn targets(disk: &str, address: &str) -> Export {
+    let text = format!(
+        "version = 1\n[[disk]]\nname = \"a\"\nimage = \"golden.raw\"\n{disk}\n\
+         [[host]]\nmac = \"52:54:00:00:00:01\"\nname = \"one\"\n{address}\nboot = {{ iscsi = \"a\" }}\n"
+    );
+    exported(&crate::lab::parse(&text).unwrap(), ExportFormat::Tgt, 1)
+}
+
+#[test]
+fn tgt_takes_plain_chap_names_and_secrets_and_is_closed_with_others() {
+    let plain = targets("chap = { user = \"u@x\", secret = \"twelve-b/+=es\" }", "");
+    assert!(plain.files[0].text.contains("    incominguser u@x twelve-b/+=es\n"), "{}", plain.files[0].text);
+    for secret in ["twelve bytes", "twelve\\\"bytes", "twelve#bytes", "twelve$bytes", "twelve\\u00e4bytes"] {
+        let export = targets(&format!("chap = {{ user = \"u\", secret = \"{secret}\" }}"), "");
+        let text = &export.files[0].text;
+        assert!(!text.contains("incominguser") && !text.contains("bytes") && !export.files[0].secret, "{text}");
+        assert!(text.contains("initiator-address 127.0.0.1\n") && !text.contains("initiator-name"), "{text}");
+        assert!(export.notes.iter().any(|n| n.contains("CHAP")), "{:?}", export.notes);
+    }
+}
+
+#[test]
+fn allow_does_not_lock_out_the_hosts_that_are_given_the_disk() {
+    let allow = "allow = [\"10.9.0.0/24\"]";
+    let text = targets(allow, "address = \"10.8.0.5\"").files[0].text.clone();
+    assert!(text.contains("initiator-address 10.9.0.0/24\n    initiator-address 10.8.0.5\n"), "{text}");
+    assert!(!targets(allow, "address = \"10.9.0.5\"").files[0].text.contains("10.9.0.5"));
+    let notes = targets(allow, "").notes;
+    assert!(notes.iter().any(|n| n.contains("one is given it and has no `address`")), "{notes:?}");
+}
+
+#[test]
+fn a_target_writes_into_a_copy_and_not_into_the_golden_image() {
+    for (disk, golden) in
+        [("", false), ("writes = \"fresh\"", false), ("writes = \"image\"", true), ("readonly = true", true)]
+    {
+        let export = targets(disk, "");
+        let text = &export.files[0].text;
+        assert_eq!(text.contains("/lab/disks/golden.raw"), golden, "{disk}: {text}");
+        assert_eq!(text.contains("<backing-store /srv/bootyard/a.raw>"), !golden, "{disk}: {text}");
+        let told = export.notes.iter().any(|n| n.contains("`bootyard disks export a /srv/bootyard/a.raw`"));
+        assert_eq!(told, !golden, "{disk}: {:?}", export.notes);
+    }
+    let lab = crate::lab::parse("version = 1\n[[disk]]\nname = \"a\"\nimage = \"/dev/vg/a\"\n").unwrap();
+    let text = exported(&lab, ExportFormat::Lio, 0).files[0].text.clone();
+    assert!(text.contains("/srv/bootyard/a.raw") && text.contains("/backstores/fileio/a"), "{text}");
+    assert!(!text.contains("/dev/vg/a"), "{text}");
+}
+
+#[test]
+fn the_menu_for_everybody_has_no_disk_with_a_secret() {
+    let text = LAB.replace("unknown = \"wait\"", "unknown = \"menu\"");
+    let export = exported(&crate::lab::parse(&text).unwrap(), ExportFormat::Dhcpd, 0);
+    let menu = export.files.iter().find(|f| f.path == Path::new("http/boot/default/boot.ipxe")).unwrap();
+    assert!(!menu.secret && menu.text.contains("item iscsi-server02"), "{}", menu.text);
+    assert!(!menu.text.contains("server01") && !menu.text.contains("password"), "{}", menu.text);
+    assert!(export.notes.iter().any(|n| n.starts_with("server01: ") && n.contains("menu")), "{:?}", export.notes);
+}
+
+/// The form that rtslib's restore reads: every LUN has its store, every mapped LUN its LUN.
+#[test]
+fn lio_s_json_has_its_form() {
+    let lab = crate::lab::parse(LAB).unwrap();
+    let export = exported(&lab, ExportFormat::Lio, 0);
+    let json: serde_json::Value = serde_json::from_str(&export.files[0].text).unwrap();
+    let stores: BTreeSet<String> = json["storage_objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| format!("/backstores/{}/{}", s["plugin"].as_str().unwrap(), s["name"].as_str().unwrap()))
+        .collect();
+    let targets = json["targets"].as_array().unwrap();
+    assert_eq!(targets.len(), 2);
+    for target in targets {
+        assert_eq!(target["fabric"], "iscsi");
+        let tpg = &target["tpgs"][0];
+        let luns: BTreeSet<u64> =
+            tpg["luns"].as_array().unwrap().iter().map(|l| l["index"].as_u64().unwrap()).collect();
+        for lun in tpg["luns"].as_array().unwrap() {
+            assert!(stores.contains(lun["storage_object"].as_str().unwrap()), "{lun}");
+        }
+        for acl in tpg["node_acls"].as_array().unwrap() {
+            assert!(acl["node_wwn"].as_str().unwrap().starts_with("iqn.2026-11.org.bootyard:host."));
+            for mapped in acl["mapped_luns"].as_array().unwrap() {
+                assert!(luns.contains(&mapped["tpg_lun"].as_u64().unwrap()));
+            }
+        }
+        assert!(tpg["portals"][0]["port"] == 3260);
+    }
+    let first = &targets[0]["tpgs"][0];
+    assert_eq!(first["attributes"]["authentication"], 1);
+    assert_eq!(first["node_acls"][0]["chap_password"], "twelve-bytes");
+    assert_eq!(targets[1]["tpgs"][0]["node_acls"][0]["mapped_luns"][0]["write_protect"], true);
+}
+
+#[test]
+fn a_lab_without_what_a_format_is_about_is_refused() {
+    let lab = crate::lab::parse("version = 1\n[network]\ninterface = \"br0\"\n").unwrap();
+    let firmware = Firmware::default();
+    let subject = |addresses| Subject {
+        lab: &lab,
+        addresses,
+        firmware: &firmware,
+        media: Path::new("m"),
+        disks: Path::new("d"),
+        server: None,
+        lun: 0,
+        place: Path::new("p"),
+    };
+    let error = |format, addresses| export(format, &subject(addresses)).unwrap_err().to_string();
+    assert!(error(ExportFormat::Dhcpd, vec![None]).contains("br0"));
+    assert!(error(ExportFormat::Tgt, vec![None]).contains("[[disk]]"));
+    let own = Some("192.168.7.1/29".parse().unwrap());
+    let out = export(ExportFormat::Dhcpd, &subject(vec![own])).unwrap();
+    assert!(out.files[0].text.contains("range 192.168.7.2 192.168.7.6;"), "{}", out.files[0].text);
+}

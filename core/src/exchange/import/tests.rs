@@ -1,0 +1,415 @@
+//! Configurations in the shape of those that people run, each with the lab that it becomes and the lines that are lost.
+//!
+//! `fixtures/NAME/lab.toml` and `fixtures/NAME/lost` are what is expected; with BOOTYARD_WRITE_FIXTURES set they are written anew, to be
+//! read by a person.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::exchange::{Fate, Statement};
+use crate::lab::{Boot, Folder, Unknown, check};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/exchange/import/fixtures")
+}
+
+fn names() -> Vec<String> {
+    let entries = fs::read_dir(fixtures()).unwrap();
+    let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The files that a person would name: those at the top of a fixture.
+fn inputs(name: &str) -> Vec<PathBuf> {
+    let dir = fixtures().join(name);
+    let mut files: Vec<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file()).collect();
+    files.retain(|p| !["lab.toml", "lost", "classes.json"].iter().any(|n| p.ends_with(n)));
+    files.sort();
+    files
+}
+
+fn read(name: &str) -> Import {
+    import(&inputs(name), &Options::default()).unwrap()
+}
+
+fn place(name: &str, statement: &Statement) -> String {
+    let file = statement.file.strip_prefix(fixtures().join(name)).unwrap_or(&statement.file);
+    format!("{}:{}", file.display(), statement.line)
+}
+
+fn lost(name: &str, import: &Import) -> String {
+    let lines = import.statements.iter().filter(|s| s.fate == Fate::Lost);
+    lines.map(|s| format!("{}: {} -- {}\n", place(name, s), s.text, s.because)).collect()
+}
+
+#[test]
+fn every_configuration_becomes_the_lab_that_it_should_and_says_what_is_lost() {
+    let names = names();
+    assert!(names.len() >= 13, "{names:?}");
+    for name in names {
+        let import = read(&name);
+        let dir = fixtures().join(&name);
+        let (lab, lost) = (import.text.clone(), lost(&name, &import));
+        if std::env::var_os("BOOTYARD_WRITE_FIXTURES").is_some() {
+            fs::write(dir.join("lab.toml"), &lab).unwrap();
+            fs::write(dir.join("lost"), &lost).unwrap();
+        }
+        let wanted = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
+        assert_eq!(lab, wanted("lab.toml"), "{name}");
+        assert_eq!(lost, wanted("lost"), "{name}");
+    }
+}
+
+/// With the files that it says are needed, every imported lab is in order.
+#[test]
+fn every_lab_passes_its_check_once_its_files_are_there() {
+    for name in names() {
+        let import = read(&name);
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open_or_create(dir.path()).unwrap();
+        folder.write_toml(&import.text).unwrap();
+        let errors = |folder: &Folder| -> Vec<String> {
+            check(folder, &[]).iter().filter(|p| p.is_error()).map(ToString::to_string).collect()
+        };
+        let before = errors(&folder).len();
+        assert_eq!(before > 0, !import.needs.is_empty(), "{name}: {:?}", errors(&folder));
+        for need in &import.needs {
+            let path = dir.path().join(&need.path);
+            assert!(path.starts_with(dir.path()), "{name}: {path:?}");
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, [1; 1024]).unwrap();
+        }
+        assert_eq!(errors(&folder), Vec::<String>::new(), "{name}");
+    }
+}
+
+/// Whatever the readers make of a file: each of its lines that says anything is in a statement.
+#[test]
+fn no_line_of_any_file_is_left_out() {
+    for name in names() {
+        let import = read(&name);
+        let files: BTreeSet<PathBuf> = import.statements.iter().map(|s| s.file.to_path_buf()).collect();
+        assert!(files.len() >= inputs(&name).len(), "{name}: {files:?}");
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for (n, line) in text.lines().enumerate() {
+                let line = line.trim();
+                let says = line.chars().any(|c| !c.is_whitespace() && !"{}[],;".contains(c));
+                let comment = line.starts_with('#') && n > 0 || line.starts_with("//") || line.starts_with("# ");
+                let number = u32::try_from(n + 1).unwrap();
+                let covered =
+                    import.statements.iter().any(|s| *s.file == file && (s.line..=s.last_line).contains(&number));
+                assert!(!says || comment || covered, "{name}: nothing is said of {}:{number}: {line}", file.display());
+            }
+        }
+        for statement in &import.statements {
+            assert!(!statement.because.is_empty() && statement.because != "not understood", "{name}: {statement:?}");
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_shown() {
+    for (name, secrets) in [
+        ("tgt-lab", &["secretpass12", "oursecret1234", "twelve-bytes"][..]),
+        ("ipxe-menu", &["never to be seen"]),
+        ("kea-campus", &["very secret"]),
+        ("dhcpd-office", &["c2VjcmV0LW9mLW9tYXBp"]),
+    ] {
+        let shown: String = read(name).statements.iter().map(|s| format!("{}\n{}\n", s.text, s.because)).collect();
+        for secret in secrets {
+            assert!(!shown.contains(secret), "{name}: {secret}");
+        }
+    }
+}
+
+/// An import of files with these names and texts.
+fn of(files: &[(&str, &str)], into: Option<&str>) -> Import {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |(name, text): &(&str, &str)| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let paths: Vec<PathBuf> = files.iter().map(write).collect();
+    import(&paths, &Options { into, ..Options::default() }).unwrap()
+}
+
+fn of_line(import: &Import, line: u32) -> &Statement {
+    import.statements.iter().find(|s| s.line == line).unwrap()
+}
+
+#[test]
+fn no_secret_is_shown_wherever_it_stands() {
+    let targets = "default-driver iscsi\nincomingdiscoveryuser me hunter2\noutgoingdiscoveryuser \"us two\" \"hunter 3\"\n\
+                   incominguser me hunter4\n<target iqn.2008-09.com.x:a>\nbacking-store /srv/a.raw\nincominguser me hunter5\n</target>\n";
+    let script = "#!ipxe\nset  password hunter6\nisset ${a} && set reverse-password:hex hunter7 ||\n\
+                  kernel http://me:hunter8@192.0.2.1/linux ISCSI_PASSWORD=hunter9 netroot=iscsi:me:hunter10@192.0.2.2::::iqn.x:y quiet\n";
+    let import = of(&[("targets.conf", targets), ("boot.ipxe", script)], None);
+    let shown = format!("{:?} {:?} {:?}", import.statements, import.needs, import.notes);
+    assert!(!shown.contains("hunter"), "{shown}");
+    assert!(shown.contains("incomingdiscoveryuser me …") && shown.contains("quiet"), "{shown}");
+    assert!(import.text.contains("ISCSI_PASSWORD=hunter9"), "the kernel still needs it: {}", import.text);
+}
+
+#[test]
+fn a_target_that_asks_for_address_and_name_is_not_opened_to_more() {
+    let target = |lines: &str| {
+        let text = format!("<target iqn.2008-09.com.x:a>\nbacking-store /srv/a.raw\n{lines}</target>\n");
+        let import = of(&[("targets.conf", &text)], None);
+        let allow = crate::lab::parse(&import.text).unwrap().disks[0].allow.clone();
+        (allow, of_line(&import, 3).fate, of_line(&import, 4).fate)
+    };
+    let name = "initiator-name iqn.1998-01.com.x:h\n";
+    let by_name = vec![crate::lab::Allow::Initiator("iqn.1998-01.com.x:h".into())];
+    let by_address = vec![crate::lab::Allow::Net("192.0.2.7/32".parse().unwrap())];
+    assert_eq!(target(&format!("initiator-address 192.0.2.7\n{name}")), (by_address, Fate::Mapped, Fate::Lost));
+    assert_eq!(target(&format!("initiator-address ALL\n{name}")), (by_name, Fate::Implied, Fate::Mapped));
+}
+
+#[test]
+fn a_host_gets_no_other_installer_of_the_same_name() {
+    let conf = "subnet 192.0.2.0 netmask 255.255.255.0 {\nrange 192.0.2.10 192.0.2.20;\n}\nhost one {\n\
+                hardware ethernet 02:00:00:00:00:01;\nfilename \"http://192.0.2.1/boot.ipxe\";\n}\n";
+    let script = "#!ipxe\nkernel http://192.0.2.1/debian/linux auto\ninitrd http://192.0.2.1/debian/initrd\nboot\n";
+    let boot = |args: &str| {
+        let there = format!(
+            "version = 1\n[[profile]]\nname = \"debian\"\nkernel = \"debian/linux\"\nargs = \"{args}\"\n\
+             initrd = [\"debian/initrd\"]\n"
+        );
+        let import = of(&[("dhcpd.conf", conf), ("boot.ipxe", script)], Some(&there));
+        let lab = crate::lab::parse(&import.text).unwrap();
+        (lab.profiles.len(), lab.hosts[0].boot.as_ref().unwrap().to_string())
+    };
+    let (same, other) = (boot("auto"), boot("manual"));
+    assert!(same.0 == 1 && same.1.contains("debian") && !same.1.contains("debian-2"), "{same:?}");
+    assert!(other.0 == 2 && other.1.contains("debian-2"), "{other:?}");
+}
+
+#[test]
+fn a_system_that_runs_from_the_network_is_no_installer() {
+    let conf = "subnet 192.0.2.0 netmask 255.255.255.0 {\nrange 192.0.2.10 192.0.2.20;\n}\nhost one {\n\
+                hardware ethernet 02:00:00:00:00:01;\nfilename \"http://192.0.2.1/boot.ipxe\";\n}\n";
+    for (args, live) in [
+        ("root=live:http://192.0.2.1/x", true),
+        ("root=/dev/nfs nfsroot=192.0.2.1:/x", true),
+        ("ip=dhcp boot=casper", true),
+        ("netroot=iscsi:192.0.2.1::::iqn.x:y", true),
+        ("boot=livecd auto", false),
+    ] {
+        let script = format!("#!ipxe\nkernel http://192.0.2.1/debian/linux {args}\nboot\n");
+        let import = of(&[("dhcpd.conf", conf), ("boot.ipxe", &script)], None);
+        let lab = crate::lab::parse(&import.text).unwrap();
+        assert_eq!((lab.hosts[0].boot.is_none(), lab.profiles.len()), (live, 1), "{args}: {}", import.text);
+        let said = of_line(&import, 6);
+        assert_eq!(said.because.contains("runs from the network at every boot"), live, "{args}: {said:?}");
+        assert_eq!(import.notes.iter().any(|n| n.contains("no installer")), live, "{args}: {:?}", import.notes);
+    }
+}
+
+#[test]
+fn a_file_that_includes_itself_is_read_once() {
+    for (name, text, include) in [
+        ("dhcpd.conf", "authoritative;\ninclude \"dhcpd.conf\";\n", 2),
+        ("targets.conf", "default-driver iscsi\ninclude targets.*\n", 2),
+        ("dnsmasq.conf", "port=0\nconf-file=dnsmasq.conf\n", 2),
+        ("kea.json", "{ \"Dhcp4\": {\n<?include \"kea.json\"?>\n} }\n", 2),
+    ] {
+        let import = of(&[(name, text)], None);
+        let said = of_line(&import, include);
+        assert!(said.fate == Fate::Lost && said.because.contains("being read already"), "{name}: {said:?}");
+        let most = if name == "kea.json" { 3 } else { 2 };
+        assert!(import.statements.len() <= most, "{name}: {:?}", import.statements);
+    }
+}
+
+#[test]
+fn what_is_beyond_the_most_statements_is_said_to_be_unread() {
+    let most = super::super::source::MOST_STATEMENTS;
+    for (format, line) in
+        [(Format::Dhcpd, "a;\n"), (Format::Dnsmasq, "a\n"), (Format::Tgt, "a\n"), (Format::Script, "a\n")]
+    {
+        let source = Source { name: Path::new("/nonexistent/x.conf").into(), text: line.repeat(most + 7) };
+        let (mut sources, mut ledger, mut model) = (Sources::default(), Ledger::default(), Model::default());
+        one(format, &source, &mut sources, &mut ledger, &mut model);
+        let statements = ledger.close();
+        assert_eq!(statements.len(), most + 1, "{format:?}");
+        let unread: Vec<&Statement> =
+            statements.iter().filter(|s| s.because.starts_with("the rest was not read")).collect();
+        let line = u32::try_from(most + 1).unwrap();
+        assert!(unread.len() == 1 && unread[0].line == line && unread[0].fate == Fate::Lost, "{format:?}: {unread:?}");
+    }
+}
+
+/// The configuration of the issue, whole.
+#[test]
+fn the_issue_s_dhcpd_conf_becomes_a_lab_that_boots() {
+    let import = read("issue");
+    let lab = crate::lab::parse(&import.text).unwrap();
+    let network = &lab.networks[0];
+    assert_eq!(network.address.unwrap().to_string(), "192.168.2.1/24");
+    assert_eq!(network.ranges[0].to_string(), "192.168.2.20-192.168.2.200");
+    assert_eq!(network.dns, ["192.168.1.10".parse::<std::net::Ipv4Addr>().unwrap()]);
+    assert_eq!((network.lease.default.as_secs(), network.lease.max.as_secs()), (1800, 86_400));
+    assert_eq!(network.unknown, Unknown::ByMode, "import never lets strangers' disks be erased");
+    let host = &lab.hosts[0];
+    assert_eq!(host.address.unwrap().to_string(), "192.168.2.21");
+    assert_eq!(host.boot.as_ref().map(Boot::to_string).as_deref(), Some("iscsi server01"));
+    assert_eq!(lab.disks[0].iqn, "iqn.2001-04.com.server:server01.vg00.lun0");
+    assert_eq!(lab.disks[0].redirect, None);
+    let profile = &lab.profiles[0];
+    assert_eq!((profile.kernel.to_str(), profile.args.as_str()), (Some("default/centos5"), "askmethod"));
+    assert_eq!(profile.initrds[0].to_str(), Some("default/centos5.img"));
+    assert!(!import.text.contains("unknown"), "{}", import.text);
+    assert!(import.notes.iter().any(|n| n.contains("unknown-erases-disks")), "{:?}", import.notes);
+    let fate = |line: u32| import.statements.iter().find(|s| s.line == line && s.file.ends_with("dhcpd.conf")).unwrap();
+    for (line, expected) in [
+        (3, Fate::Implied),
+        (5, Fate::Implied),
+        (9, Fate::Lost),
+        (12, Fate::Mapped),
+        (20, Fate::Implied),
+        (22, Fate::Lost),
+        (31, Fate::Mapped),
+    ] {
+        assert_eq!(fate(line).fate, expected, "{:?}", fate(line));
+    }
+}
+
+#[test]
+fn a_disk_of_another_computer_is_a_redirect_and_says_what_that_means() {
+    let import = read("dhcpd-san");
+    let lab = crate::lab::parse(&import.text).unwrap();
+    let disk = |name: &str| lab.disks.iter().find(|d| d.name.as_str() == name).unwrap();
+    assert_eq!(disk("win7-pc").redirect.unwrap().to_string(), "192.168.50.9:3260");
+    assert_eq!((disk("linux").redirect, disk("linux").allow.len()), (None, 1));
+    assert!(import.notes.iter().any(|n| n.contains("another computer's target")), "{:?}", import.notes);
+}
+
+#[test]
+fn an_existing_lab_keeps_its_comments_and_entries() {
+    let lab = "version = 1 # mine\n\n[network]\ninterface = \"br9\" # the bench\naddress = \"192.168.2.1/24\"\n\n\
+               # the first machine\n[[host]]\nmac = \"00:16:3e:00:00:01\"\nname = \"server01\"\n";
+    let options = Options { into: Some(lab), ..Options::default() };
+    let import = import(&inputs("issue"), &options).unwrap();
+    assert!(import.text.starts_with(lab), "{}", import.text);
+    let parsed = crate::lab::parse(&import.text).unwrap();
+    assert_eq!((parsed.networks.len(), parsed.hosts.len(), parsed.profiles.len()), (1, 1, 1));
+    let own = |line: u32| import.statements.iter().find(|s| s.line == line && s.file.ends_with("dhcpd.conf")).unwrap();
+    for line in [10, 12, 24] {
+        assert_eq!(own(line).fate, Fate::Lost, "{:?}", own(line));
+    }
+}
+
+#[test]
+fn formats_are_told_by_content() {
+    let expected = [
+        ("issue", vec![Format::Dhcpd, Format::Script]),
+        ("dhcpd-san", vec![Format::Dhcpd, Format::Tgt]),
+        ("dnsmasq-home", vec![Format::Dnsmasq]),
+        ("kea-campus", vec![Format::Kea]),
+        ("tgt-lab", vec![Format::Tgt]),
+    ];
+    for (name, formats) in expected {
+        assert_eq!(read(name).files.into_iter().map(|(_, f)| f).collect::<Vec<_>>(), formats, "{name}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("letter.txt");
+    fs::write(&path, "Dear Sir,\nall is well.\n").unwrap();
+    let error = import(&[path], &Options::default()).unwrap_err();
+    assert!(error.to_string().contains("is none of"), "{error}");
+}
+
+/// Statements that are known and ones that nobody knows, in any order and depth: each is told of.
+fn statement() -> impl Strategy<Value = String> {
+    let simple = prop_oneof![
+        Just("authoritative"),
+        Just("default-lease-time 600"),
+        Just("option routers 10.0.0.1"),
+        Just("option domain-name \"x.example\""),
+        Just("filename \"pxelinux.0\""),
+        Just("filename \"ipxe.efi\""),
+        Just("next-server 10.0.0.2"),
+        Just("range 10.0.0.10 10.0.0.20"),
+        Just("hardware ethernet 02:00:00:00:00:01"),
+        Just("fixed-address 10.0.0.5"),
+        Just("deny unknown-clients"),
+        Just("option root-path \"iscsi:10.0.0.2::::iqn.2001-04.com.x:y\""),
+        Just("weather sunny"),
+        Just("option x.y z"),
+        Just("option a code 224 = { integer 8, text }"),
+        Just("include \"nowhere\""),
+    ];
+    let block = prop_oneof![
+        Just("subnet 10.0.0.0 netmask 255.255.255.0"),
+        Just("group"),
+        Just("host a"),
+        Just("host b"),
+        Just("pool"),
+        Just("shared-network w"),
+        Just("class \"c\""),
+        Just("if exists user-class"),
+        Just("elsif known"),
+        Just("else"),
+        Just("on commit"),
+        Just("nonsense"),
+    ];
+    let leaf = simple.prop_map(|s| format!("{s};\n"));
+    leaf.prop_recursive(4, 24, 5, move |inner| {
+        (block.clone(), proptest::collection::vec(inner, 0..5))
+            .prop_map(|(head, body)| format!("{head} {{\n{}}}\n", body.concat()))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn each_statement_of_any_dhcpd_conf_is_mapped_implied_or_lost(parts in proptest::collection::vec(statement(), 1..12)) {
+        let text = parts.concat();
+        let source = Source { name: Path::new("/nonexistent/dhcpd.conf").into(), text: text.clone() };
+        let (mut sources, mut ledger, mut model) = (Sources::default(), Ledger::default(), Model::default());
+        one(Format::Dhcpd, &source, &mut sources, &mut ledger, &mut model);
+        let built = build(&model, &mut ledger, &Options::default()).unwrap();
+        let lines = text.lines().filter(|l| *l != "}").count();
+        let statements = ledger.close();
+        prop_assert_eq!(statements.len(), lines);
+        for (n, line) in text.lines().enumerate().filter(|(_, l)| *l != "}") {
+            let number = u32::try_from(n + 1).unwrap();
+            let found = statements.iter().find(|s| s.line == number);
+            prop_assert!(found.is_some_and(|s| !s.because.is_empty()), "{}: {}", number, line);
+        }
+        // What is said to stand in the lab changes it; what is lost or implied does not show up by itself.
+        let lab = crate::lab::parse(&built.text).unwrap();
+        let mapped = statements.iter().any(|s| s.fate == Fate::Mapped);
+        prop_assert_eq!(mapped, lab != crate::lab::Lab::default(), "{}\n{:#?}", built.text, statements);
+    }
+
+    #[test]
+    fn no_text_panics_an_importer(text in "([a-z#!<>{}\\[\\]();=,:'\"./0-9 \\n-]|subnet |host |if |option |\"Dhcp4\": |dhcp-range=|<target |kernel |\\$\\{){0,80}") {
+        fuzz(text.as_bytes());
+    }
+
+    #[test]
+    fn no_damage_to_a_real_file_panics_an_importer(
+        which in 0usize..13,
+        cuts in proptest::collection::vec((any::<prop::sample::Index>(), 0usize..40, "[{}();\"\\[\\]<>=,#a0 \\n]{0,3}"), 1..6),
+    ) {
+        let name = names()[which].clone();
+        for path in inputs(&name) {
+            let mut text = fs::read_to_string(path).unwrap();
+            for (at, length, put) in &cuts {
+                let at = at.index(text.len() + 1);
+                let end = (at + length).min(text.len());
+                if text.is_char_boundary(at) && text.is_char_boundary(end) {
+                    text.replace_range(at..end, put);
+                }
+            }
+            fuzz(text.as_bytes());
+        }
+    }
+}
