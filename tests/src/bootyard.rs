@@ -405,7 +405,7 @@ impl Serve {
     /// It still ran after 15 s.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
         run::tool("kill", &["-TERM", &self.child.id().to_string()])?;
-        run::wait_exit(&mut self.child, "serve to stop after SIGTERM", Duration::from_secs(15))
+        run::wait_exit(&mut self.child, "serve to stop after SIGTERM", Duration::from_secs(30))
     }
 
     /// The power cut: `kill -9`.

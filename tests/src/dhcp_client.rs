@@ -266,7 +266,7 @@ impl Running {
             Program::Udhcpc => {
                 self.signal("-USR2")?;
                 // It releases, waits to be told what next, and takes one signal at a time.
-                run::wait_until("udhcpc to release", Duration::from_secs(5), || {
+                run::wait_until("udhcpc to release", Duration::from_secs(30), || {
                     Ok(self.said().contains("entering released state").then_some(()))
                 })?;
                 self.signal("-TERM")?;
@@ -275,7 +275,7 @@ impl Running {
             Program::Networkd => self.signal("-TERM")?,
         }
         let what = format!("{} to end", self.program.name());
-        run::wait_exit(&mut self.child, &what, Duration::from_secs(10)).with_context(|| self.said())?;
+        run::wait_exit(&mut self.child, &what, Duration::from_secs(30)).with_context(|| self.said())?;
         computer.ip(&["-4", "address", "flush", "dev", "eth0"])?;
         Ok(())
     }

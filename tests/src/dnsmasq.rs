@@ -55,7 +55,7 @@ impl Dnsmasq {
             .spawn()
             .context("dnsmasq: is dnsmasq-base installed?")?;
         self.child = Some(child);
-        run::wait_until("dnsmasq to listen", Duration::from_secs(10), || {
+        run::wait_until("dnsmasq to listen", Duration::from_secs(30), || {
             Ok(self.router.tool("ss", &["-Hlun", "sport = :67"])?.contains(":67").then_some(()))
         })
     }

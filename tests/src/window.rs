@@ -65,7 +65,7 @@ impl Desktop {
             .spawn()
             .context("at-spi-bus-launcher: is at-spi2-core installed?")?;
         desktop.children.push(launcher);
-        run::wait_until("the accessibility bus", Duration::from_secs(10), || {
+        run::wait_until("the accessibility bus", Duration::from_secs(30), || {
             Ok(run::output(desktop.command(bench, ATSPI).arg("enable"))?.status.success().then_some(()))
         })?;
         Ok(desktop)

@@ -244,7 +244,7 @@ fn a_full_disk_is_an_io_error_and_loses_nothing_acknowledged() -> Result<()> {
     let Some(refusal) = refusal else { bail!("40 MiB went into a file system of 24 MiB") };
     assert!(acknowledged.len() >= 8, "only {} MiB went in before: {refusal}", acknowledged.len());
     assert!(refusal.contains("No space left") || refusal.contains("Input/output error"), "{refusal}");
-    serve.wait_for("iscsi-error", Duration::from_secs(5))?;
+    serve.wait_for("iscsi-error", Duration::from_secs(30))?;
 
     // The engine lives, and so do the data; after a restart, too.
     for attempt in ["before", "after"] {

@@ -58,7 +58,7 @@ fn boot(client: &Client, lab: &LabDir, serve: &mut Serve) -> Result<String> {
     ensure!(answers.contains(ANSWERS), "other answers: {answers}");
     let disk = format!("iscsi://u%{CHAP}@192.168.77.1/iqn.2001-04.com.example:a/0");
     client.ns.tool("iscsi-inq", &["-i", "iqn.2001-04.com.example:tester", &disk])?;
-    serve.wait_for("iscsi-login", Duration::from_secs(5))?;
+    serve.wait_for("iscsi-login", Duration::from_secs(30))?;
     Ok(token)
 }
 
@@ -152,7 +152,7 @@ fn a_blocked_port_is_told_within_seconds() -> Result<()> {
     let fetch = ["-sS", "--max-time", "8", "-o", "/dev/null", "tftp://192.168.77.1/undionly.kpxe"];
     let fetched = run::output(client.ns.command("curl").args(fetch))?;
     assert!(!fetched.status.success(), "the port is not blocked");
-    let event = serve.wait_for_event("unheard", Duration::from_secs(10), |e| is(e, "unheard", MAC))?;
+    let event = serve.wait_for_event("unheard", Duration::from_secs(30), |e| is(e, "unheard", MAC))?;
     assert_eq!((&event["service"], &event["port"]), (&"tftp".into(), &69.into()), "{event}");
     assert_eq!((&event["refused"], &event["source"]), (&false.into(), &"observed".into()), "{event}");
     // It is at the packet that shows it.

@@ -163,7 +163,7 @@ fn disks_live_and_go() -> Result<()> {
         fs::read_dir(lab.path().join("disks"))?.map(|e| e.map(|e| e.file_name())).collect::<Result<_, _>>()?;
     assert!(left.is_empty(), "{left:?}");
     let mut serve = serve.context("it serves")?;
-    serve.wait_for("disk-deleted", Duration::from_secs(5))?;
+    serve.wait_for("disk-deleted", Duration::from_secs(30))?;
     assert!(serve.terminate()?.success(), "{}", serve.stderr());
     Ok(())
 }
@@ -177,11 +177,11 @@ fn with_an_engine() -> Result<()> {
     let told = client.boot(Kind::Rom, true)?;
 
     // Snapshots are made a few times a second.
-    run::wait_until("the machine's address in `hosts`", Duration::from_secs(2), || {
+    run::wait_until("the machine's address in `hosts`", Duration::from_secs(30), || {
         Ok((host(&lab.json(&bench, &["hosts", "--json"])?)?["ip"] == told.ack["yiaddr"]).then_some(()))
     })?;
     run::stdout(&mut lab.command(&bench, &["assign", MAC, "local"])?)?;
-    let event = serve.wait_for_event("assigned", Duration::from_secs(5), |e| is(e, "assigned", MAC))?;
+    let event = serve.wait_for_event("assigned", Duration::from_secs(30), |e| is(e, "assigned", MAC))?;
     assert_eq!(event["to"], "local", "{event}");
     assert_eq!(host(&lab.json(&bench, &["hosts", "--json"])?)?["boot"], "local");
     assert!(fs::read_to_string(lab.toml())?.contains("# The machine by the window."));
@@ -208,7 +208,7 @@ fn with_an_engine() -> Result<()> {
     client.boot(Kind::Rom, true)?;
     // lab.toml edited by hand while it runs is taken over.
     fs::write(lab.toml(), fs::read_to_string(lab.toml())?.replace("boot = \"local\"", "boot = \"menu\""))?;
-    run::wait_until("the edit of lab.toml to be seen", Duration::from_secs(10), || {
+    run::wait_until("the edit of lab.toml to be seen", Duration::from_secs(30), || {
         Ok((host(&lab.json(&bench, &["hosts", "--json"])?)?["boot"] == "menu").then_some(()))
     })?;
     assert!(serve.terminate()?.success(), "{}", serve.stderr());
@@ -238,7 +238,7 @@ fn a_machine_is_woken() -> Result<()> {
     })?;
     let heard = tshark.wait_with_output()?;
     assert_eq!(String::from_utf8_lossy(&heard.stdout).split_whitespace().collect::<Vec<_>>(), [MAC, "255.255.255.255"]);
-    let event = serve.wait_for_event("wake-sent", Duration::from_secs(5), |e| is(e, "wake-sent", MAC))?;
+    let event = serve.wait_for_event("wake-sent", Duration::from_secs(30), |e| is(e, "wake-sent", MAC))?;
     assert_eq!(event["interfaces"][0], "br0", "{event}");
     let host = host(&lab.json(&bench, &["hosts", "--json"])?)?;
     assert!(host["woken"].is_string() && host["last-seen"].is_null(), "it was not heard of: {host}");

@@ -77,7 +77,7 @@ fn each_gets_what_lab_toml_says_and_the_same_again() -> Result<()> {
     for (client, (program, mac, computer)) in running.into_iter().zip(&computers) {
         client.release(computer)?;
         serve
-            .wait_for_event("dhcp-release", Duration::from_secs(5), |e| is(e, "dhcp-release", mac))
+            .wait_for_event("dhcp-release", Duration::from_secs(30), |e| is(e, "dhcp-release", mac))
             .with_context(|| format!("{program:?}"))?;
     }
     let running = start()?;

@@ -60,7 +60,7 @@ fn a_style_of_proxy_offer_that_firmware_ignores() -> Result<()> {
     client.ask(Kind::Uefi, 4, Duration::from_millis(1300))?;
     let finding = lab.wait_for_finding(&bench, MAC, "offer-ignored", true)?;
     check_whole(&serve, &finding)?;
-    serve.wait_for_event("proxy-style", Duration::from_secs(5), |e| e["kind"] == "proxy-style")?;
+    serve.wait_for_event("proxy-style", Duration::from_secs(30), |e| e["kind"] == "proxy-style")?;
     client.take_from(Kind::Uefi, Dnsmasq::ADDRESS)?;
     lab.wait_for_finding(&bench, MAC, "offer-ignored", false)?;
     Ok(())

@@ -268,14 +268,14 @@ fn record_the_boot() -> Result<()> {
         .stderr(Stdio::null())
         .spawn()
         .context("could not start tcpdump: is it installed?")?;
-    run::wait_until("tcpdump's file", Duration::from_secs(10), || Ok(capture.exists().then_some(())))?;
+    run::wait_until("tcpdump's file", Duration::from_secs(30), || Ok(capture.exists().then_some(())))?;
 
     let spec = Spec { firmware: Firmware::Bios, mac, memory: 1024, name: "record", serial: None };
     let mut machine = Machine::start(&bench, lab.scratch(), &spec)?;
     machine.wait_for("PROOF end", Duration::from_secs(600))?;
     machine.wait_off(Duration::from_secs(120))?;
     run::stdout(Command::new("kill").args(["-INT", &tcpdump.id().to_string()]))?;
-    run::wait_exit(&mut tcpdump, "tcpdump to end", Duration::from_secs(10))?;
+    run::wait_exit(&mut tcpdump, "tcpdump to end", Duration::from_secs(30))?;
     assert!(serve.terminate()?.success(), "{}", serve.stderr());
 
     let steps = trace::of_capture(&fs::read(&capture)?)?;

@@ -95,7 +95,7 @@ fn curl_and_wget_get_files_parts_and_the_rest_of_them() -> Result<()> {
     let again = shop.curl(&["-H", &format!("If-None-Match: {tag}"), "-o", &a, &url])?;
     assert!(again.starts_with("http/1.1 304"), "{again}");
     let done = |e: &serde_json::Value| e["kind"] == "http-done" && e["bytes"] == size;
-    shop.serve.wait_for_event("http-done of the whole file", std::time::Duration::from_secs(5), done)?;
+    shop.serve.wait_for_event("http-done of the whole file", std::time::Duration::from_secs(30), done)?;
     assert!(shop.serve.terminate()?.success(), "{}", shop.serve.stderr());
     Ok(())
 }

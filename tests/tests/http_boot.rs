@@ -35,7 +35,7 @@ fn boots(bench: &Netns, lab: &LabDir, serve: &mut Serve, mac: &str, name: &str) 
     assert_eq!(script["dialect"], "ipxe", "{script}");
     // The size was known before the transfer, and every byte came.
     let size = std::fs::metadata("/usr/lib/ipxe/snponly.efi")?.len();
-    let done = serve.wait_for_event("http-done", Duration::from_secs(5), |e| is(e, "http-done", mac))?;
+    let done = serve.wait_for_event("http-done", Duration::from_secs(30), |e| is(e, "http-done", mac))?;
     assert_eq!(done["bytes"], size, "{done}");
     machine.wait_for(&format!("File Size: {size} Bytes"), Duration::from_secs(5))?;
     machine.wait_for("script.ipxe... ok", Duration::from_secs(30))?;
@@ -58,7 +58,7 @@ fn edk2_takes_the_uri_with_its_address() -> Result<()> {
     lab.add_host(MAC, "bench-1", "\"local\"")?;
     let mut serve = Serve::start(&bench, &lab)?;
     boots(&bench, &lab, &mut serve, MAC, "http")?;
-    let offer = serve.wait_for_event("dhcp-offer", Duration::from_secs(1), |e| is(e, "dhcp-offer", MAC))?;
+    let offer = serve.wait_for_event("dhcp-offer", Duration::from_secs(30), |e| is(e, "dhcp-offer", MAC))?;
     assert_eq!(offer["file"], URI, "{offer}");
     Ok(())
 }

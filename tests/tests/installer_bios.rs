@@ -36,7 +36,7 @@ fn the_debian_installer_runs_by_its_answers() -> Result<()> {
 
     // Nobody but this host is given its answers, and it is not installed twice.
     let consumed =
-        serve.wait_for_event("install-consumed", Duration::from_secs(10), |e| is(e, "install-consumed", MAC))?;
+        serve.wait_for_event("install-consumed", Duration::from_secs(30), |e| is(e, "install-consumed", MAC))?;
     assert_eq!(consumed["next"], "local", "{consumed}");
     let toml = std::fs::read_to_string(lab.toml())?;
     assert!(toml.contains(r#"boot = "local""#), "lab.toml still says:\n{toml}");

@@ -22,7 +22,7 @@ fn beside_dnsmasq_only_the_boot_is_ours() -> Result<()> {
 
     let dnsmasq = Dnsmasq::start(&bench, lab.scratch(), &[])?;
     let mut serve = Serve::start(&bench, &lab)?;
-    let mode = serve.wait_for("mode-chosen", Duration::from_secs(15))?;
+    let mode = serve.wait_for("mode-chosen", Duration::from_secs(30))?;
     assert_eq!(mode["mode"], "proxy", "{mode}");
     let spec = Spec { firmware: Firmware::Uefi, mac: MAC, memory: 1024, name: "proxy", serial: None };
     let mut machine = Machine::start(&bench, lab.scratch(), &spec)?;

@@ -39,7 +39,7 @@ fn edk2_becomes_ipxe_becomes_the_installer() -> Result<()> {
     machine.wait_for("Linux version", Duration::from_secs(240))?;
     serve.wait_for_event("answers-served", Duration::from_secs(300), |e| is(e, "answers-served", MAC))?;
     machine.wait_for("ANSWERS-RAN", Duration::from_secs(120))?;
-    serve.wait_for_event("install-consumed", Duration::from_secs(10), |e| is(e, "install-consumed", MAC))?;
+    serve.wait_for_event("install-consumed", Duration::from_secs(30), |e| is(e, "install-consumed", MAC))?;
     lab.no_findings(&bench, MAC)?;
     Ok(())
 }

@@ -74,7 +74,7 @@ impl Beside {
 #[test]
 fn a_host_hears_nothing_of_it_where_no_router_is() -> Result<()> {
     let beside = Beside::new("ra-none")?;
-    run::wait_until("the host's link-local address", Duration::from_secs(10), || {
+    run::wait_until("the host's link-local address", Duration::from_secs(30), || {
         let (addresses, _) = beside.state()?;
         Ok(addresses.first().filter(|a| a.starts_with("fe80:")).map(|_| ()))
     })?;
@@ -139,7 +139,7 @@ fn a_host_keeps_what_a_real_router_gave_it() -> Result<()> {
     ensure!(beside.state()? == before, "{before:?} became {:?}", beside.state()?);
     // Whoever advertises on this network is the router alone, and it still does.
     let count = beside.advertisements()?;
-    run::wait_until("the router's next advertisement", Duration::from_secs(10), || {
+    run::wait_until("the router's next advertisement", Duration::from_secs(30), || {
         Ok((beside.advertisements()? > count).then_some(()))
     })?;
     ensure!(beside.state()? == before, "{before:?} became {:?}", beside.state()?);

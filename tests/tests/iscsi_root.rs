@@ -45,8 +45,8 @@ fn twice(firmware: Firmware, writes: &str) -> Result<()> {
         );
     }
     let firmware_login = |e: &serde_json::Value| is(e, "iscsi-login", mac) && e["firmware"] == true;
-    serve.wait_for_event("login of the firmware", Duration::from_secs(1), firmware_login)?;
-    serve.wait_for_event("iscsi-ended", Duration::from_secs(10), |e| is(e, "iscsi-ended", mac))?;
+    serve.wait_for_event("login of the firmware", Duration::from_secs(30), firmware_login)?;
+    serve.wait_for_event("iscsi-ended", Duration::from_secs(30), |e| is(e, "iscsi-ended", mac))?;
     assert!(serve.terminate()?.success());
     assert_eq!(before, disk::sha256(&image)?, "the golden image changed");
     Ok(())

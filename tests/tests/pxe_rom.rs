@@ -35,7 +35,7 @@ fn a_rom_gets_undionly_and_then_as_gpxe_the_script() -> Result<()> {
     client.ns.tool("curl", &["-fsS", "-o", &got.to_string_lossy(), "tftp://192.168.77.1/undionly.kpxe"])?;
     let (got, original) = (std::fs::read(&got)?, std::fs::read("/usr/lib/ipxe/undionly.kpxe")?);
     assert!(got == original, "TFTP changed the file: {} bytes of {}", got.len(), original.len());
-    serve.wait_for_event("tftp-done", Duration::from_secs(5), |e| is(e, "tftp-done", MAC))?;
+    serve.wait_for_event("tftp-done", Duration::from_secs(30), |e| is(e, "tftp-done", MAC))?;
 
     // What it started says that it is gPXE, only by its bus-id.
     client.ns.ip(&["address", "flush", "dev", "eth0"])?;
@@ -47,7 +47,7 @@ fn a_rom_gets_undionly_and_then_as_gpxe_the_script() -> Result<()> {
     client.take(&gpxe)?;
     let script = client.ns.tool("curl", &["-fsS", "--max-time", "5", "-A", "gPXE/1.0.1", url])?;
     assert!(script.starts_with("#!gpxe\n"), "gPXE does not take a script that begins so: {script}");
-    let served = serve.wait_for_event("script-served", Duration::from_secs(5), |e| is(e, "script-served", MAC))?;
+    let served = serve.wait_for_event("script-served", Duration::from_secs(30), |e| is(e, "script-served", MAC))?;
     assert_eq!(served["dialect"], "gpxe", "{served}");
     assert_eq!(served["boot"], "local", "{served}");
     lab.no_findings(&bench, MAC)?;

@@ -51,7 +51,7 @@ fn a_bare_interface_is_bare_again_however_it_ends() -> Result<()> {
         } else {
             serve.kill9()?;
         }
-        run::wait_until("the interface to be bare", Duration::from_secs(5), || {
+        run::wait_until("the interface to be bare", Duration::from_secs(30), || {
             Ok(addresses(&bench)?.is_empty().then_some(()))
         })
         .with_context(|| format!("after {end}"))?;
@@ -91,7 +91,7 @@ fn serve_as_root_becomes_the_labs_owner() -> Result<()> {
     // What it made is its owner's, and what it put on the interface goes all the same.
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(lab.path().join("lab.db"))?), NOBODY);
     assert!(serve.terminate()?.success(), "{}", serve.stderr());
-    run::wait_until("the interface to be bare", Duration::from_secs(5), || {
+    run::wait_until("the interface to be bare", Duration::from_secs(30), || {
         Ok(addresses(&bench)?.is_empty().then_some(()))
     })
 }

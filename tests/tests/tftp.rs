@@ -68,7 +68,7 @@ fn tftp_hpa_gets_files_in_both_modes() -> Result<()> {
     // It takes CR LF off again, so that what it writes is what is served.
     lab.check("notes.txt", "tftp", &["-m", "netascii", SERVER, "-c", "get", "boot/notes.txt", "{}"])?;
     let done = |e: &serde_json::Value| e["kind"] == "tftp-done" && e["file"] == "boot/large.bin";
-    let event = lab.serve.wait_for_event("the end of the large file", Duration::from_secs(5), done)?;
+    let event = lab.serve.wait_for_event("the end of the large file", Duration::from_secs(30), done)?;
     ensure!(event["bytes"] == LARGE, "{event}");
     ensure!(lab.serve.terminate()?.success(), "{}", lab.serve.stderr());
     Ok(())

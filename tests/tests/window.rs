@@ -88,7 +88,7 @@ fn a_click_boots_a_machine() -> Result<()> {
         client.take(&told)?;
         client.ns.tool("curl", &["-fsS", "-o", "/dev/null", "tftp://192.168.77.1/undionly.kpxe"])?;
     }
-    window.wait_for("pc-02, Firmware", Duration::from_secs(10))?;
+    window.wait_for("pc-02, Firmware", Duration::from_secs(30))?;
     let spec = Spec { firmware: Firmware::Bios, mac: MAC, memory: 1024, name: "window", serial: None };
     let mut machine = Machine::start(&bench, lab.scratch(), &spec)?;
     let mut seen = BTreeSet::new();
@@ -97,7 +97,7 @@ fn a_click_boots_a_machine() -> Result<()> {
 
     // One click for the list, one for the choice.
     window.click(&format!("{MAC} gets Wait"))?;
-    window.wait_for("Install debian-12", Duration::from_secs(5))?;
+    window.wait_for("Install debian-12", Duration::from_secs(30))?;
     window.click("Install debian-12")?;
     until(&mut window, MAC, &["Loading"], &mut seen, Duration::from_secs(60))?;
     window.picture(&pictures.join("loading.png"))?;
@@ -139,7 +139,7 @@ fn a_lab_has_one_window_and_a_serve_is_shared() -> Result<()> {
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{said}");
     assert!(said.contains("is open in another window") && said.contains(&first.pid().to_string()), "{said}");
-    first.wait_for("Serve network boot", Duration::from_secs(5))?;
+    first.wait_for("Serve network boot", Duration::from_secs(30))?;
     drop(first);
 
     // Over an engine that serves already it is another view of that one, and goes without it.
