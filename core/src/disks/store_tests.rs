@@ -1,5 +1,6 @@
 //! What hosts get when they log in to their disks, and what a crash leaves.
 
+use std::io::{BufRead, Write};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
@@ -300,10 +301,14 @@ fn images_in_use_elsewhere_are_refused_and_a_full_file_system_loses_nothing() {
         .args(["-f", "raw"])
         .arg(&path)
         .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    // Its answer to a first command says that it has the image.
+    qemu.stdin.as_mut().unwrap().write_all(b"length\n").unwrap();
+    let mut said = String::new();
+    std::io::BufReader::new(qemu.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("length") || said.contains("iB"), "{said}");
     let refused = bench.store.open(&host(&image, 1, None)).unwrap_err();
     drop(qemu.stdin.take());
     qemu.wait().unwrap();

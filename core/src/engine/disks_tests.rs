@@ -54,7 +54,7 @@ async fn act(bench: &Bench, disk: &str, act: DiskAct) -> Result<Reply, HandleErr
 /// Waits until a job has ended well.
 async fn done(bench: &Bench, reply: Reply) {
     let Reply::Job { id } = reply else { panic!("no job: {reply:?}") };
-    for _ in 0..200 {
+    for _ in 0..2400 {
         let state = bench.handle().snapshot().jobs.iter().find(|j| j.id == id).map(|j| j.state.clone());
         match state {
             Some(JobState::Done) => return,

@@ -58,7 +58,7 @@ async fn extract(bench: &Bench, profile: &str, kernel: Option<&str>) -> Result<J
 /// How the job of this reply ended.
 async fn ended(bench: &Bench, reply: Reply) -> Result<JobState, HandleError> {
     let Reply::Job { id } = reply else { panic!("no job: {reply:?}") };
-    for _ in 0..400 {
+    for _ in 0..2400 {
         let state = bench.handle().snapshot().jobs.iter().find(|j| j.id == id).map(|j| j.state.clone());
         match state {
             Some(JobState::Running) | None => tokio::time::sleep(Duration::from_millis(25)).await,

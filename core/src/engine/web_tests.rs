@@ -86,7 +86,7 @@ async fn an_installation_is_consumed_by_its_answer_file_and_comments_stay() {
     bench.toml_says("boot = { iscsi = \"kept\" } # until Monday").await;
     assert!(bench.toml().contains("# the one at the window"));
     bench.toml_says("iscsi").await;
-    for _ in 0..100 {
+    for _ in 0..1000 {
         let next: Vec<Boot> = bench
             .events()
             .await
@@ -138,7 +138,7 @@ async fn a_broken_lab_does_not_install_a_machine_twice() {
     let good = bench.toml();
     std::fs::write(bench.dir.path().join("lab.toml"), format!("{good}\nhuh")).unwrap();
     bench.get(IP_A, &path_in(&script, "/answers/")).await;
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if bench.handle().snapshot().findings.iter().any(|f| f.id == "lab-not-written") {
             break;
         }

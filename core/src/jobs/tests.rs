@@ -29,7 +29,7 @@ fn jobs(journal: &Arc<Memory>) -> (Jobs, crate::api::Reports) {
 }
 
 fn state_of(jobs: &Jobs, id: u64) -> JobState {
-    for _ in 0..500 {
+    for _ in 0..10_000 {
         let state = jobs.views().into_iter().find(|view| view.id == id).unwrap().state;
         if state != JobState::Running {
             return state;

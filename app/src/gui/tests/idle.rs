@@ -40,7 +40,7 @@ fn a_newer_snapshot_asks_for_a_frame() {
     let window = settled(bench(0));
     assert!(!window.harness.ctx.has_requested_repaint());
     window.end.publish(bench(1));
-    for _ in 0..200 {
+    for _ in 0..2000 {
         if window.harness.ctx.has_requested_repaint() {
             return;
         }

@@ -123,12 +123,19 @@ impl Window {
         Some(told)
     }
 
-    /// Answers what looks something up, and draws what came. Returns another command that was sent.
+    /// Answers what looks something up, at least one question, until no more comes, and draws what came. Returns another command
+    /// that was sent.
     fn look(&mut self) -> Option<Command> {
         self.frames();
         let mut other = None;
-        for _ in 0..20 {
+        let before = self.looked.len();
+        let (mut quiet, mut patience) = (0, 4000);
+        while quiet < 20 || self.looked.len() == before {
+            quiet += 1;
+            patience -= 1;
+            assert!(patience > 0, "nothing was looked up");
             while let Ok((command, back)) = self.end.commands.try_recv() {
+                quiet = 0;
                 match self.looked_up(&command) {
                     Some(told) => drop(back.send(Ok(told))),
                     None => other = Some(command),
@@ -146,7 +153,7 @@ impl Window {
 
     /// Draws frames until this is on the screen.
     fn wait_for(&mut self, part: &str) {
-        for _ in 0..200 {
+        for _ in 0..2000 {
             self.frames();
             if self.sees(part) {
                 // A table that is drawn for the first time only measures itself: nothing of it can be clicked yet.

@@ -182,7 +182,7 @@ impl Initiator {
 }
 
 fn until(what: impl Fn() -> bool) {
-    let limit = Instant::now() + Duration::from_secs(10);
+    let limit = Instant::now() + Duration::from_secs(30);
     while !what() {
         assert!(Instant::now() < limit, "it did not happen");
         std::thread::sleep(Duration::from_millis(5));

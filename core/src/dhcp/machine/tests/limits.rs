@@ -25,7 +25,8 @@ fn a_whole_class_a_costs_no_more_than_its_clients() {
         })
         .unwrap();
     }
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    // A walk over the range for each would take minutes.
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
 #[test]
