@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use x11rb::connection::Connection;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    AtomEnum, ClientMessageEvent, ConnectionExt, CreateWindowAux, EventMask, InputFocus, PropMode,
+    AtomEnum, ClientMessageEvent, ConnectionExt, CreateWindowAux, EventMask, ImageFormat, InputFocus, PropMode,
     SELECTION_NOTIFY_EVENT, SelectionNotifyEvent, SelectionRequestEvent, Window, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
@@ -53,6 +53,38 @@ impl Keyboard {
         x.set_input_focus(InputFocus::NONE, window, CURRENT_TIME)?.check()?;
         x.warp_pointer(NONE, root, 0, 0, 0, 0, 0, 0)?.check()?;
         Ok(Self { _x: x })
+    }
+}
+
+/// What a person sees.
+#[derive(Debug)]
+pub struct Screen {
+    x: RustConnection,
+    root: Window,
+    middle: (i16, i16),
+}
+
+impl Screen {
+    /// The screen of a display.
+    ///
+    /// # Errors
+    /// The X server's.
+    pub fn of(display: &str) -> Result<Self> {
+        let (x, screen) = x11rb::connect(Some(display)).context("the X server")?;
+        let screen = x.setup().roots.get(screen).context("a screen")?;
+        let middle = (i16::try_from(screen.width_in_pixels / 2)?, i16::try_from(screen.height_in_pixels / 2)?);
+        let root = screen.root;
+        Ok(Self { x, root, middle })
+    }
+
+    /// The colour of its middle, 0 where it is black.
+    ///
+    /// # Errors
+    /// The X server's.
+    pub fn middle(&self) -> Result<u32> {
+        let (x, y) = self.middle;
+        let image = self.x.get_image(ImageFormat::Z_PIXMAP, self.root, x, y, 1, 1, !0)?.reply()?;
+        Ok(image.data.iter().take(3).fold(0, |colour, part| colour << 8 | u32::from(*part)))
     }
 }
 

@@ -80,11 +80,13 @@ async fn a_boot_is_remembered_and_told_when_it_is_asked_for() {
     for kind in [asks(), served, EventKind::ScriptStep { step: "local".into() }] {
         shared.report(Some(Who::mac(mac)), kind);
     }
+    shared.reporter.settled().await;
     let first = boots(&engine).await;
     let shown: Vec<_> = first.iter().map(|boot| (boot.outcome, boot.given.clone(), boot.steps.len())).collect();
     assert_eq!(shown, [(BootOutcome::Arrived, Some(Boot::Local), 3)]);
     tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     shared.report(Some(Who::mac(mac)), asks());
+    shared.reporter.settled().await;
     let both = boots(&engine).await;
     assert_eq!((both.len(), both[0].outcome, both[0].steps.len()), (2, BootOutcome::Underway, 1));
     assert_eq!(both[1], first[0], "the one before stays as it was");
