@@ -146,7 +146,7 @@ impl Bench {
 
     /// Waits until lab.toml says this.
     pub(super) async fn toml_says(&self, text: &str) {
-        for _ in 0..100 {
+        for _ in 0..1000 {
             if self.toml().contains(text) {
                 return;
             }
