@@ -41,7 +41,15 @@ pub fn plug(bench: &Netns, tag: &str, mac: &str, last: u16) -> Result<Netns> {
 /// # Errors
 /// [`LoginError`] inside, if it was refused.
 pub fn log_in(at: &Netns, mac: &str, disk: &str, program: Program) -> Result<Initiator> {
-    let stream = at.within(|| Ok(TcpStream::connect((SERVER, 3260))?)).context("no connection to the target")?;
+    log_in_at(at, 3260, mac, disk, program)
+}
+
+/// The same at another port than iSCSI's own.
+///
+/// # Errors
+/// As [`log_in`].
+pub fn log_in_at(at: &Netns, port: u16, mac: &str, disk: &str, program: Program) -> Result<Initiator> {
+    let stream = at.within(|| Ok(TcpStream::connect((SERVER, port))?)).context("no connection to the target")?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.set_nodelay(true)?;
     let isid = match program {

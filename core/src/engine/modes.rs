@@ -72,8 +72,8 @@ pub(super) async fn settle(
     let PlanNetwork { interface, ifindex, mac, address, .. } = network;
     let mut servers = None;
     let (mode, because) = match wanted.mode {
-        Mode::Proxy => (Mode::Proxy, "lab.toml says so".to_owned()),
-        Mode::Auto if !own_port => (Mode::Proxy, "another program on this computer has the DHCP port".to_owned()),
+        Mode::Proxy => (Mode::Proxy, said("lab", &[])),
+        Mode::Auto if !own_port => (Mode::Proxy, said("taken", &[])),
         asked => {
             let found = dhcp::service::probe(&*ports, &interface, ifindex, mac, Some(address), PROBE).await;
             let found = found.unwrap_or_default();
@@ -82,10 +82,10 @@ pub(super) async fn settle(
             let heard = shared.state().foreign.get(&interface).is_some_and(|seen| !seen.is_empty());
             servers = Some(!found.is_empty());
             match asked {
-                Mode::Auto if !found.is_empty() => (Mode::Proxy, format!("another DHCP server answers here: {others}")),
-                Mode::Auto if heard => (Mode::Proxy, "another DHCP server was heard here".to_owned()),
-                Mode::Auto => (Mode::Dhcp, "no other DHCP server answered the probe".to_owned()),
-                _ => (Mode::Dhcp, "lab.toml says so".to_owned()),
+                Mode::Auto if !found.is_empty() => (Mode::Proxy, said("other", &[("servers", &others)])),
+                Mode::Auto if heard => (Mode::Proxy, said("heard", &[])),
+                Mode::Auto => (Mode::Dhcp, said("nobody", &[])),
+                _ => (Mode::Dhcp, said("lab", &[])),
             }
         }
     };
