@@ -71,7 +71,7 @@ pub(super) fn write(site: &Site<'_>) -> String {
     files(&mut line, &site.files, "", &but, site);
     script(&mut line, &site.script, "", &script_but);
     if let Some(first) = site.scopes.iter().find(|s| s.proxy) {
-        proxy(&mut line, &site.files, first.server);
+        proxy(&mut line, &site.files, &but, first.server);
     }
     for (n, machine) in site.machines.iter().enumerate() {
         line(String::new());
@@ -121,7 +121,7 @@ fn script(line: &mut impl FnMut(String), script: &Script, tags: &str, but: &str)
 }
 
 /// Beside another server, firmware takes a service of its architecture.
-fn proxy(line: &mut impl FnMut(String), files: &[File], server: std::net::Ipv4Addr) {
+fn proxy(line: &mut impl FnMut(String), files: &[File], but: &str, server: std::net::Ipv4Addr) {
     for file in files.iter().filter(|f| !f.http) {
         let name = match file.arch {
             0 => "x86PC",
@@ -132,6 +132,6 @@ fn proxy(line: &mut impl FnMut(String), files: &[File], server: std::net::Ipv4Ad
             11 => "ARM64_EFI",
             _ => continue,
         };
-        line(format!("pxe-service=tag:!scripts,{name},\"Bootyard\",{},{server}", file.name));
+        line(format!("pxe-service=tag:!scripts{but},{name},\"Bootyard\",{},{server}", file.name));
     }
 }
