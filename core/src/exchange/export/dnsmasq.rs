@@ -82,7 +82,8 @@ pub(super) fn write(site: &Site<'_>) -> String {
             Script::Url(_) => {}
         }
         let address = machine.address.map(|a| format!(",{a}")).unwrap_or_default();
-        let name = machine.host.name.as_ref().map(|_| format!(",{}", machine.name)).unwrap_or_default();
+        let named = machine.host.name.is_some() && !is_own_word(&machine.name);
+        let name = if named { format!(",{}", machine.name) } else { String::new() };
         line(format!("dhcp-host={},{sets}{address}{name}", machine.mac));
         // Later lines outweigh earlier ones.
         if let Some(own) = machine.files.as_deref().filter(|_| machine.script != Script::None) {
@@ -118,6 +119,12 @@ fn script(line: &mut impl FnMut(String), script: &Script, tags: &str, but: &str)
         }
         Script::None => {}
     }
+}
+
+/// Whether dnsmasq takes this for a lease time or for a word of its own, wherever it stands in a `dhcp-host`.
+pub(super) fn is_own_word(name: &str) -> bool {
+    let number = name.strip_suffix(['s', 'm', 'h', 'd', 'w']).unwrap_or(name);
+    matches!(name, "ignore" | "infinite") || (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Beside another server, firmware takes a service of its architecture.

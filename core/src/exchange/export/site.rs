@@ -233,6 +233,13 @@ impl<'a> Site<'a> {
         let server = self.network.address.address;
         if format == ExportFormat::Dnsmasq {
             out.notes.push("dnsmasq serves tftp/ by itself".to_owned());
+            let named = self.machines.iter().filter(|m| m.host.name.is_some());
+            for machine in named.filter(|m| super::dnsmasq::is_own_word(&m.name)) {
+                out.notes.push(format!(
+                    "{}: dnsmasq would take that name for a lease time or a word of its own, so it gives the machine none",
+                    machine.name
+                ));
+            }
         } else {
             out.notes.push(format!("a TFTP server at {server} has to serve tftp/"));
         }
