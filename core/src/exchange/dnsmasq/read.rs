@@ -136,7 +136,7 @@ impl Reader<'_> {
                 host.rules.insert(0, Rule { give: Give::File(String::new()), ..rule.clone() });
             }
         }
-        match (&holds.hosts, holds.net) {
+        match (&holds.hosts, &holds.nets) {
             (Some(hosts), _) => {
                 for host in hosts {
                     if let Some(host) = self.model.hosts.get_mut(*host) {
@@ -144,10 +144,14 @@ impl Reader<'_> {
                     }
                 }
             }
-            (None, Some(net)) => match self.model.nets.get_mut(net) {
-                Some(net) => net.rules.push(rule),
-                None => self.ledger.lost(id, "its subnet is not understood"),
-            },
+            (None, Some(nets)) => {
+                for net in nets {
+                    match self.model.nets.get_mut(*net) {
+                        Some(net) => net.rules.push(rule.clone()),
+                        None => self.ledger.lost(id, "its subnet is not understood"),
+                    }
+                }
+            }
             (None, None) => self.model.rules.push(rule),
         }
     }
@@ -203,7 +207,12 @@ impl Reader<'_> {
                 if holds.hosts.is_some() || !holds.but.is_empty() || !holds.when.is_always() {
                     return self.ledger.lost(id, "the same for all machines of a subnet here");
                 }
-                self.general(id, code, holds.net, &first, &addresses);
+                match holds.nets {
+                    None => self.general(id, code, None, &first, &addresses),
+                    Some(nets) => {
+                        nets.into_iter().for_each(|net| self.general(id, code, Some(net), &first, &addresses));
+                    }
+                }
             }
             _ => self.ledger.lost(id, format!("Bootyard gives no option `{name}`")),
         }

@@ -211,6 +211,40 @@ fn a_system_that_runs_from_the_network_is_no_installer() {
     }
 }
 
+/// dnsmasq sets a tag where any one of the lines that name it says so.
+#[test]
+fn a_tag_that_several_lines_set_is_all_of_theirs() {
+    let conf = "dhcp-range=set:low,192.0.2.10,192.0.2.20,255.255.255.0\ndhcp-range=set:low,198.51.100.10,198.51.100.20,255.255.255.0\n\
+                dhcp-option=tag:low,option:dns-server,192.0.2.53\n\
+                dhcp-match=set:x64,option:client-arch,7\ndhcp-match=set:bios,option:client-arch,0\n\
+                dhcp-match=set:script,175\n\
+                tag-if=set:rom,tag:x64,tag:!script\ntag-if=set:rom,tag:bios,tag:!script\n\
+                tag-if=set:ours,tag:script\ntag-if=set:ours,tag:nobody\n\
+                dhcp-boot=tag:rom,grub\ndhcp-boot=tag:ours,http://192.0.2.1/boot.ipxe\n";
+    let import = of(&[("dnsmasq.conf", conf), ("boot.ipxe", "#!ipxe\nexit\n")], None);
+    let network = &crate::lab::parse(&import.text).unwrap().networks[0];
+    let dns: Vec<_> = std::iter::once(&network.dns).chain(network.subnets.iter().map(|s| &s.dns)).collect();
+    let expected = vec!["192.0.2.53".parse::<std::net::Ipv4Addr>().unwrap()];
+    assert_eq!(dns, [&expected, &expected], "{}", import.text);
+    let (grub, script) = (of_line(&import, 11), of_line(&import, 12));
+    assert!(grub.because.contains("[[firmware]]"), "it is for ROMs alone: {grub:?}");
+    // Who has the second tag is only half known.
+    assert!(script.fate == Fate::Lost && network.unknown == Unknown::ByMode, "{script:?}");
+    let tags = |text: &str| {
+        let source = Source { name: Path::new("/nonexistent/dnsmasq.conf").into(), text: text.to_owned() };
+        let (mut sources, mut ledger, mut model) = (Sources::default(), Ledger::default(), Model::default());
+        one(Format::Dnsmasq, &source, &mut sources, &mut ledger, &mut model);
+        model.rules.iter().map(|r| r.when.iter().count()).collect::<Vec<_>>()
+    };
+    let of = |more: &str| {
+        tags(&format!(
+            "dhcp-match=set:x64,option:client-arch,7\ndhcp-match=set:bios,option:client-arch,0\n{more}dhcp-boot=tag:rom,grub\n"
+        ))
+    };
+    let (one, two) = (of("tag-if=set:rom,tag:bios\n"), of("tag-if=set:rom,tag:x64\ntag-if=set:rom,tag:bios\n"));
+    assert!(one[0] > 0 && two[0] > one[0], "{one:?} {two:?}");
+}
+
 #[test]
 fn a_file_that_includes_itself_is_read_once() {
     for (name, text, include) in [
