@@ -12,6 +12,7 @@ use crate::exchange::client::When;
 use crate::exchange::ledger::{Id, Ledger, Said};
 use crate::exchange::model::{Give, HostEntry, Model, Net, Params, Rule};
 use crate::exchange::source::{DEEPEST, ITSELF, MOST_STATEMENTS, Source, Sources};
+use crate::exchange::words::lost_of_ipxe;
 use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
 
 /// Reads a dhcpd.conf into the model.
@@ -366,7 +367,10 @@ impl Reader<'_> {
         let whole = addresses.len() == value().iter().filter(|t| !t.is(",")).count() && !addresses.is_empty();
         if let Some((space, _)) = name.split_once('.') {
             return match self.options.carrier(space) {
-                Some(175) => self.ledger.implied(id, "Bootyard gives iPXE what it needs"),
+                Some(175) => match lost_of_ipxe(self.options.part(&name)) {
+                    Some(why) => self.ledger.lost(id, why),
+                    None => self.ledger.implied(id, "Bootyard gives iPXE what it needs"),
+                },
                 _ if space == "pxe" => self.ledger.implied(id, "Bootyard tells ROMs to take the file of its offer"),
                 _ => self.ledger.lost(id, format!("Bootyard gives no option `{name}`")),
             };

@@ -10,6 +10,7 @@ use crate::exchange::dhcpd_cidr as cidr;
 use crate::exchange::ledger::{Id, Ledger, Said};
 use crate::exchange::model::{Give, HostEntry, Model, Net, Params, Rule};
 use crate::exchange::source::{Source, Sources};
+use crate::exchange::words::lost_of_ipxe;
 use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
 
 /// Reads a dnsmasq.conf into the model.
@@ -173,9 +174,12 @@ impl Reader<'_> {
         let Some((holds, words)) = self.holds(id, parts) else { return };
         let tagged = words.len() < parts.len();
         if words.iter().any(|w| w.starts_with("encap:") || w.starts_with("vendor:") || w.starts_with("vi-encap:")) {
-            let ipxe = words.iter().any(|w| w == "encap:175");
-            return if ipxe {
-                self.ledger.implied(id, "Bootyard gives iPXE what it needs");
+            let ipxe = words.iter().position(|w| w == "encap:175");
+            return if let Some(at) = ipxe {
+                match lost_of_ipxe(words.get(at + 1).and_then(|w| w.parse().ok())) {
+                    Some(why) => self.ledger.lost(id, why),
+                    None => self.ledger.implied(id, "Bootyard gives iPXE what it needs"),
+                }
             } else if words.iter().any(|w| w == "vendor:PXEClient") {
                 self.ledger.implied(id, "Bootyard answers ROMs as they expect");
             } else {

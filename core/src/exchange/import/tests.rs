@@ -156,6 +156,35 @@ fn no_secret_is_shown_wherever_it_stands() {
     assert!(import.text.contains("ISCSI_PASSWORD=hunter9"), "the kernel still needs it: {}", import.text);
 }
 
+/// The credentials of a disk that iPXE is given by DHCP, as its documentation has it: neither shown nor dropped without a word.
+#[test]
+fn chap_that_dhcp_gives_to_ipxe_is_lost_and_not_shown() {
+    let dhcpd = "option space ipxe;\noption ipxe-encap-opts code 175 = encapsulate ipxe;\noption ipxe.username code 190 = string;\n\
+                 option ipxe.password code 191 = string;\noption ipxe.no-pxedhcp code 176 = unsigned integer 8;\n\
+                 option ipxe.no-pxedhcp 1;\noption ipxe.username \"me\";\noption ipxe.password \"hunter2\";\n\
+                 option ipxe.password = concat(\"hunter2\", \"x\");\n";
+    let dnsmasq = "port=0\ndhcp-option=encap:175,176,1b\ndhcp-option=encap:175, 190, me\n\
+                   dhcp-option=tag:x,encap:175, 191, \"hunter2\"\ndhcp-option-force=encap:175,193,hunter2\n";
+    let kea = "{ \"Dhcp4\": { \"option-data\": [\n{ \"space\": \"ipxe\", \"name\": \"no-pxedhcp\", \"data\": \"1\" },\n\
+               { \"space\": \"ipxe\", \"name\": \"reverse-password\",\n\"data\": \"hunter2\" },\n\
+               { \"space\": \"ipxe\", \"name\": \"secret1\", \"code\": 191,\n\"data\": \"hunter2\" } ] } }\n";
+    for (name, text, kept, lost) in [
+        ("dhcpd.conf", dhcpd, 6, &[7, 8, 9][..]),
+        ("dnsmasq.conf", dnsmasq, 2, &[3, 4, 5]),
+        ("kea.json", kea, 2, &[4, 6]),
+    ] {
+        let import = of(&[(name, text)], None);
+        assert!(!format!("{:?}", import.statements).contains("hunter2"), "{name}: {:#?}", import.statements);
+        assert_eq!(of_line(&import, kept).fate, Fate::Implied, "{name}: {:?}", of_line(&import, kept));
+        for line in lost {
+            let said = of_line(&import, *line);
+            assert_eq!(said.fate, Fate::Lost, "{name}: {said:?}");
+        }
+    }
+    let said = of(&[("dhcpd.conf", dhcpd)], None);
+    assert!(of_line(&said, 8).because.contains("`chap`"), "{:?}", of_line(&said, 8));
+}
+
 #[test]
 fn a_target_that_asks_for_address_and_name_is_not_opened_to_more() {
     let target = |lines: &str| {
