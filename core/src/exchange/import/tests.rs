@@ -185,6 +185,22 @@ fn chap_that_dhcp_gives_to_ipxe_is_lost_and_not_shown() {
     assert!(of_line(&said, 8).because.contains("`chap`"), "{:?}", of_line(&said, 8));
 }
 
+/// tgt-admin's parser divides a name from its value by blanks or by one `=`.
+#[test]
+fn a_setting_of_tgt_may_have_an_equals_sign() {
+    let targets = "default-driver = iscsi\nincomingdiscoveryuser=me hunter2\n<target iqn.2008-09.com.x:a>\nbacking-store = /srv/a.raw\n\
+                   incominguser = me hunter3\noutgoinguser=us hunter4\ninitiator-address =192.0.2.7\n</target>\n";
+    let import = of(&[("targets.conf", targets)], None);
+    let shown = format!("{:?}", import.statements);
+    assert!(!shown.contains("hunter") && shown.contains("incominguser me …"), "{shown}");
+    let disk = &crate::lab::parse(&import.text).unwrap().disks[0];
+    let chap = disk.chap.as_ref().unwrap();
+    assert_eq!((disk.image.to_str(), chap.user.as_str(), chap.secret.expose()), (Some("a.raw"), "me", "hunter3"));
+    assert_eq!(chap.mutual.as_ref().map(|(user, secret)| (user.as_str(), secret.expose())), Some(("us", "hunter4")));
+    assert_eq!(disk.allow, [crate::lab::Allow::Net("192.0.2.7/32".parse().unwrap())]);
+    assert_eq!(import.needs[0].from, "/srv/a.raw");
+}
+
 #[test]
 fn a_target_that_asks_for_address_and_name_is_not_opened_to_more() {
     let target = |lines: &str| {
