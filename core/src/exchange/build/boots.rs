@@ -130,7 +130,7 @@ impl Builder<'_> {
         let of_net = net.and_then(|n| model.nets.get(n)).map_or(&empty, |n| &n.rules);
         let chain: [&[Rule]; 4] = [&model.rules, of_net, &model.class_rules, &entry.rules];
         // Without rules of its own it gets what machines without an entry get, as there.
-        if entry.rules.is_empty() && model.strangers_ignored.is_empty() {
+        if entry.rules.is_empty() && !self.ignores_strangers() {
             return None;
         }
         match self.comes(&chain, name) {
@@ -147,7 +147,7 @@ impl Builder<'_> {
                 Some(boot)
             }
             // It would be ignored as a stranger.
-            Comes::Nothing | Comes::Lost if !model.strangers_ignored.is_empty() => Some(Boot::Local),
+            Comes::Nothing | Comes::Lost if self.ignores_strangers() => Some(Boot::Local),
             Comes::Nothing | Comes::Lost => None,
         }
     }
@@ -192,7 +192,14 @@ impl Builder<'_> {
         self.ignored();
     }
 
+    fn ignores_strangers(&self) -> bool {
+        self.reserved_only || !self.model.strangers_ignored.is_empty()
+    }
+
     fn ignored(&mut self) {
+        if let Some(network) = self.lab.networks.first_mut().filter(|_| self.reserved_only) {
+            network.unknown = Unknown::Boot(Boot::Ignore);
+        }
         for id in &self.model.strangers_ignored {
             match self.lab.networks.first_mut() {
                 Some(network) => {
@@ -206,7 +213,7 @@ impl Builder<'_> {
 
     fn unknown(&mut self, comes: &Comes, said: &[Id]) {
         let Comes::Boot(boot, _) = comes else { return };
-        let ignored = !self.model.strangers_ignored.is_empty();
+        let ignored = self.ignores_strangers();
         let Some(network) = self.lab.networks.first_mut() else {
             for id in said {
                 self.ledger.lost(*id, "there is no new [network] for which it could hold");

@@ -290,6 +290,26 @@ fn a_tag_that_several_lines_set_is_all_of_theirs() {
     assert!(one[0] > 0 && two[0] > one[0], "{one:?} {two:?}");
 }
 
+/// Without a range a server gives addresses to machines with an entry alone; a lab without one gives all of the subnet.
+#[test]
+fn a_subnet_without_a_range_gives_nothing_to_strangers() {
+    let host = "host one {\nhardware ethernet 02:00:00:00:00:01;\nfixed-address 192.0.2.7;\n}\n";
+    let bare = format!("subnet 192.0.2.0 netmask 255.255.255.0 {{\n}}\n{host}");
+    let fixed = "dhcp-range=192.0.2.0,static,255.255.255.0\ndhcp-host=02:00:00:00:00:01,192.0.2.7\n";
+    for (name, text) in [("dhcpd.conf", bare.as_str()), ("dnsmasq.conf", fixed)] {
+        let import = of(&[(name, text)], None);
+        let lab = crate::lab::parse(&import.text).unwrap();
+        assert_eq!(lab.networks[0].unknown, Unknown::Boot(Boot::Ignore), "{name}: {}", import.text);
+        assert_eq!(lab.hosts[0].boot, Some(Boot::Local), "it is no stranger: {}", import.text);
+    }
+    let relayed = format!(
+        "{bare}subnet 198.51.100.0 netmask 255.255.255.0 {{\nrange 198.51.100.10 198.51.100.20;\n}}\nnext-server 192.0.2.1;\n"
+    );
+    let import = of(&[("dhcpd.conf", &relayed)], None);
+    assert_eq!(crate::lab::parse(&import.text).unwrap().networks[0].unknown, Unknown::ByMode, "{}", import.text);
+    assert!(import.notes.iter().any(|n| n.contains("no range of 192.0.2.0/24")), "{:?}", import.notes);
+}
+
 #[test]
 fn a_file_that_includes_itself_is_read_once() {
     for (name, text, include) in [
