@@ -119,6 +119,7 @@ const INNER: [&str; 6] = ["subnet", "shared-network", "group", "host", "pool", "
 
 impl Reader<'_> {
     fn block(&mut self, nodes: &[Node], place: &Place) {
+        let around: Vec<Id> = place.params.ids().collect();
         let mut place = place.clone();
         let nets = self.model.nets.len();
         self.parameters(nodes, &mut place);
@@ -126,7 +127,8 @@ impl Reader<'_> {
             self.declaration(node, &place);
         }
         if place.outer && self.model.nets.len() == nets {
-            for id in place.params.ids() {
+            // What stands further out may hold for a subnet there.
+            for id in place.params.ids().filter(|id| !around.contains(id)) {
                 self.ledger.lost(id, "it holds for a group of hosts; options and times are the subnet's here");
             }
         }

@@ -311,6 +311,15 @@ fn a_subnet_without_a_range_gives_nothing_to_strangers() {
 }
 
 #[test]
+fn a_group_of_hosts_does_not_take_from_a_subnet_what_stands_around_both() {
+    let conf = "shared-network w {\noption routers 192.0.2.1;\nsubnet 192.0.2.0 netmask 255.255.255.0 {\nrange 192.0.2.10 192.0.2.20;\n}\n\
+                group {\ndefault-lease-time 900;\nhost one {\nhardware ethernet 02:00:00:00:00:01;\n}\n}\n}\n";
+    let import = of(&[("dhcpd.conf", conf)], None);
+    let (routers, lease) = (of_line(&import, 2), of_line(&import, 7));
+    assert_eq!((routers.fate, lease.fate), (Fate::Mapped, Fate::Lost), "{routers:?} {lease:?}");
+}
+
+#[test]
 fn a_file_that_includes_itself_is_read_once() {
     for (name, text, include) in [
         ("dhcpd.conf", "authoritative;\ninclude \"dhcpd.conf\";\n", 2),
