@@ -60,6 +60,12 @@ impl Builder<'_> {
         let wanted = own.and_then(name).filter(|n| n.as_str().parse::<crate::net::MacAddr>().is_err());
         let taken = wanted.as_ref().is_some_and(|w| self.known.has_host(w));
         let name = wanted.filter(|_| !taken).and_then(|w| self.unique("host", w));
+        if let (Some(said), None) = (&entry.name, &name) {
+            // Of the statement that says it, else of the entry whose name it is.
+            let of = entry.said.iter().find(|(_, what)| what.starts_with("name")).map_or(entry.id, |(id, _)| *id);
+            let why = if taken { "another machine of the lab has it" } else { "it makes no name of a machine here" };
+            self.ledger.lost(of, format!("the name {said}: {why}; the machine is without one"));
+        }
         let address = entry.address.as_ref().filter(|said| {
             let fits = self.serves(said.value) && addresses.insert(said.value);
             if !fits {

@@ -320,6 +320,28 @@ fn a_group_of_hosts_does_not_take_from_a_subnet_what_stands_around_both() {
 }
 
 #[test]
+fn a_name_that_a_machine_cannot_have_is_lost_and_said_so() {
+    let there = "version = 1\n[[host]]\nmac = \"02:00:00:00:00:09\"\nname = \"one\"\n";
+    let conf = "dhcp-range=192.0.2.10,192.0.2.20,255.255.255.0\ndhcp-host=02:00:00:00:00:01,one\ndhcp-host=02:00:00:00:00:02,two\n";
+    let import = of(&[("dnsmasq.conf", conf)], Some(there));
+    let lab = crate::lab::parse(&import.text).unwrap();
+    assert_eq!(lab.hosts.iter().filter(|h| h.name.is_none()).count(), 1, "{}", import.text);
+    let (one, two) = (of_line(&import, 2), of_line(&import, 3));
+    assert!(one.fate == Fate::Lost && one.because.contains("the name one: another machine"), "{one:?}");
+    assert_eq!(two.fate, Fate::Mapped, "{two:?}");
+    // In Kea's JSON the name has a line of its own, and the machine stays mapped.
+    let kea =
+        "{ \"Dhcp4\": { \"reservations\": [ {\n\"hw-address\": \"02:00:00:00:00:01\",\n\"hostname\": \"___\" } ] } }\n";
+    let import = of(&[("kea.json", kea)], None);
+    assert_eq!(
+        (of_line(&import, 2).fate, of_line(&import, 3).fate),
+        (Fate::Mapped, Fate::Lost),
+        "{:?}",
+        import.statements
+    );
+}
+
+#[test]
 fn a_file_that_includes_itself_is_read_once() {
     for (name, text, include) in [
         ("dhcpd.conf", "authoritative;\ninclude \"dhcpd.conf\";\n", 2),
