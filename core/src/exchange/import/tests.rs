@@ -342,6 +342,20 @@ fn a_name_that_a_machine_cannot_have_is_lost_and_said_so() {
 }
 
 #[test]
+fn a_class_of_kea_s_that_drops_clients_is_lost() {
+    let kea = |name: &str| {
+        format!(
+            "{{ \"Dhcp4\": {{ \"client-classes\": [ {{\n\"name\": \"{name}\",\n\"test\": \"option[175].exists\" }} ] }} }}\n"
+        )
+    };
+    let fates = |name| {
+        let import = of(&[("kea.json", &kea(name))], None);
+        (of_line(&import, 2).fate, of_line(&import, 3).fate)
+    };
+    assert_eq!((fates("DROP"), fates("other")), ((Fate::Lost, Fate::Lost), (Fate::Implied, Fate::Implied)));
+}
+
+#[test]
 fn a_file_that_includes_itself_is_read_once() {
     for (name, text, include) in [
         ("dhcpd.conf", "authoritative;\ninclude \"dhcpd.conf\";\n", 2),

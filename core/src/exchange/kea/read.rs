@@ -244,6 +244,10 @@ impl Reader<'_> {
             for entry in map {
                 let Some(id) = entry.id else { continue };
                 match (entry.key.as_str(), own.is_known()) {
+                    // Whoever is in this class is not answered at all.
+                    ("name" | "test", true) if name == "DROP" => {
+                        self.ledger.lost(id, "only a [[host]] can be ignored, not a kind of client");
+                    }
                     ("name" | "test", true) => self.ledger.implied(id, "Bootyard tells these clients apart by itself"),
                     ("test", false) => {
                         let why = "depends on what import cannot know of a client; Bootyard tells machines apart by MAC, UUID and \
