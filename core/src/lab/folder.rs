@@ -400,7 +400,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn what_root_made_is_given_by_root_and_stops_nobody_else() {
-        use rustix::fs::{Gid, Uid};
+        use rustix::process::{Gid, Uid};
 
         if !rustix::process::geteuid().is_root() {
             // Only root can make what this is about.
