@@ -261,7 +261,8 @@ impl Builder<'_> {
         let model = self.model;
         let of_nets = model.nets.iter().flat_map(|n| &n.rules);
         let of_hosts = model.hosts.iter().flat_map(|h| &h.rules);
-        for rule in model.rules.iter().chain(&model.class_rules).chain(of_nets).chain(of_hosts) {
+        let all = model.rules.iter().chain(&model.class_rules).chain(of_nets).chain(of_hosts).chain(&model.outweighed);
+        for rule in all {
             if self.ledger.judged(rule.id) {
                 continue;
             }

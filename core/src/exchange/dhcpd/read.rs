@@ -10,7 +10,7 @@ use super::parser::{Node, parse};
 use crate::exchange::OWN_INITIATORS;
 use crate::exchange::client::When;
 use crate::exchange::ledger::{Id, Ledger, Said};
-use crate::exchange::model::{Give, HostEntry, Model, Net, Params, Rule};
+use crate::exchange::model::{Give, HostEntry, Model, Net, Params, Rule, winners};
 use crate::exchange::source::{DEEPEST, ITSELF, MOST_STATEMENTS, Source, Sources};
 use crate::exchange::words::lost_of_ipxe;
 use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
@@ -113,6 +113,9 @@ struct Reader<'a> {
     model: &'a mut Model,
     options: Options,
 }
+
+/// Rules of a group after which those that do not count are taken out.
+const MOST_RULES: usize = 40;
 
 /// Blocks whose contents are read after the parameters beside them, because these hold in them wherever they stand.
 const INNER: [&str; 6] = ["subnet", "shared-network", "group", "host", "pool", "include"];
@@ -453,6 +456,10 @@ impl Reader<'_> {
             self.model.class_rules.push(rule);
         } else if place.outer {
             place.rules.push(rule);
+            // Each host of the group gets them all.
+            if place.rules.len() > MOST_RULES {
+                winners(&mut place.rules, &mut self.model.outweighed);
+            }
         } else if let Some(net) = place.net.and_then(|n| self.model.nets.get_mut(n)) {
             net.rules.push(rule);
         } else {

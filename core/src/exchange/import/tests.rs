@@ -355,6 +355,30 @@ fn a_class_of_kea_s_that_drops_clients_is_lost() {
     assert_eq!((fates("DROP"), fates("other")), ((Fate::Lost, Fate::Lost), (Fate::Implied, Fate::Implied)));
 }
 
+/// Each host of a group has the group's rules: thousands of both would be millions.
+#[test]
+fn a_group_of_many_rules_and_hosts_costs_no_more_than_both() {
+    let files: String = (0..900).map(|n| format!("filename \"pxelinux.{n}\";\n")).collect();
+    let hosts: String = (0..300)
+        .map(|n| format!("host h{n} {{\nhardware ethernet 02:00:00:00:{:02x}:{:02x};\n}}\n", n / 256, n % 256))
+        .collect();
+    let text = format!("group {{\n{files}{hosts}}}\n");
+    let source = Source { name: Path::new("/nonexistent/dhcpd.conf").into(), text };
+    let (mut sources, mut ledger, mut model) = (Sources::default(), Ledger::default(), Model::default());
+    one(Format::Dhcpd, &source, &mut sources, &mut ledger, &mut model);
+    let rules: usize = model.hosts.iter().map(|host| host.rules.len()).sum();
+    assert!(model.hosts.len() == 300 && rules <= 300 * 40, "{rules}");
+    model.settle();
+    assert!(model.hosts.iter().all(|host| host.rules.len() == 1), "the last one counts");
+    build(&model, &mut ledger, &Options::default()).unwrap();
+    let statements = ledger.close();
+    assert!(
+        of_line(&Import { text: String::new(), statements, needs: vec![], notes: vec![], files: vec![] }, 2)
+            .because
+            .contains("outweigh")
+    );
+}
+
 #[test]
 fn a_file_that_includes_itself_is_read_once() {
     for (name, text, include) in [
@@ -518,6 +542,7 @@ proptest! {
         let source = Source { name: Path::new("/nonexistent/dhcpd.conf").into(), text: text.clone() };
         let (mut sources, mut ledger, mut model) = (Sources::default(), Ledger::default(), Model::default());
         one(Format::Dhcpd, &source, &mut sources, &mut ledger, &mut model);
+        model.settle();
         let built = build(&model, &mut ledger, &Options::default()).unwrap();
         let lines = text.lines().filter(|l| *l != "}").count();
         let statements = ledger.close();
