@@ -347,6 +347,15 @@ fn lio_s_json_has_its_form() {
     assert_eq!(first["attributes"]["authentication"], 1);
     assert_eq!(first["node_acls"][0]["chap_password"], "twelve-bytes");
     assert_eq!(targets[1]["tpgs"][0]["node_acls"][0]["mapped_luns"][0]["write_protect"], true);
+    // Who has no entry of its own is asked for what the target itself says, where everybody is let in.
+    assert!(first.get("chap_userid").is_none(), "{first}");
+    let open = crate::lab::parse(&LAB.replace(r#"allow = ["192.168.77.0/24"]"#, r#"allow = ["0.0.0.0/0"]"#)).unwrap();
+    let export = exported(&open, ExportFormat::Lio, 0);
+    let json: serde_json::Value = serde_json::from_str(&export.files[0].text).unwrap();
+    let group = &json["targets"][0]["tpgs"][0];
+    assert_eq!(group["attributes"]["generate_node_acls"], 1);
+    let chap = ["chap_userid", "chap_password", "chap_mutual_userid", "chap_mutual_password"].map(|key| &group[key]);
+    assert_eq!(chap, ["u", "twelve-bytes", "t", "other-twelve"]);
 }
 
 #[test]
