@@ -12,7 +12,7 @@ use crate::exchange::client::When;
 use crate::exchange::ledger::{Id, Ledger, Said};
 use crate::exchange::model::{Give, HostEntry, Model, Net, Params, Rule, winners};
 use crate::exchange::source::{DEEPEST, ITSELF, MOST_STATEMENTS, Source, Sources};
-use crate::exchange::words::lost_of_ipxe;
+use crate::exchange::words::{ipxe_code, lost_of_ipxe};
 use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
 
 /// Reads a dhcpd.conf into the model.
@@ -370,9 +370,9 @@ impl Reader<'_> {
         let first = node.text(2).unwrap_or_default().to_owned();
         let addresses: Vec<Ipv4Addr> = value().iter().filter_map(Token::text).filter_map(|t| t.parse().ok()).collect();
         let whole = addresses.len() == value().iter().filter(|t| !t.is(",")).count() && !addresses.is_empty();
-        if let Some((space, _)) = name.split_once('.') {
+        if let Some((space, part)) = name.split_once('.') {
             return match self.options.carrier(space) {
-                Some(175) => match lost_of_ipxe(self.options.part(&name)) {
+                Some(175) => match lost_of_ipxe(self.options.part(&name).or_else(|| ipxe_code(part))) {
                     Some(why) => self.ledger.lost(id, why),
                     None => self.ledger.implied(id, "Bootyard gives iPXE what it needs"),
                 },
