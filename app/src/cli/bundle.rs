@@ -134,12 +134,12 @@ fn profile(view: &ProfileView) -> ProfileView {
     ProfileView { args: Lab::arguments_without_secrets(&view.args).0, ..view.clone() }
 }
 
-/// Those in a kernel's arguments that are long enough to be looked for: `1` would be found in every file.
+/// A shorter one, such as `1`, would be found in every file and in the lengths of packets.
+const SHORTEST: usize = 6;
+
+/// Those in a kernel's arguments.
 fn secrets_of(args: &str) -> Vec<String> {
-    const SHORTEST: usize = 6;
-    let (_, mut secrets) = Lab::arguments_without_secrets(args);
-    secrets.retain(|secret| secret.len() >= SHORTEST);
-    secrets
+    Lab::arguments_without_secrets(args).1
 }
 
 /// What lab.toml names as a secret.
@@ -153,9 +153,9 @@ fn secrets(lab: &Lab) -> Vec<String> {
     of_disks.chain(arguments.flat_map(|args| secrets_of(args))).collect()
 }
 
-/// Writes over every secret, lengths kept.
+/// Writes over every secret that is long enough to be looked for, lengths kept.
 fn hide(bytes: &mut [u8], secrets: &[String]) {
-    for secret in secrets.iter().map(String::as_bytes).filter(|secret| !secret.is_empty()) {
+    for secret in secrets.iter().map(String::as_bytes).filter(|secret| secret.len() >= SHORTEST) {
         let mut at = 0;
         while let Some(found) = bytes.get(at..).and_then(|rest| rest.windows(secret.len()).position(|w| w == secret)) {
             let from = at + found;
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_secret_is_written_over_wherever_it_is() {
         let mut bytes = b"a hunter2hunter2 b hunter2".to_vec();
-        hide(&mut bytes, &["hunter2".to_owned(), String::new()]);
+        hide(&mut bytes, &["hunter2".to_owned(), String::new(), "a".to_owned(), " b ".to_owned()]);
         assert_eq!(bytes, b"a xxxxxxxxxxxxxx b xxxxxxx");
     }
 

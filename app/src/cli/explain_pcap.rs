@@ -50,6 +50,9 @@ pub(super) fn explain(pcap: &Path, host: Option<&str>, json: bool) -> Outcome {
     if recording.skipped > 0 {
         output::error(&format!("{} packets are of a link type that is not understood", recording.skipped));
     }
+    if let Some(missing) = recorded.missing() {
+        output::error(&format!("{}: {missing}", pcap.display()));
+    }
     print(&recorded);
     Ok(())
 }

@@ -121,7 +121,8 @@ impl Files {
             let told_of = file::open(&path).map_err(|e| say::sentence(&e.to_string()));
             let folded = told_of.map(|recording| {
                 let folded = recorded::fold(&recording.packets);
-                Folded { packets: recording.packets.len(), cut: recording.cut, folded }
+                let cut = recording.cut.or_else(|| folded.missing());
+                Folded { packets: recording.packets.len(), cut, folded }
             });
             let _window_is_gone = told.send(Recording { path, folded: folded.map(Box::new) });
             ctx.request_repaint();

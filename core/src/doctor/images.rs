@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::{Check, Facts, Row, State, row};
 use crate::api::{Severity, VERSION};
+use crate::boot::Arch;
 use crate::disks::{OverlayFacts, Store};
 use crate::inspect::{BiosLoader, Inspection, InspectionCache, TableKind, Trouble, Way, inspect, record_of, troubles};
-use crate::lab::{Boot, Disk, IscsiArgs, IscsiBoot, Profile, Writes};
+use crate::lab::{Boot, Db, Disk, Host, HostRecord, IscsiArgs, IscsiBoot, Profile, Unknown, Writes};
 use crate::lang::Param;
 
 pub(super) struct Images;
@@ -35,7 +36,8 @@ impl Check for Images {
         let Some(folder) = &facts.folder else { return };
         let store = Store::new(folder.disks());
         let views = store.views(&facts.lab);
-        for Assigned { disk, profile, own } in assigned(facts) {
+        let machines = Db::open_readonly(&folder.db()).and_then(|db| db.hosts()).unwrap_or_default();
+        for Assigned { disk, profile, own, archs } in assigned(facts, &machines) {
             let name = disk.name.as_str();
             let found = match found(facts, &store, disk) {
                 Ok(found) => found,
@@ -44,9 +46,13 @@ impl Check for Images {
                     continue;
                 }
             };
-            let way = way(disk, profile);
             let what = profile.map_or_else(|| name.to_owned(), |p| format!("{name}/{}", p.name));
-            let all = troubles(&found, way);
+            let mut all: Vec<Trouble> = Vec::new();
+            for trouble in ways(disk, profile, &archs).into_iter().flat_map(|way| troubles(&found, way)) {
+                if !all.contains(&trouble) {
+                    all.push(trouble);
+                }
+            }
             let kept = |o: &OverlayFacts| o.writes == Writes::Keep;
             let changed = own && views.iter().any(|v| v.name == disk.name && v.overlays.iter().any(kept));
             if all.is_empty() {
@@ -76,17 +82,36 @@ struct Assigned<'a> {
     profile: Option<&'a Profile>,
     /// All of them keep their own changes to it.
     own: bool,
+    /// What firmware they have, as far as they were seen.
+    archs: BTreeSet<Arch>,
 }
 
-/// Disks that machines get, each way in which they do once.
-fn assigned(facts: &Facts) -> Vec<Assigned<'_>> {
+/// Disks that machines get, each way in which they do once. `machines` are those that lab.db knows.
+fn assigned<'f>(facts: &'f Facts, machines: &[HostRecord]) -> Vec<Assigned<'f>> {
     let lab = &facts.lab;
-    let boots = lab.hosts.iter().filter_map(|host| match &host.boot {
-        Some(Boot::Iscsi(boot)) => Some(boot),
-        _ => None,
+    let entry = |machine: &HostRecord| {
+        let is = |h: &&Host| {
+            h.macs.iter().any(|mac| machine.macs.contains(mac)) && (h.uuid.is_none() || h.uuid == machine.uuid)
+        };
+        lab.hosts.iter().find(is)
+    };
+    let boots = lab.hosts.iter().filter_map(|host| host.boot.as_ref());
+    let unknown = lab.networks.iter().filter_map(|network| match &network.unknown {
+        Unknown::Boot(boot) => Some(boot),
+        Unknown::ByMode => None,
     });
+    let iscsi = |boot: &'f Boot| match boot {
+        Boot::Iscsi(boot) => Some(boot),
+        _ => None,
+    };
     let mut seen = BTreeSet::new();
-    let all: Vec<&IscsiBoot> = boots.collect();
+    let strangers: Vec<&IscsiBoot> = unknown.filter_map(iscsi).collect();
+    let all: Vec<&IscsiBoot> = boots.filter_map(iscsi).chain(strangers.iter().copied()).collect();
+    let gets = |machine: &HostRecord, boot: &IscsiBoot| match entry(machine).and_then(|host| host.boot.as_ref()) {
+        Some(Boot::Iscsi(own)) => own.disk == boot.disk && own.profile == boot.profile,
+        Some(_) => false,
+        None => strangers.iter().any(|s| s.disk == boot.disk && s.profile == boot.profile),
+    };
     let once = |boot: &&IscsiBoot| seen.insert((boot.disk.to_string(), boot.profile.as_ref().map(ToString::to_string)));
     let boots: Vec<&IscsiBoot> = all.iter().copied().filter(once).collect();
     // One that is served elsewhere, or missing, is another check's to say.
@@ -99,7 +124,8 @@ fn assigned(facts: &Facts) -> Vec<Assigned<'_>> {
         };
         let mut same = all.iter().filter(|b| b.disk == boot.disk && b.profile == boot.profile);
         let own = !disk.readonly && same.all(|b| b.writes.unwrap_or(disk.writes) == Writes::Keep);
-        Some(Assigned { disk, profile, own })
+        let archs = machines.iter().filter(|m| gets(m, boot)).filter_map(|m| m.arch).collect();
+        Some(Assigned { disk, profile, own, archs })
     };
     boots.into_iter().filter_map(one).collect()
 }
@@ -127,8 +153,15 @@ fn blank(found: &Inspection) -> bool {
 }
 
 /// As the script does it: see `boot::script`. Which firmware a machine has is known only once it was seen.
-fn way(disk: &Disk, profile: Option<&Profile>) -> Way {
-    let Some(profile) = profile else { return Way::San { arch: None } };
+fn ways(disk: &Disk, profile: Option<&Profile>, archs: &BTreeSet<Arch>) -> Vec<Way> {
+    match profile {
+        Some(profile) => vec![direct(disk, profile)],
+        None if archs.is_empty() => vec![Way::San { arch: None }],
+        None => archs.iter().map(|arch| Way::San { arch: Some(*arch) }).collect(),
+    }
+}
+
+fn direct(disk: &Disk, profile: &Profile) -> Way {
     let args = profile.iscsi_args.unwrap_or(IscsiArgs::Debian);
     let fresh = disk.writes == Writes::Fresh && !disk.readonly;
     Way::Direct {
@@ -176,6 +209,54 @@ mod tests {
         let expected = [("image:empty", "blank", &State::Warning), ("image:gone", "unread", &State::Unknown)];
         assert_eq!(told, expected);
         assert!(rows[1].seen.contains("gone.raw"), "{rows:?}");
+    }
+
+    /// A boot sector of GRUB's and nothing for UEFI: who starts it depends on the machine's firmware, which is known once it was seen.
+    #[tokio::test]
+    async fn an_image_is_judged_by_the_firmware_of_the_machines_that_get_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let lab = "version = 1\n[network]\ninterface = \"nosuch0\"\nunknown = { iscsi = \"all\" }\n\
+            [[disk]]\nname = \"one\"\nimage = \"one.raw\"\nreadonly = true\n\
+            [[disk]]\nname = \"all\"\nimage = \"all.raw\"\nreadonly = true\n\
+            [[host]]\nmac = \"52:54:00:00:00:01\"\nboot = { iscsi = \"one\" }\n\
+            [[host]]\nmac = \"52:54:00:00:00:02\"\nboot = { iscsi = \"one\" }\n";
+        fs::write(dir.path().join("lab.toml"), lab).unwrap();
+        fs::create_dir(dir.path().join("disks")).unwrap();
+        let mut image = vec![0; 1 << 20];
+        image[..440].fill(0x90);
+        image[510..512].copy_from_slice(&[0x55, 0xaa]);
+        for name in ["one.raw", "all.raw"] {
+            fs::write(dir.path().join("disks").join(name), &image).unwrap();
+        }
+        let told = || {
+            let facts = Facts::read(dir.path().to_owned(), None, Arc::new(crate::net::Direct), None).unwrap();
+            let rows = Images.look(&facts);
+            rows.iter().map(|r| format!("{} {} {:?}", r.id, r.case, r.state)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(), ["image:one fine Ok", "image:all fine Ok"], "nobody was seen yet");
+        let db = Db::open(&dir.path().join("lab.db")).unwrap();
+        let seen = |last, arch| HostRecord {
+            id: HostId(last),
+            macs: vec![format!("52:54:00:00:00:0{last}").parse().unwrap()],
+            uuid: None,
+            hostname: None,
+            ip: None,
+            arch: Some(arch),
+            manufacturer: None,
+            product: None,
+            serial: None,
+            memory_mib: None,
+            first_seen: None,
+            last_seen: None,
+            last_stage: crate::api::Stage::default(),
+        };
+        db.put_host(seen(1, Arch::Bios));
+        db.put_host(seen(3, Arch::UefiX64));
+        db.flush().await.unwrap();
+        assert_eq!(told(), ["image:one fine Ok", "image:all no-uefi-loader Failed"], "the third has no entry");
+        db.put_host(seen(2, Arch::UefiX64Http));
+        db.flush().await.unwrap();
+        assert_eq!(told(), ["image:one no-uefi-loader Failed", "image:all no-uefi-loader Failed"]);
     }
 
     #[tokio::test]

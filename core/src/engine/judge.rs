@@ -9,7 +9,7 @@ use super::shared::Shared;
 use crate::api::{EventKind, JobKind, Observation, Reporter};
 use crate::boot::Arch;
 use crate::inspect::{Inspection, InspectionCache, Way, troubles};
-use crate::lab::{Boot, Disk, Name};
+use crate::lab::{Boot, Disk, Name, Unknown};
 use crate::machine::Now;
 
 /// When a judgement is an event.
@@ -43,12 +43,17 @@ impl Judged {
 /// Tells what the doctor has found in the images of the disks that machines get. It remembers them where everybody finds them.
 pub(super) fn after_doctor(shared: &Shared) {
     let lab = shared.state().lab.clone();
-    let given = |host: &crate::lab::Host| match &host.boot {
-        Some(Boot::Iscsi(boot)) => Some(boot.disk.clone()),
+    let disk = |boot: &Boot| match boot {
+        Boot::Iscsi(boot) => Some(boot.disk.clone()),
         _ => None,
     };
+    let unknown = lab.networks.iter().filter_map(|network| match &network.unknown {
+        Unknown::Boot(boot) => Some(boot),
+        Unknown::ByMode => None,
+    });
+    let boots = lab.hosts.iter().filter_map(|host| host.boot.as_ref()).chain(unknown);
     let cache = InspectionCache::new(shared.store.dir());
-    for name in lab.hosts.iter().filter_map(given).collect::<BTreeSet<_>>() {
+    for name in boots.filter_map(disk).collect::<BTreeSet<_>>() {
         let Some(disk) = lab.disk(&name) else { continue };
         let found = cache.get(&name, &shared.store.image_path(disk), shared.store.generation(disk));
         if let Some(found) = found {

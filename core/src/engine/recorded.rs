@@ -51,6 +51,17 @@ pub struct Recorded {
     pub findings: Vec<Finding>,
     /// Events of no one machine.
     pub events: Vec<Arc<Event>>,
+    /// Machines that made room for others, quiet as they were: a recording may be of a campus, or of somebody who invents addresses.
+    pub left_out: u64,
+}
+
+impl Recorded {
+    /// What is missing of it, in words.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        let left_out = self.left_out;
+        (left_out > 0).then(|| format!("{left_out} machines are left out, those that were quiet longest"))
+    }
 }
 
 /// Folds a recording.
@@ -66,6 +77,9 @@ pub fn fold(packets: &[Packet]) -> Recorded {
     for (number, (now, observation)) in observe::record(packets).into_iter().enumerate() {
         let who = observation.who.unwrap_or_default();
         let id = directory.resolve(&who);
+        for gone in directory.take_gone() {
+            recorded.left_out += u64::from(tracked.remove(&gone).is_some());
+        }
         bind(&mut directory, id, &observation.kind);
         let event = Arc::new(Event {
             v: VERSION,

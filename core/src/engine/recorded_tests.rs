@@ -78,3 +78,19 @@ fn events_folded_again_have_the_silence_that_the_engine_heard() {
     assert_eq!(found(&[stopped(1, 10), started(2, 20), stopped(3, 40)]), none, "it was stopped too soon");
     assert_eq!(found(&[started(1, 20), stopped(2, 40)]), none, "it ended without a word");
 }
+
+#[test]
+fn of_more_machines_than_anybody_has_those_that_were_quiet_longest_are_left_out() {
+    const MACHINES: u32 = 4_200;
+    let mut story = Story::default();
+    for number in 0..MACHINES {
+        let mut packet = crate::trace::testing::dhcp(1, 1, ROM);
+        packet.chaddr[2..6].copy_from_slice(&number.to_be_bytes());
+        packet.options.retain(|(number, _)| *number != crate::dhcp::wire::code::UUID);
+        story.add(1, crate::trace::testing::dhcp_up(&packet));
+    }
+    let recorded = fold(&story.packets);
+    assert!(recorded.hosts.iter().all(|host| !host.macs.is_empty()), "a machine without an address");
+    assert_eq!(recorded.hosts.len() as u64 + recorded.left_out, u64::from(MACHINES));
+    assert!(recorded.left_out > 0 && recorded.missing().is_some_and(|m| m.contains("left out")));
+}

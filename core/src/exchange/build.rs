@@ -51,6 +51,7 @@ pub(super) fn build(model: &Model, ledger: &mut Ledger, options: &Options<'_>) -
         there,
         interface: options.interface.clone(),
         address: None,
+        reserved_only: false,
         profiles: BTreeMap::new(),
         needs: Vec::new(),
         notes: Vec::new(),
@@ -89,6 +90,8 @@ struct Builder<'a> {
     interface: Option<String>,
     /// Ours on the network.
     address: Option<Ipv4Cidr>,
+    /// No subnet has a range: only machines with an entry are given addresses.
+    reserved_only: bool,
     /// Script and end in it: the profile.
     profiles: BTreeMap<(usize, usize), Name>,
     needs: Vec<Need>,

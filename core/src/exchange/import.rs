@@ -98,6 +98,7 @@ pub fn import(paths: &[PathBuf], options: &Options<'_>) -> Result<Import, Import
     for (source, format) in &read {
         one(*format, source, &mut sources, &mut ledger, &mut model);
     }
+    model.settle();
     let built = build(&model, &mut ledger, options)?;
     let files = read.iter().map(|(source, format)| (source.name.to_path_buf(), *format)).collect();
     Ok(Import { text: built.text, statements: ledger.close(), needs: built.needs, notes: built.notes, files })
@@ -162,6 +163,7 @@ pub fn fuzz(data: &[u8]) {
     for each in [Format::Dhcpd, Format::Dnsmasq, Format::Kea, Format::Tgt, Format::Script] {
         let (mut sources, mut ledger, mut model) = (Sources::default(), Ledger::default(), Model::default());
         one(each, &source, &mut sources, &mut ledger, &mut model);
+        model.settle();
         let built = build(&model, &mut ledger, &Options::default());
         let text = built.map(|b| b.text).unwrap_or_default();
         assert!(crate::lab::parse(&text).is_ok(), "import wrote a lab.toml that cannot be read: {text}");

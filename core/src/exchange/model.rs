@@ -16,6 +16,8 @@ pub(super) struct Model {
     pub(super) rules: Vec<Rule>,
     /// Boot files of classes, which outweigh those of subnets.
     pub(super) class_rules: Vec<Rule>,
+    /// Those that others of their own scope outweigh for every client.
+    pub(super) outweighed: Vec<Rule>,
     /// Subnets.
     pub(super) nets: Vec<Net>,
     /// Reservations.
@@ -30,6 +32,17 @@ pub(super) struct Model {
     pub(super) own: Vec<Ipv4Addr>,
     /// Machines without a reservation are not answered.
     pub(super) strangers_ignored: Vec<Id>,
+}
+
+impl Model {
+    /// Leaves each scope only the rules that count.
+    pub(super) fn settle(&mut self) {
+        let nets = self.nets.iter_mut().map(|net| &mut net.rules);
+        let hosts = self.hosts.iter_mut().map(|host| &mut host.rules);
+        for rules in [&mut self.rules, &mut self.class_rules].into_iter().chain(nets).chain(hosts) {
+            winners(rules, &mut self.outweighed);
+        }
+    }
 }
 
 /// Options and times of a scope.
@@ -87,6 +100,28 @@ pub(super) struct Rule {
     pub(super) give: Give,
     /// Who says so.
     pub(super) id: Id,
+}
+
+/// Takes out what later ones outweigh for every client: of a scope no more are left than there are clients, whatever a file says, and
+/// however many hosts are in it.
+pub(super) fn winners(rules: &mut Vec<Rule>, outweighed: &mut Vec<Rule>) {
+    let (mut files, mut roots) = (When::default(), When::default());
+    let mut kept = Vec::new();
+    for rule in std::mem::take(rules).into_iter().rev() {
+        let taken = match &rule.give {
+            Give::File(_) => &mut files,
+            Give::RootPath(_) => &mut roots,
+        };
+        let wins = !rule.when.and(taken.not()).is_never();
+        *taken = taken.or(rule.when);
+        if wins {
+            kept.push(rule);
+        } else {
+            outweighed.push(rule);
+        }
+    }
+    kept.reverse();
+    *rules = kept;
 }
 
 /// A part of boot information.

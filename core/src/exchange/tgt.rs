@@ -60,7 +60,7 @@ impl Reader<'_> {
             }
             let Some(left) = self.left.checked_sub(1) else { return self.ledger.rest(&source.name, first) };
             self.left = left;
-            let words = words(text);
+            let words = words(&divided(text));
             // incominguser, outgoinguser, incomingdiscoveryuser, outgoingdiscoveryuser: a name and a secret.
             let shown = match words.as_slice() {
                 [key, user, _, ..] if key.to_ascii_lowercase().ends_with("user") => format!("{key} {user} …"),
@@ -234,6 +234,16 @@ impl Reader<'_> {
 fn chap_fault(user: &str, secret: &str) -> Option<&'static str> {
     let fits = |t: &str| (1..=255).contains(&t.len()) && !t.chars().any(char::is_control);
     (!fits(user) || !fits(secret)).then_some("expected a name and a secret of 1 to 255 bytes")
+}
+
+/// A setting with a space between its name and its value: the parser of tgt-admin (Config::General) takes `=`, too.
+fn divided(text: &str) -> String {
+    let key = text.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(text.len());
+    let (key, rest) = text.split_at(key);
+    match rest.trim_start().strip_prefix('=') {
+        Some(value) if !key.starts_with('<') => format!("{key} {}", value.trim_start()),
+        _ => text.to_owned(),
+    }
 }
 
 /// Words, quotes taken off.

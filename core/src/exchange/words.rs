@@ -109,6 +109,39 @@ pub(super) fn name(text: &str) -> Option<Name> {
     out.get(..end)?.trim_matches('-').parse().ok()
 }
 
+/// The number of an option of iPXE's own, within option 175, by the name that its documentation gives it.
+pub(super) fn ipxe_code(name: &str) -> Option<u16> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "priority" => 1,
+        "keep-san" => 8,
+        "skip-san-boot" => 9,
+        "privkey" => 0x5c,
+        "no-pxedhcp" | "no-proxydhcp" => 176,
+        "bus-id" => 177,
+        "use-cached" => 178,
+        "username" => 190,
+        "password" => 191,
+        "reverse-username" => 192,
+        "reverse-password" => 193,
+        _ => return None,
+    })
+}
+
+/// Why an option of iPXE's own that a server gives is lost; `None`: Bootyard does what it is for.
+pub(super) fn lost_of_ipxe(code: Option<u16>) -> Option<&'static str> {
+    match code {
+        // What clients say of themselves, and how to get on without a ProxyDHCP server.
+        Some(1 | 8 | 9 | 16..=41 | 176..=178 | 235) => None,
+        Some(190..=193) => Some("CHAP stands in the [[disk]], as `chap`"),
+        _ => Some("Bootyard gives iPXE no such option"),
+    }
+}
+
+/// Whether an option of iPXE's own is a secret: passwords, and its private key.
+pub(super) fn is_ipxe_secret(code: u16) -> bool {
+    matches!(code, 0x5c | 191 | 193)
+}
+
 /// Whether a boot file is iPXE or gPXE, by its name.
 pub(super) fn is_ipxe(file: &str) -> bool {
     let name = leaf(file).to_ascii_lowercase();

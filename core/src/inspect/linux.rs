@@ -250,7 +250,7 @@ fn hashed(on: On<'_>, path: &str) -> io::Result<(ImageFile, Vec<u8>)> {
     if opened.size > LARGEST_FILE {
         return Err(super::volume::damaged("a kernel is far larger than any is"));
     }
-    let mut tee = Tee { inner: opened.reader, hasher: blake3::Hasher::new(), size: 0 };
+    let mut tee = Tee::of(opened.reader, on.disk);
     let mut head = Vec::new();
     tee.by_ref().take(64 << 10).read_to_end(&mut head)?;
     Ok((tee.finish(on.partition, path)?, head))
@@ -263,28 +263,34 @@ fn read_initramfs(on: On<'_>, path: &str) -> io::Result<(ImageFile, InitramfsRea
     if opened.size > LARGEST_FILE {
         return Err(super::volume::damaged("an initramfs is far larger than any is"));
     }
-    let mut tee = Tee { inner: opened.reader, hasher: blake3::Hasher::new(), size: 0 };
+    let mut tee = Tee::of(opened.reader, on.disk);
     let read = Initramfs::read(&mut tee, &|bytes| on.disk.map_or(Ok(()), |disk| disk.pay(bytes)));
     Ok((tee.finish(on.partition, path)?, read))
 }
 
-/// Hashes what is read through it.
-struct Tee<R> {
+/// Hashes what is read through it, and has the disk count it: a file that is all holes reads nothing of the disk.
+struct Tee<'a, R> {
     inner: R,
+    disk: Option<&'a Window>,
     hasher: blake3::Hasher,
     size: u64,
 }
 
-impl<R: Read> Read for Tee<R> {
+impl<R: Read> Read for Tee<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let len = self.inner.read(buf)?;
+        self.disk.map_or(Ok(()), |disk| disk.pay(len as u64))?;
         self.hasher.update(buf.get(..len).unwrap_or_default());
         self.size += len as u64;
         Ok(len)
     }
 }
 
-impl<R: Read> Tee<R> {
+impl<'a, R: Read> Tee<'a, R> {
+    fn of(inner: R, disk: Option<&'a Window>) -> Self {
+        Self { inner, disk, hasher: blake3::Hasher::new(), size: 0 }
+    }
+
     /// Reads what is left.
     fn finish(mut self, partition: u32, path: &str) -> io::Result<ImageFile> {
         let mut buffer = vec![0; 64 << 10];

@@ -112,3 +112,21 @@ fn the_release_of_a_kernel_for_x86_is_in_its_header() {
     head[0x20e..0x210].copy_from_slice(&u16::MAX.to_le_bytes());
     assert_eq!(release(&head), None);
 }
+
+/// Of a file that is all holes nothing is read of the disk, however large it is.
+#[test]
+fn what_is_hashed_counts_whether_or_not_the_disk_was_read() {
+    let mut files = Tree::of(&[("/etc/os-release", RELEASE)]);
+    for number in 1..=8 {
+        files.0.insert(format!("/boot/vmlinuz-6.1.{number}"), vec![0; 1 << 20]);
+    }
+    let count = |most: u64| {
+        let disk = Window::whole(vec![0; 512], most, std::sync::Arc::default());
+        find(On { partition: 1, files: &files, disk: Some(&disk) }, &|_| None, &[]).unwrap().kernels.len()
+    };
+    assert_eq!((count(64 << 20), count(3 << 20)), (8, 3));
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let disk = Window::whole(vec![0; 512], 64 << 20, stop);
+    let stopped = find(On { partition: 1, files: &files, disk: Some(&disk) }, &|_| None, &[]).unwrap();
+    assert!(stopped.kernels.is_empty(), "it goes on although nobody wants it");
+}

@@ -332,3 +332,28 @@ fn no_more_file_systems_are_read_than_a_sound_disk_has() {
     assert_eq!((found.partitions.len(), read), (18, MOST_READABLE));
     assert!(found.partitions[17].problem.as_ref().is_some_and(|p| p.contains("only the first 16")), "{found:?}");
 }
+
+#[test]
+fn a_superblock_of_xfs_whose_numbers_are_no_logarithms_is_refused() {
+    let opened = |inodes_bits: u8| {
+        let mut head = vec![0; 1 << 16];
+        let fields: [(usize, &[u8]); 8] = [
+            (4, &4096u32.to_be_bytes()),
+            (8, &1u64.to_be_bytes()),
+            (84, &1u32.to_be_bytes()),
+            (88, &1u32.to_be_bytes()),
+            (100, &5u16.to_be_bytes()),
+            (104, &512u16.to_be_bytes()),
+            (120, &[12, 9, 0, inodes_bits]),
+            (216, &1u32.to_be_bytes()),
+        ];
+        for (at, bytes) in fields {
+            head[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        xfs::Xfs::open(&Window::whole(head, 1 << 20, Arc::default())).map(drop)
+    };
+    assert!(opened(3).is_ok());
+    for bits in [4, 64, 67, 255] {
+        assert!(opened(bits).is_err(), "{bits}");
+    }
+}

@@ -113,6 +113,7 @@ impl Xfs {
             && blocks <= groups.checked_mul(group_blocks)?
             && (256..=2048).contains(&inode_size)
             && inode_size.is_power_of_two()
+            && inodes_bits <= block_bits
             && (inode_size as u64) << inodes_bits == block
             && dir_bits <= 16 - block_bits;
         sound.then(|| {

@@ -93,7 +93,9 @@ fn files(folder: &Folder, reading: &Reading, out: &mut Vec<Problem>) {
             Ok(size) => size,
             Err(error) => {
                 let problem = Problem::error(line, format!("disk {}: the image {error}", disk.name));
-                out.push(problem.suggest(format!("`bootyard disks create` or `import` makes {}", path.display())));
+                // A disk that stands in lab.toml is nothing that `disks create` and `disks import` could make.
+                let advice = "bring its raw image there (`qemu-img convert -O raw` makes one of other formats, `truncate -s 20G` an empty one)";
+                out.push(problem.suggest(advice));
                 continue;
             }
         };
@@ -382,6 +384,8 @@ mod tests {
         for ((line, words), told) in expected.iter().zip(&told) {
             assert!(told.starts_with(line) && told.contains(words), "{told}");
         }
+        // `disks create` and `disks import` make new disks, and refuse the name of one that is there.
+        assert!(told[1].contains("bring its raw image there") && !told[1].contains("bootyard disks"), "{}", told[1]);
     }
 
     #[test]

@@ -156,7 +156,8 @@ impl Folder {
     /// [`LabError::Io`].
     pub fn give_to_owner(&self) -> Result<(), LabError> {
         let owner = fs::metadata(&self.dir).map_err(io_error("read", &self.dir))?;
-        if owner.uid() == 0 {
+        // Nobody else can give, and has nothing to give: what root left there is another time's.
+        if owner.uid() == 0 || !rustix::process::geteuid().is_root() {
             return Ok(());
         }
         let mut folders = vec![self.dir.clone()];
@@ -393,6 +394,38 @@ mod tests {
         fs::write(folder.toml(), "version = 1 # mine\n").unwrap();
         Folder::open_or_create(&dir).unwrap();
         assert_eq!(Folder::open(&dir).unwrap().read_text().unwrap(), "version = 1 # mine\n");
+    }
+
+    /// A golden image that was copied with sudo is root's, and no reason not to serve.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_root_made_is_given_by_root_and_stops_nobody_else() {
+        use rustix::process::{Gid, Uid};
+
+        if !rustix::process::geteuid().is_root() {
+            // Only root can make what this is about.
+            return;
+        }
+        let user = Uid::from_raw(65_534);
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::open_or_create(&temp.path().join("lab")).unwrap();
+        let image = folder.disks().join("a.raw");
+        fs::write(&image, [0; 512]).unwrap();
+        for path in [temp.path(), folder.dir(), &folder.disks()] {
+            rustix::fs::chown(path, Some(user), Some(Gid::from_raw(65_534))).unwrap();
+        }
+        let owner = || fs::metadata(&image).unwrap().uid();
+        let given = std::thread::scope(|scope| {
+            let as_user = || {
+                // Of this thread alone.
+                rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+                folder.give_to_owner()
+            };
+            scope.spawn(as_user).join().unwrap()
+        });
+        assert!(given.is_ok() && owner() == 0, "{given:?}");
+        folder.give_to_owner().unwrap();
+        assert_eq!(owner(), user.as_raw());
     }
 
     #[test]

@@ -172,6 +172,37 @@ fn passwords_for_ipxe_are_written_over_and_the_rest_of_dhcp_is_whole() {
     assert_eq!(kept[40..42], [0, 0], "a wrong checksum is none");
 }
 
+/// What other servers of the network send is kept, too, in whichever form.
+#[test]
+fn a_password_is_written_over_wherever_a_dhcp_server_puts_it() {
+    let clip =
+        |frame: &[u8]| Clipper::new(Ports::default(), vec![SERVER.into()]).clip(frame, frame.len()).unwrap().data;
+    for (number, value) in [
+        (17, &b"iscsi:me:s3cr3t@10.0.0.1::::iqn.b"[..]),
+        (67, b"http://me:s3cr3t@boot/x?a=b@c"),
+        (210, b"tftp://me:s3cr3t@boot/"),
+        (175, b"\0\xb0\x01\x01\0\0\xbf\x06s3cr3t\0"),
+    ] {
+        let frame = dhcp_down(&dhcp(2, 2, &[(number, value)]));
+        let kept = clip(&frame);
+        assert!(contains(&frame, "s3cr3t") && !contains(&kept, "s3cr3t"), "{number}");
+        assert_eq!((kept.len(), &kept[40..42]), (frame.len(), &[0, 0][..]), "{number}");
+    }
+    // In the file's place: as its name, and as more options.
+    let mut named = dhcp(2, 2, &[]);
+    named.file = b"http://me:s3cr3t@boot/x".to_vec();
+    let kept = clip(&dhcp_down(&named));
+    assert!(!contains(&kept, "s3cr3t") && contains(&kept, "@boot/x"));
+    let mut overloaded = dhcp_down(&dhcp(2, 2, &[(224, &[1])]));
+    let at = overloaded.windows(3).position(|w| w == [224, 1, 1]).unwrap();
+    overloaded[at] = 52;
+    let file = 14 + 20 + 8 + 108;
+    overloaded[file..file + 10].copy_from_slice(b"\xaf\x08\xbf\x06s3cr3t");
+    assert!(contains(&overloaded, "s3cr3t") && !contains(&clip(&overloaded), "s3cr3t"));
+    let plain = dhcp_down(&dhcp(2, 2, &[(67, b"http://boot/a@b")]));
+    assert_eq!(clip(&plain), plain);
+}
+
 #[test]
 fn a_healthy_boot_is_kept_with_every_word_of_it() {
     let story = Story::healthy();

@@ -60,6 +60,12 @@ impl Builder<'_> {
         let wanted = own.and_then(name).filter(|n| n.as_str().parse::<crate::net::MacAddr>().is_err());
         let taken = wanted.as_ref().is_some_and(|w| self.known.has_host(w));
         let name = wanted.filter(|_| !taken).and_then(|w| self.unique("host", w));
+        if let (Some(said), None) = (&entry.name, &name) {
+            // Of the statement that says it, else of the entry whose name it is.
+            let of = entry.said.iter().find(|(_, what)| what.starts_with("name")).map_or(entry.id, |(id, _)| *id);
+            let why = if taken { "another machine of the lab has it" } else { "it makes no name of a machine here" };
+            self.ledger.lost(of, format!("the name {said}: {why}; the machine is without one"));
+        }
         let address = entry.address.as_ref().filter(|said| {
             let fits = self.serves(said.value) && addresses.insert(said.value);
             if !fits {
@@ -130,7 +136,7 @@ impl Builder<'_> {
         let of_net = net.and_then(|n| model.nets.get(n)).map_or(&empty, |n| &n.rules);
         let chain: [&[Rule]; 4] = [&model.rules, of_net, &model.class_rules, &entry.rules];
         // Without rules of its own it gets what machines without an entry get, as there.
-        if entry.rules.is_empty() && model.strangers_ignored.is_empty() {
+        if entry.rules.is_empty() && !self.ignores_strangers() {
             return None;
         }
         match self.comes(&chain, name) {
@@ -147,7 +153,7 @@ impl Builder<'_> {
                 Some(boot)
             }
             // It would be ignored as a stranger.
-            Comes::Nothing | Comes::Lost if !model.strangers_ignored.is_empty() => Some(Boot::Local),
+            Comes::Nothing | Comes::Lost if self.ignores_strangers() => Some(Boot::Local),
             Comes::Nothing | Comes::Lost => None,
         }
     }
@@ -192,7 +198,14 @@ impl Builder<'_> {
         self.ignored();
     }
 
+    fn ignores_strangers(&self) -> bool {
+        self.reserved_only || !self.model.strangers_ignored.is_empty()
+    }
+
     fn ignored(&mut self) {
+        if let Some(network) = self.lab.networks.first_mut().filter(|_| self.reserved_only) {
+            network.unknown = Unknown::Boot(Boot::Ignore);
+        }
         for id in &self.model.strangers_ignored {
             match self.lab.networks.first_mut() {
                 Some(network) => {
@@ -206,7 +219,7 @@ impl Builder<'_> {
 
     fn unknown(&mut self, comes: &Comes, said: &[Id]) {
         let Comes::Boot(boot, _) = comes else { return };
-        let ignored = !self.model.strangers_ignored.is_empty();
+        let ignored = self.ignores_strangers();
         let Some(network) = self.lab.networks.first_mut() else {
             for id in said {
                 self.ledger.lost(*id, "there is no new [network] for which it could hold");
@@ -248,7 +261,8 @@ impl Builder<'_> {
         let model = self.model;
         let of_nets = model.nets.iter().flat_map(|n| &n.rules);
         let of_hosts = model.hosts.iter().flat_map(|h| &h.rules);
-        for rule in model.rules.iter().chain(&model.class_rules).chain(of_nets).chain(of_hosts) {
+        let all = model.rules.iter().chain(&model.class_rules).chain(of_nets).chain(of_hosts).chain(&model.outweighed);
+        for rule in all {
             if self.ledger.judged(rule.id) {
                 continue;
             }

@@ -46,6 +46,9 @@ impl Builder<'_> {
                 net.subnet
             ));
         }
+        if network.ranges.is_empty() && !net.proxy {
+            self.without_range(net);
+        }
         let mut taken = vec![net.subnet];
         for (_, other) in model.nets.iter().enumerate().filter(|(n, _)| *n != local) {
             let both = |a: &Ipv4Cidr| a.contains(other.subnet.network()) || other.subnet.contains(a.network());
@@ -73,6 +76,22 @@ impl Builder<'_> {
         );
         ids.extend(model.interface.as_ref().map(|said| said.id));
         self.ids.networks.push(ids);
+    }
+
+    /// What has no range here is given all of its subnet's free addresses.
+    fn without_range(&mut self, net: &Net) {
+        if self.model.nets.iter().all(|n| n.ranges.is_empty() && !n.proxy) {
+            self.reserved_only = true;
+            self.ledger.mapped(
+                net.id,
+                "unknown = \"ignore\": it has no range, so only machines with an entry are given addresses",
+            );
+        } else {
+            self.notes.push(format!(
+                "no range of {} can be used: add a `range` to [network] that nobody else gives, or every free address of it is given",
+                net.subnet
+            ));
+        }
     }
 
     pub(super) fn no_network(&mut self) {

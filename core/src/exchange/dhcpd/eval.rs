@@ -74,6 +74,11 @@ impl Options {
         self.spaces.get(&space.to_ascii_lowercase()).copied()
     }
 
+    /// The number of an option within a space, by the name that the file declares.
+    pub(super) fn part(&self, name: &str) -> Option<u16> {
+        self.codes.get(&name.to_ascii_lowercase()).copied()
+    }
+
     fn expr(&self, name: &str) -> Expr {
         if let Some((space, part)) = name.split_once('.')
             && let Some(outer) = self.carrier(space)

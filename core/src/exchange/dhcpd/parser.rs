@@ -1,7 +1,7 @@
 //! Statements and blocks of dhcpd.conf. Whatever the text, every word of it ends up in a statement.
 
 use super::lexer::{Token, tokens};
-use crate::exchange::ledger::Id;
+use crate::exchange::ledger::{Id, names_secret};
 use crate::exchange::source::DEEPEST;
 
 /// `words ;` or `words { block }`.
@@ -35,11 +35,18 @@ impl Node {
         self.tokens.get(n).and_then(Token::word)
     }
 
-    /// As it is shown; the word behind `secret` is not.
+    /// As it is shown; the word behind `secret` is not, nor what an option with a secret's name is set to.
     pub(super) fn shown(&self) -> String {
         let mut out = String::new();
         let mut hidden = false;
-        for token in &self.tokens {
+        let secret = self.keyword() == "option"
+            && self.word(1).is_some_and(|name| names_secret(&name) || name.ends_with(".privkey"))
+            && self.word(2).as_deref() != Some("code");
+        for (n, token) in self.tokens.iter().enumerate() {
+            if secret && n == 2 {
+                out.push_str(" …");
+                break;
+            }
             let text = if std::mem::replace(&mut hidden, false) { "…".to_owned() } else { token.shown() };
             hidden = token.word().is_some_and(|w| w == "secret");
             let tight = matches!(text.as_str(), "," | ")") || out.ends_with('(') || out.is_empty();

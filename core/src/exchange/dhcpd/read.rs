@@ -10,8 +10,9 @@ use super::parser::{Node, parse};
 use crate::exchange::OWN_INITIATORS;
 use crate::exchange::client::When;
 use crate::exchange::ledger::{Id, Ledger, Said};
-use crate::exchange::model::{Give, HostEntry, Model, Net, Params, Rule};
+use crate::exchange::model::{Give, HostEntry, Model, Net, Params, Rule, winners};
 use crate::exchange::source::{DEEPEST, ITSELF, MOST_STATEMENTS, Source, Sources};
+use crate::exchange::words::{ipxe_code, lost_of_ipxe};
 use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
 
 /// Reads a dhcpd.conf into the model.
@@ -113,11 +114,15 @@ struct Reader<'a> {
     options: Options,
 }
 
+/// Rules of a group after which those that do not count are taken out.
+const MOST_RULES: usize = 40;
+
 /// Blocks whose contents are read after the parameters beside them, because these hold in them wherever they stand.
 const INNER: [&str; 6] = ["subnet", "shared-network", "group", "host", "pool", "include"];
 
 impl Reader<'_> {
     fn block(&mut self, nodes: &[Node], place: &Place) {
+        let around: Vec<Id> = place.params.ids().collect();
         let mut place = place.clone();
         let nets = self.model.nets.len();
         self.parameters(nodes, &mut place);
@@ -125,7 +130,8 @@ impl Reader<'_> {
             self.declaration(node, &place);
         }
         if place.outer && self.model.nets.len() == nets {
-            for id in place.params.ids() {
+            // What stands further out may hold for a subnet there.
+            for id in place.params.ids().filter(|id| !around.contains(id)) {
                 self.ledger.lost(id, "it holds for a group of hosts; options and times are the subnet's here");
             }
         }
@@ -364,9 +370,12 @@ impl Reader<'_> {
         let first = node.text(2).unwrap_or_default().to_owned();
         let addresses: Vec<Ipv4Addr> = value().iter().filter_map(Token::text).filter_map(|t| t.parse().ok()).collect();
         let whole = addresses.len() == value().iter().filter(|t| !t.is(",")).count() && !addresses.is_empty();
-        if let Some((space, _)) = name.split_once('.') {
+        if let Some((space, part)) = name.split_once('.') {
             return match self.options.carrier(space) {
-                Some(175) => self.ledger.implied(id, "Bootyard gives iPXE what it needs"),
+                Some(175) => match lost_of_ipxe(self.options.part(&name).or_else(|| ipxe_code(part))) {
+                    Some(why) => self.ledger.lost(id, why),
+                    None => self.ledger.implied(id, "Bootyard gives iPXE what it needs"),
+                },
                 _ if space == "pxe" => self.ledger.implied(id, "Bootyard tells ROMs to take the file of its offer"),
                 _ => self.ledger.lost(id, format!("Bootyard gives no option `{name}`")),
             };
@@ -447,6 +456,10 @@ impl Reader<'_> {
             self.model.class_rules.push(rule);
         } else if place.outer {
             place.rules.push(rule);
+            // Each host of the group gets them all.
+            if place.rules.len() > MOST_RULES {
+                winners(&mut place.rules, &mut self.model.outweighed);
+            }
         } else if let Some(net) = place.net.and_then(|n| self.model.nets.get_mut(n)) {
             net.rules.push(rule);
         } else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::exchange::ledger::{Id, Ledger};
 use crate::exchange::source::{DEEPEST, ITSELF, MOST_STATEMENTS, Source, Sources};
+use crate::exchange::words::is_ipxe_secret;
 
 /// One option.
 #[derive(Debug, Clone)]
@@ -63,7 +64,7 @@ impl Loader<'_> {
             let line = u32::try_from(n + 1).unwrap_or(u32::MAX);
             let Some(left) = self.left.checked_sub(1) else { return self.ledger.rest(&source.name, line) };
             self.left = left;
-            let id = self.ledger.add(&source.name, line, line, text);
+            let id = self.ledger.add(&source.name, line, line, &shown(text));
             let (own, value) = text.split_once('=').unwrap_or((text, ""));
             let (own, value) = match key {
                 Some(key) => (key, text),
@@ -118,6 +119,19 @@ impl Loader<'_> {
             }
         }
         self.ledger.implied(line.id, "its lines are listed by themselves");
+    }
+}
+
+/// A line as it is shown: without what it sets a secret of iPXE's to.
+fn shown(text: &str) -> String {
+    let parts: Vec<&str> = text.split(',').collect();
+    let number = parts.iter().position(|p| p.trim().ends_with("encap:175")).and_then(|at| {
+        let code = parts.get(at + 1)?.trim().parse().ok()?;
+        is_ipxe_secret(code).then_some(at + 1)
+    });
+    match number {
+        Some(at) => parts.get(..=at).unwrap_or_default().join(",") + ",…",
+        None => text.to_owned(),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::exchange::dhcpd_cidr as cidr;
 use crate::exchange::ledger::{Id, Ledger, Said};
 use crate::exchange::model::{Give, HostEntry, Model, Net, Params, Rule};
 use crate::exchange::source::{Source, Sources};
+use crate::exchange::words::lost_of_ipxe;
 use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
 
 /// Reads a dnsmasq.conf into the model.
@@ -136,7 +137,7 @@ impl Reader<'_> {
                 host.rules.insert(0, Rule { give: Give::File(String::new()), ..rule.clone() });
             }
         }
-        match (&holds.hosts, holds.net) {
+        match (&holds.hosts, &holds.nets) {
             (Some(hosts), _) => {
                 for host in hosts {
                     if let Some(host) = self.model.hosts.get_mut(*host) {
@@ -144,10 +145,14 @@ impl Reader<'_> {
                     }
                 }
             }
-            (None, Some(net)) => match self.model.nets.get_mut(net) {
-                Some(net) => net.rules.push(rule),
-                None => self.ledger.lost(id, "its subnet is not understood"),
-            },
+            (None, Some(nets)) => {
+                for net in nets {
+                    match self.model.nets.get_mut(*net) {
+                        Some(net) => net.rules.push(rule.clone()),
+                        None => self.ledger.lost(id, "its subnet is not understood"),
+                    }
+                }
+            }
             (None, None) => self.model.rules.push(rule),
         }
     }
@@ -169,9 +174,12 @@ impl Reader<'_> {
         let Some((holds, words)) = self.holds(id, parts) else { return };
         let tagged = words.len() < parts.len();
         if words.iter().any(|w| w.starts_with("encap:") || w.starts_with("vendor:") || w.starts_with("vi-encap:")) {
-            let ipxe = words.iter().any(|w| w == "encap:175");
-            return if ipxe {
-                self.ledger.implied(id, "Bootyard gives iPXE what it needs");
+            let ipxe = words.iter().position(|w| w == "encap:175");
+            return if let Some(at) = ipxe {
+                match lost_of_ipxe(words.get(at + 1).and_then(|w| w.parse().ok())) {
+                    Some(why) => self.ledger.lost(id, why),
+                    None => self.ledger.implied(id, "Bootyard gives iPXE what it needs"),
+                }
             } else if words.iter().any(|w| w == "vendor:PXEClient") {
                 self.ledger.implied(id, "Bootyard answers ROMs as they expect");
             } else {
@@ -203,7 +211,12 @@ impl Reader<'_> {
                 if holds.hosts.is_some() || !holds.but.is_empty() || !holds.when.is_always() {
                     return self.ledger.lost(id, "the same for all machines of a subnet here");
                 }
-                self.general(id, code, holds.net, &first, &addresses);
+                match holds.nets {
+                    None => self.general(id, code, None, &first, &addresses),
+                    Some(nets) => {
+                        nets.into_iter().for_each(|net| self.general(id, code, Some(net), &first, &addresses));
+                    }
+                }
             }
             _ => self.ledger.lost(id, format!("Bootyard gives no option `{name}`")),
         }

@@ -11,8 +11,8 @@ use crate::exchange::ledger::Ledger;
 pub(super) enum Tag {
     /// Some kinds of clients.
     Clients(When),
-    /// A subnet's number in the model.
-    Net(usize),
+    /// Numbers of subnets in the model.
+    Nets(Vec<usize>),
     /// Machines with reservations.
     Hosts(Vec<usize>),
 }
@@ -27,7 +27,8 @@ pub(super) struct Tags {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Holds {
     pub(super) when: When,
-    pub(super) net: Option<usize>,
+    /// In these subnets only.
+    pub(super) nets: Option<Vec<usize>>,
     /// These hosts only.
     pub(super) hosts: Option<Vec<usize>>,
     /// All but these hosts.
@@ -50,36 +51,46 @@ impl Tags {
         };
         let Some(when) = when.filter(|w| w.is_known()) else {
             ledger.lost(line.id, "depends on what import cannot know of a client; Bootyard tells machines apart by MAC, UUID and architecture");
-            self.known.insert(name.to_owned(), Tag::Clients(When::of(|_| None)));
+            self.of_clients(name, When::of(|_| None));
             return true;
         };
         ledger.implied(line.id, "Bootyard tells these clients apart by itself");
+        self.of_clients(name, when);
+        true
+    }
+
+    /// A tag that these have as well as whoever has it by another line.
+    fn of_clients(&mut self, name: &str, when: When) {
         let before = match self.known.get(name) {
             Some(Tag::Clients(before)) => *before,
             _ => When::default(),
         };
         self.known.insert(name.to_owned(), Tag::Clients(before.or(when)));
-        true
     }
 
     fn tag_if(&mut self, line: &Line, parts: &[String], ledger: &mut Ledger) -> bool {
         let holds = self.holds(parts);
         let sets: Vec<&str> = parts.iter().filter_map(|p| p.strip_prefix("set:")).collect();
         match holds {
-            Ok(Holds { when, net: None, hosts: None, but }) if when.is_known() && but.is_empty() => {
-                for set in sets {
-                    self.known.insert(set.to_owned(), Tag::Clients(when));
-                }
+            Ok(Holds { when, nets: None, hosts: None, but }) if when.is_known() && but.is_empty() => {
+                sets.iter().for_each(|set| self.of_clients(set, when));
                 ledger.implied(line.id, "Bootyard tells these clients apart by itself");
             }
-            _ => ledger.lost(line.id, "it combines what import cannot know of a client"),
+            _ => {
+                sets.iter().for_each(|set| self.of_clients(set, When::of(|_| None)));
+                ledger.lost(line.id, "it combines what import cannot know of a client");
+            }
         }
         true
     }
 
     /// A tag of a subnet.
     pub(super) fn of_net(&mut self, name: &str, net: usize) {
-        self.known.insert(name.to_owned(), Tag::Net(net));
+        match self.known.get_mut(name) {
+            Some(Tag::Nets(nets)) if nets.contains(&net) => {}
+            Some(Tag::Nets(nets)) => nets.push(net),
+            _ => drop(self.known.insert(name.to_owned(), Tag::Nets(vec![net]))),
+        }
     }
 
     /// A tag of a reservation.
@@ -95,16 +106,16 @@ impl Tags {
     /// # Errors
     /// Why that cannot be known.
     pub(super) fn holds(&self, parts: &[String]) -> Result<Holds, String> {
-        let mut holds = Holds { when: When::ALWAYS, net: None, hosts: None, but: Vec::new() };
+        let mut holds = Holds { when: When::ALWAYS, nets: None, hosts: None, but: Vec::new() };
         for tag in parts.iter().filter_map(|p| p.strip_prefix("tag:").or_else(|| p.strip_prefix("net:"))) {
             let (name, not) =
                 tag.strip_prefix('!').or_else(|| tag.strip_prefix('#')).map_or((tag, false), |t| (t, true));
             match (self.known.get(name), not) {
                 (Some(Tag::Clients(when)), false) => holds.when = holds.when.and(*when),
                 (Some(Tag::Clients(when)), true) => holds.when = holds.when.and(when.not()),
-                (Some(Tag::Net(net)), false) => holds.net = Some(*net),
+                (Some(Tag::Nets(nets)), false) => holds.nets = Some(both(holds.nets.take(), nets)),
                 (Some(Tag::Hosts(hosts)), true) => holds.but.extend(hosts),
-                (Some(Tag::Hosts(hosts)), false) => holds.hosts = Some(hosts.clone()),
+                (Some(Tag::Hosts(hosts)), false) => holds.hosts = Some(both(holds.hosts.take(), hosts)),
                 (Some(_), true) => {
                     return Err(format!("for all but the tag `{name}`; there is no such set of machines here"));
                 }
@@ -116,6 +127,14 @@ impl Tags {
         } else {
             Err("its tags depend on what import cannot know of a client".into())
         }
+    }
+}
+
+/// Of all, or of these, those that are among the others, too.
+fn both(these: Option<Vec<usize>>, others: &[usize]) -> Vec<usize> {
+    match these {
+        Some(these) => these.into_iter().filter(|n| others.contains(n)).collect(),
+        None => others.to_vec(),
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) fn write(site: &Site<'_>) -> String {
     files(&mut line, &site.files, "", &but, site);
     script(&mut line, &site.script, "", &script_but);
     if let Some(first) = site.scopes.iter().find(|s| s.proxy) {
-        proxy(&mut line, &site.files, first.server);
+        proxy(&mut line, &site.files, &but, first.server);
     }
     for (n, machine) in site.machines.iter().enumerate() {
         line(String::new());
@@ -82,7 +82,8 @@ pub(super) fn write(site: &Site<'_>) -> String {
             Script::Url(_) => {}
         }
         let address = machine.address.map(|a| format!(",{a}")).unwrap_or_default();
-        let name = machine.host.name.as_ref().map(|_| format!(",{}", machine.name)).unwrap_or_default();
+        let named = machine.host.name.is_some() && !is_own_word(&machine.name);
+        let name = if named { format!(",{}", machine.name) } else { String::new() };
         line(format!("dhcp-host={},{sets}{address}{name}", machine.mac));
         // Later lines outweigh earlier ones.
         if let Some(own) = machine.files.as_deref().filter(|_| machine.script != Script::None) {
@@ -120,8 +121,14 @@ fn script(line: &mut impl FnMut(String), script: &Script, tags: &str, but: &str)
     }
 }
 
+/// Whether dnsmasq takes this for a lease time or for a word of its own, wherever it stands in a `dhcp-host`.
+pub(super) fn is_own_word(name: &str) -> bool {
+    let number = name.strip_suffix(['s', 'm', 'h', 'd', 'w']).unwrap_or(name);
+    matches!(name, "ignore" | "infinite") || (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
 /// Beside another server, firmware takes a service of its architecture.
-fn proxy(line: &mut impl FnMut(String), files: &[File], server: std::net::Ipv4Addr) {
+fn proxy(line: &mut impl FnMut(String), files: &[File], but: &str, server: std::net::Ipv4Addr) {
     for file in files.iter().filter(|f| !f.http) {
         let name = match file.arch {
             0 => "x86PC",
@@ -132,6 +139,6 @@ fn proxy(line: &mut impl FnMut(String), files: &[File], server: std::net::Ipv4Ad
             11 => "ARM64_EFI",
             _ => continue,
         };
-        line(format!("pxe-service=tag:!scripts,{name},\"Bootyard\",{},{server}", file.name));
+        line(format!("pxe-service=tag:!scripts{but},{name},\"Bootyard\",{},{server}", file.name));
     }
 }

@@ -52,33 +52,38 @@ fn target(subject: &Subject<'_>, disk: &Disk, out: &mut Export) -> Value {
             "attributes": {},
             "mapped_luns": [{ "index": 0, "tpg_lun": 0, "write_protect": disk.readonly }],
         });
-        if let (Some(chap), Some(map)) = (&disk.chap, acl.as_object_mut()) {
-            map.insert("chap_userid".into(), chap.user.clone().into());
-            map.insert("chap_password".into(), chap.secret.expose().into());
-            if let Some((user, secret)) = &chap.mutual {
-                map.insert("chap_mutual_userid".into(), user.clone().into());
-                map.insert("chap_mutual_password".into(), secret.expose().into());
-            }
-        }
+        chap(disk, &mut acl);
         acl
     };
     let acls: Vec<Value> = macs(subject.lab, disk).into_iter().map(acl).collect();
     let flag = |on: bool| i32::from(on);
-    json!({
-        "fabric": "iscsi",
-        "wwn": disk.iqn,
-        "tpgs": [{
-            "tag": 1,
-            "enable": true,
-            "attributes": {
-                "authentication": flag(disk.chap.is_some()),
-                "generate_node_acls": flag(everybody),
-                "cache_dynamic_acls": flag(everybody),
-                "demo_mode_write_protect": flag(!everybody || disk.readonly),
-            },
-            "luns": [{ "index": 0, "storage_object": format!("/backstores/{store}/{}", disk.name) }],
-            "portals": [{ "ip_address": "0.0.0.0", "port": subject.lab.ports.iscsi, "iser": false, "offload": false }],
-            "node_acls": acls,
-        }],
-    })
+    let mut group = json!({
+        "tag": 1,
+        "enable": true,
+        "attributes": {
+            "authentication": flag(disk.chap.is_some()),
+            "generate_node_acls": flag(everybody),
+            "cache_dynamic_acls": flag(everybody),
+            "demo_mode_write_protect": flag(!everybody || disk.readonly),
+        },
+        "luns": [{ "index": 0, "storage_object": format!("/backstores/{store}/{}", disk.name) }],
+        "portals": [{ "ip_address": "0.0.0.0", "port": subject.lab.ports.iscsi, "iser": false, "offload": false }],
+        "node_acls": acls,
+    });
+    if everybody {
+        // Who has no entry of its own is asked for the group's.
+        chap(disk, &mut group);
+    }
+    json!({ "fabric": "iscsi", "wwn": disk.iqn, "tpgs": [group] })
+}
+
+/// What an initiator has to know, in an entry of its own or in the target's.
+fn chap(disk: &Disk, of: &mut Value) {
+    let (Some(chap), Some(map)) = (&disk.chap, of.as_object_mut()) else { return };
+    map.insert("chap_userid".into(), chap.user.clone().into());
+    map.insert("chap_password".into(), chap.secret.expose().into());
+    if let Some((user, secret)) = &chap.mutual {
+        map.insert("chap_mutual_userid".into(), user.clone().into());
+        map.insert("chap_mutual_password".into(), secret.expose().into());
+    }
 }

@@ -131,7 +131,7 @@ impl<'a> Site<'a> {
             script: Script::None,
             files: Vec::new(),
         };
-        site.script = site.script_of(STRANGER, &site.unknown);
+        site.script = site.script_of(STRANGER, &site.unknown, false);
         site.files = site.files_of(STRANGER);
         let mut names: BTreeSet<String> = lab.hosts.iter().filter_map(|h| Some(h.name.as_ref()?.to_string())).collect();
         for host in &lab.hosts {
@@ -153,7 +153,7 @@ impl<'a> Site<'a> {
                     host,
                     mac: *mac,
                     name,
-                    script: site.script_of(*mac, &boot),
+                    script: site.script_of(*mac, &boot, host.boot.is_some()),
                     boot,
                     files: (files != site.files).then_some(files),
                     address: host.address.filter(|_| first),
@@ -169,11 +169,14 @@ impl<'a> Site<'a> {
         crate::boot::base_url(&self.plan, self.network.address.address)
     }
 
-    fn script_of(&self, mac: MacAddr, boot: &Boot) -> Script {
+    /// `own`: it is this machine's own. What everybody is given is a script: a root-path would come with one initiator's name for all, and
+    /// no server takes it back for a machine that is given something else. Beside another server iPXE takes no root-path.
+    fn script_of(&self, mac: MacAddr, boot: &Boot, own: bool) -> Script {
+        let by_root_path = own && !self.scripts_only && !self.scopes.iter().any(|s| s.proxy);
         let folder = if mac == STRANGER { "default".to_owned() } else { mac.hyphenated() };
         match boot {
             Boot::Ignore => Script::None,
-            Boot::Iscsi(iscsi) if iscsi.via == IscsiVia::RootPath && iscsi.profile.is_none() && !self.scripts_only => {
+            Boot::Iscsi(iscsi) if iscsi.via == IscsiVia::RootPath && iscsi.profile.is_none() && by_root_path => {
                 match self.root_path(iscsi) {
                     Some(path) => Script::Root(path, initiator_name(mac)),
                     None => Script::None,
@@ -230,6 +233,13 @@ impl<'a> Site<'a> {
         let server = self.network.address.address;
         if format == ExportFormat::Dnsmasq {
             out.notes.push("dnsmasq serves tftp/ by itself".to_owned());
+            let named = self.machines.iter().filter(|m| m.host.name.is_some());
+            for machine in named.filter(|m| super::dnsmasq::is_own_word(&m.name)) {
+                out.notes.push(format!(
+                    "{}: dnsmasq would take that name for a lease time or a word of its own, so it gives the machine none",
+                    machine.name
+                ));
+            }
         } else {
             out.notes.push(format!("a TFTP server at {server} has to serve tftp/"));
         }

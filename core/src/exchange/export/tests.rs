@@ -347,6 +347,15 @@ fn lio_s_json_has_its_form() {
     assert_eq!(first["attributes"]["authentication"], 1);
     assert_eq!(first["node_acls"][0]["chap_password"], "twelve-bytes");
     assert_eq!(targets[1]["tpgs"][0]["node_acls"][0]["mapped_luns"][0]["write_protect"], true);
+    // Who has no entry of its own is asked for what the target itself says, where everybody is let in.
+    assert!(first.get("chap_userid").is_none(), "{first}");
+    let open = crate::lab::parse(&LAB.replace(r#"allow = ["192.168.77.0/24"]"#, r#"allow = ["0.0.0.0/0"]"#)).unwrap();
+    let export = exported(&open, ExportFormat::Lio, 0);
+    let json: serde_json::Value = serde_json::from_str(&export.files[0].text).unwrap();
+    let group = &json["targets"][0]["tpgs"][0];
+    assert_eq!(group["attributes"]["generate_node_acls"], 1);
+    let chap = ["chap_userid", "chap_password", "chap_mutual_userid", "chap_mutual_password"].map(|key| &group[key]);
+    assert_eq!(chap, ["u", "twelve-bytes", "t", "other-twelve"]);
 }
 
 #[test]
@@ -369,4 +378,52 @@ fn a_lab_without_what_a_format_is_about_is_refused() {
     let own = Some("192.168.7.1/29".parse().unwrap());
     let out = export(ExportFormat::Dhcpd, &subject(vec![own])).unwrap();
     assert!(out.files[0].text.contains("range 192.168.7.2 192.168.7.6;"), "{}", out.files[0].text);
+}
+
+/// Machines without an entry that are given a disk by root-path, beside one that is ignored and one with a script of its own.
+#[test]
+fn what_everybody_is_given_does_not_reach_machines_with_an_entry_of_their_own() {
+    let text = LAB.replace("unknown = \"wait\"", "unknown = { iscsi = \"server02\", via = \"root-path\" }").replace(
+        "name = \"three\"\naddress = \"10.1.0.11\"\nboot = \"local\"",
+        "name = \"three\"\naddress = \"10.1.0.11\"\nboot = \"ignore\"",
+    );
+    let lab = crate::lab::parse(&text).unwrap();
+    for format in [ExportFormat::Dhcpd, ExportFormat::Dnsmasq] {
+        let export = exported(&lab, format, 0);
+        let text = &export.files[0].text;
+        // A machine that is not the fifth gets no root-path, and nobody shares an initiator's name.
+        let roots: Vec<&str> = text.lines().filter(|l| l.contains("root-path")).collect();
+        assert_eq!(roots.len(), if format == ExportFormat::Dhcpd { 2 } else { 1 }, "{format:?}: {roots:?}");
+        assert!(!text.contains("02-b0-07-ff-ff-fe"), "{format:?}: {text}");
+        let script = export.files.iter().find(|f| f.path == Path::new("http/boot/default/boot.ipxe")).unwrap();
+        assert!(script.text.contains("sanboot iscsi:") && !script.text.contains("initiator-iqn"), "{}", script.text);
+        // The seventh has no boot of its own: it gets what everybody gets.
+        let everybody = "http://192.168.77.1/boot/default/boot.ipxe";
+        assert!(text.contains(everybody) && !text.contains("52-54-00-00-00-07/boot"), "{format:?}: {text}");
+    }
+    // Beside another server iPXE takes no offer without a file, and an ignored machine is offered nothing.
+    let text = text.replace("interface = \"br0\"", "interface = \"br0\"\nmode = \"proxy\"");
+    let text = &exported(&crate::lab::parse(&text).unwrap(), ExportFormat::Dnsmasq, 0).files[0].text;
+    assert!(!text.contains("root-path") && text.contains("52-54-00-00-00-05/boot.ipxe"), "{text}");
+    let services: Vec<&str> = text.lines().filter(|l| l.starts_with("pxe-service=")).collect();
+    assert!(!services.is_empty() && services.iter().all(|l| l.contains("tag:!quiet,")), "{services:?}");
+}
+
+/// dnsmasq's dhcp-host takes its words in any order: a number is a lease time, and two words are its own.
+#[test]
+fn dnsmasq_is_given_no_name_that_it_would_take_for_something_else() {
+    for (name, said) in [("101", false), ("12h", false), ("ignore", false), ("infinite", false), ("pc-101", true)] {
+        let lab = LAB.replace("name = \"one\"", &format!("name = \"{name}\""));
+        let export = exported(&crate::lab::parse(&lab).unwrap(), ExportFormat::Dnsmasq, 0);
+        let text = &export.files[0].text;
+        let host = text.lines().find(|l| l.starts_with("dhcp-host=52:54:00:00:00:01,")).unwrap();
+        assert_eq!(host.ends_with(&format!(",192.168.77.11,{name}")), said, "{host}");
+        assert_eq!(host.ends_with(",192.168.77.11"), !said, "{host}");
+        assert_eq!(
+            export.notes.iter().any(|n| n.starts_with(&format!("{name}: dnsmasq"))),
+            !said,
+            "{:?}",
+            export.notes
+        );
+    }
 }

@@ -156,6 +156,51 @@ fn no_secret_is_shown_wherever_it_stands() {
     assert!(import.text.contains("ISCSI_PASSWORD=hunter9"), "the kernel still needs it: {}", import.text);
 }
 
+/// The credentials of a disk that iPXE is given by DHCP, as its documentation has it: neither shown nor dropped without a word.
+#[test]
+fn chap_that_dhcp_gives_to_ipxe_is_lost_and_not_shown() {
+    let dhcpd = "option space ipxe;\noption ipxe-encap-opts code 175 = encapsulate ipxe;\noption ipxe.username code 190 = string;\n\
+                 option ipxe.password code 191 = string;\noption ipxe.no-pxedhcp code 176 = unsigned integer 8;\n\
+                 option ipxe.no-pxedhcp 1;\noption ipxe.username \"me\";\noption ipxe.password \"hunter2\";\n\
+                 option ipxe.password = concat(\"hunter2\", \"x\");\n";
+    let dnsmasq = "port=0\ndhcp-option=encap:175,176,1b\ndhcp-option=encap:175, 190, me\n\
+                   dhcp-option=tag:x,encap:175, 191, \"hunter2\"\ndhcp-option-force=encap:175,193,hunter2\n";
+    let kea = "{ \"Dhcp4\": { \"option-data\": [\n{ \"space\": \"ipxe\", \"name\": \"no-pxedhcp\", \"data\": \"1\" },\n\
+               { \"space\": \"ipxe\", \"name\": \"reverse-password\",\n\"data\": \"hunter2\" },\n\
+               { \"space\": \"ipxe\", \"name\": \"secret1\", \"code\": 191,\n\"data\": \"hunter2\" } ] } }\n";
+    for (name, text, kept, lost) in [
+        ("dhcpd.conf", dhcpd, 6, &[7, 8, 9][..]),
+        ("dnsmasq.conf", dnsmasq, 2, &[3, 4, 5]),
+        ("kea.json", kea, 2, &[4, 6]),
+    ] {
+        let import = of(&[(name, text)], None);
+        assert!(!format!("{:?}", import.statements).contains("hunter2"), "{name}: {:#?}", import.statements);
+        assert_eq!(of_line(&import, kept).fate, Fate::Implied, "{name}: {:?}", of_line(&import, kept));
+        for line in lost {
+            let said = of_line(&import, *line);
+            assert_eq!(said.fate, Fate::Lost, "{name}: {said:?}");
+        }
+    }
+    let said = of(&[("dhcpd.conf", dhcpd)], None);
+    assert!(of_line(&said, 8).because.contains("`chap`"), "{:?}", of_line(&said, 8));
+}
+
+/// tgt-admin's parser divides a name from its value by blanks or by one `=`.
+#[test]
+fn a_setting_of_tgt_may_have_an_equals_sign() {
+    let targets = "default-driver = iscsi\nincomingdiscoveryuser=me hunter2\n<target iqn.2008-09.com.x:a>\nbacking-store = /srv/a.raw\n\
+                   incominguser = me hunter3\noutgoinguser=us hunter4\ninitiator-address =192.0.2.7\n</target>\n";
+    let import = of(&[("targets.conf", targets)], None);
+    let shown = format!("{:?}", import.statements);
+    assert!(!shown.contains("hunter") && shown.contains("incominguser me …"), "{shown}");
+    let disk = &crate::lab::parse(&import.text).unwrap().disks[0];
+    let chap = disk.chap.as_ref().unwrap();
+    assert_eq!((disk.image.to_str(), chap.user.as_str(), chap.secret.expose()), (Some("a.raw"), "me", "hunter3"));
+    assert_eq!(chap.mutual.as_ref().map(|(user, secret)| (user.as_str(), secret.expose())), Some(("us", "hunter4")));
+    assert_eq!(disk.allow, [crate::lab::Allow::Net("192.0.2.7/32".parse().unwrap())]);
+    assert_eq!(import.needs[0].from, "/srv/a.raw");
+}
+
 #[test]
 fn a_target_that_asks_for_address_and_name_is_not_opened_to_more() {
     let target = |lines: &str| {
@@ -209,6 +254,125 @@ fn a_system_that_runs_from_the_network_is_no_installer() {
         assert_eq!(said.because.contains("runs from the network at every boot"), live, "{args}: {said:?}");
         assert_eq!(import.notes.iter().any(|n| n.contains("no installer")), live, "{args}: {:?}", import.notes);
     }
+}
+
+/// dnsmasq sets a tag where any one of the lines that name it says so.
+#[test]
+fn a_tag_that_several_lines_set_is_all_of_theirs() {
+    let conf = "dhcp-range=set:low,192.0.2.10,192.0.2.20,255.255.255.0\ndhcp-range=set:low,198.51.100.10,198.51.100.20,255.255.255.0\n\
+                dhcp-option=tag:low,option:dns-server,192.0.2.53\n\
+                dhcp-match=set:x64,option:client-arch,7\ndhcp-match=set:bios,option:client-arch,0\n\
+                dhcp-match=set:script,175\n\
+                tag-if=set:rom,tag:x64,tag:!script\ntag-if=set:rom,tag:bios,tag:!script\n\
+                tag-if=set:ours,tag:script\ntag-if=set:ours,tag:nobody\n\
+                dhcp-boot=tag:rom,grub\ndhcp-boot=tag:ours,http://192.0.2.1/boot.ipxe\n";
+    let import = of(&[("dnsmasq.conf", conf), ("boot.ipxe", "#!ipxe\nexit\n")], None);
+    let network = &crate::lab::parse(&import.text).unwrap().networks[0];
+    let dns: Vec<_> = std::iter::once(&network.dns).chain(network.subnets.iter().map(|s| &s.dns)).collect();
+    let expected = vec!["192.0.2.53".parse::<std::net::Ipv4Addr>().unwrap()];
+    assert_eq!(dns, [&expected, &expected], "{}", import.text);
+    let (grub, script) = (of_line(&import, 11), of_line(&import, 12));
+    assert!(grub.because.contains("[[firmware]]"), "it is for ROMs alone: {grub:?}");
+    // Who has the second tag is only half known.
+    assert!(script.fate == Fate::Lost && network.unknown == Unknown::ByMode, "{script:?}");
+    let tags = |text: &str| {
+        let source = Source { name: Path::new("/nonexistent/dnsmasq.conf").into(), text: text.to_owned() };
+        let (mut sources, mut ledger, mut model) = (Sources::default(), Ledger::default(), Model::default());
+        one(Format::Dnsmasq, &source, &mut sources, &mut ledger, &mut model);
+        model.rules.iter().map(|r| r.when.iter().count()).collect::<Vec<_>>()
+    };
+    let of = |more: &str| {
+        tags(&format!(
+            "dhcp-match=set:x64,option:client-arch,7\ndhcp-match=set:bios,option:client-arch,0\n{more}dhcp-boot=tag:rom,grub\n"
+        ))
+    };
+    let (one, two) = (of("tag-if=set:rom,tag:bios\n"), of("tag-if=set:rom,tag:x64\ntag-if=set:rom,tag:bios\n"));
+    assert!(one[0] > 0 && two[0] > one[0], "{one:?} {two:?}");
+}
+
+/// Without a range a server gives addresses to machines with an entry alone; a lab without one gives all of the subnet.
+#[test]
+fn a_subnet_without_a_range_gives_nothing_to_strangers() {
+    let host = "host one {\nhardware ethernet 02:00:00:00:00:01;\nfixed-address 192.0.2.7;\n}\n";
+    let bare = format!("subnet 192.0.2.0 netmask 255.255.255.0 {{\n}}\n{host}");
+    let fixed = "dhcp-range=192.0.2.0,static,255.255.255.0\ndhcp-host=02:00:00:00:00:01,192.0.2.7\n";
+    for (name, text) in [("dhcpd.conf", bare.as_str()), ("dnsmasq.conf", fixed)] {
+        let import = of(&[(name, text)], None);
+        let lab = crate::lab::parse(&import.text).unwrap();
+        assert_eq!(lab.networks[0].unknown, Unknown::Boot(Boot::Ignore), "{name}: {}", import.text);
+        assert_eq!(lab.hosts[0].boot, Some(Boot::Local), "it is no stranger: {}", import.text);
+    }
+    let relayed = format!(
+        "{bare}subnet 198.51.100.0 netmask 255.255.255.0 {{\nrange 198.51.100.10 198.51.100.20;\n}}\nnext-server 192.0.2.1;\n"
+    );
+    let import = of(&[("dhcpd.conf", &relayed)], None);
+    assert_eq!(crate::lab::parse(&import.text).unwrap().networks[0].unknown, Unknown::ByMode, "{}", import.text);
+    assert!(import.notes.iter().any(|n| n.contains("no range of 192.0.2.0/24")), "{:?}", import.notes);
+}
+
+#[test]
+fn a_group_of_hosts_does_not_take_from_a_subnet_what_stands_around_both() {
+    let conf = "shared-network w {\noption routers 192.0.2.1;\nsubnet 192.0.2.0 netmask 255.255.255.0 {\nrange 192.0.2.10 192.0.2.20;\n}\n\
+                group {\ndefault-lease-time 900;\nhost one {\nhardware ethernet 02:00:00:00:00:01;\n}\n}\n}\n";
+    let import = of(&[("dhcpd.conf", conf)], None);
+    let (routers, lease) = (of_line(&import, 2), of_line(&import, 7));
+    assert_eq!((routers.fate, lease.fate), (Fate::Mapped, Fate::Lost), "{routers:?} {lease:?}");
+}
+
+#[test]
+fn a_name_that_a_machine_cannot_have_is_lost_and_said_so() {
+    let there = "version = 1\n[[host]]\nmac = \"02:00:00:00:00:09\"\nname = \"one\"\n";
+    let conf = "dhcp-range=192.0.2.10,192.0.2.20,255.255.255.0\ndhcp-host=02:00:00:00:00:01,one\ndhcp-host=02:00:00:00:00:02,two\n";
+    let import = of(&[("dnsmasq.conf", conf)], Some(there));
+    let lab = crate::lab::parse(&import.text).unwrap();
+    assert_eq!(lab.hosts.iter().filter(|h| h.name.is_none()).count(), 1, "{}", import.text);
+    let (one, two) = (of_line(&import, 2), of_line(&import, 3));
+    assert!(one.fate == Fate::Lost && one.because.contains("the name one: another machine"), "{one:?}");
+    assert_eq!(two.fate, Fate::Mapped, "{two:?}");
+    // In Kea's JSON the name has a line of its own, and the machine stays mapped.
+    let kea =
+        "{ \"Dhcp4\": { \"reservations\": [ {\n\"hw-address\": \"02:00:00:00:00:01\",\n\"hostname\": \"___\" } ] } }\n";
+    let import = of(&[("kea.json", kea)], None);
+    assert_eq!(
+        (of_line(&import, 2).fate, of_line(&import, 3).fate),
+        (Fate::Mapped, Fate::Lost),
+        "{:?}",
+        import.statements
+    );
+}
+
+#[test]
+fn a_class_of_kea_s_that_drops_clients_is_lost() {
+    let kea = |name: &str| {
+        format!(
+            "{{ \"Dhcp4\": {{ \"client-classes\": [ {{\n\"name\": \"{name}\",\n\"test\": \"option[175].exists\" }} ] }} }}\n"
+        )
+    };
+    let fates = |name| {
+        let import = of(&[("kea.json", &kea(name))], None);
+        (of_line(&import, 2).fate, of_line(&import, 3).fate)
+    };
+    assert_eq!((fates("DROP"), fates("other")), ((Fate::Lost, Fate::Lost), (Fate::Implied, Fate::Implied)));
+}
+
+/// Each host of a group has the group's rules: thousands of both would be millions.
+#[test]
+fn a_group_of_many_rules_and_hosts_costs_no_more_than_both() {
+    let files: String = (0..900).map(|n| format!("filename \"pxelinux.{n}\";\n")).collect();
+    let hosts: String = (0..300)
+        .map(|n| format!("host h{n} {{\nhardware ethernet 02:00:00:00:{:02x}:{:02x};\n}}\n", n / 256, n % 256))
+        .collect();
+    let text = format!("group {{\n{files}{hosts}}}\n");
+    let source = Source { name: Path::new("/nonexistent/dhcpd.conf").into(), text };
+    let (mut sources, mut ledger, mut model) = (Sources::default(), Ledger::default(), Model::default());
+    one(Format::Dhcpd, &source, &mut sources, &mut ledger, &mut model);
+    let rules: usize = model.hosts.iter().map(|host| host.rules.len()).sum();
+    assert!(model.hosts.len() == 300 && rules <= 300 * 40, "{rules}");
+    model.settle();
+    assert!(model.hosts.iter().all(|host| host.rules.len() == 1), "the last one counts");
+    build(&model, &mut ledger, &Options::default()).unwrap();
+    let first = ledger.close().into_iter().find(|s| s.line == 2).unwrap();
+    assert!(first.fate == Fate::Lost && first.because.contains("outweigh"), "{first:?}");
 }
 
 #[test]
@@ -374,6 +538,7 @@ proptest! {
         let source = Source { name: Path::new("/nonexistent/dhcpd.conf").into(), text: text.clone() };
         let (mut sources, mut ledger, mut model) = (Sources::default(), Ledger::default(), Model::default());
         one(Format::Dhcpd, &source, &mut sources, &mut ledger, &mut model);
+        model.settle();
         let built = build(&model, &mut ledger, &Options::default()).unwrap();
         let lines = text.lines().filter(|l| *l != "}").count();
         let statements = ledger.close();

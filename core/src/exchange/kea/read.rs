@@ -12,6 +12,7 @@ use crate::exchange::client::When;
 use crate::exchange::ledger::{Id, Ledger, Said, names_secret};
 use crate::exchange::model::{Give, HostEntry, Model, Net, Params, Rule};
 use crate::exchange::source::{ITSELF, MOST_STATEMENTS, Source, Sources, real};
+use crate::exchange::words::{ipxe_code, is_ipxe_secret, lost_of_ipxe};
 use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
 
 /// Reads a Kea configuration into the model.
@@ -83,14 +84,14 @@ fn number(json: &mut Json, of: &impl Fn(usize) -> Arc<Path>, ledger: &mut Ledger
     match json {
         Json::List(list) => list.iter_mut().for_each(|j| number(j, of, ledger, left)),
         Json::Map(map) => {
+            // An option that is a secret of iPXE's says so by its name or number.
+            let secret = get(map, "name").and_then(Json::text).is_some_and(|n| names_secret(n) || n == "privkey")
+                || get(map, "code").and_then(Json::number).is_some_and(|n| u16::try_from(n).is_ok_and(is_ipxe_secret));
             for entry in map {
                 let Some(next) = left.checked_sub(1) else { return ledger.rest(&of(entry.file), entry.line) };
                 *left = next;
-                let value = if names_secret(&entry.key) && !entry.value.has_keys() {
-                    "…".to_owned()
-                } else {
-                    entry.value.shown()
-                };
+                let hidden = names_secret(&entry.key) || secret && entry.key == "data";
+                let value = if hidden && !entry.value.has_keys() { "…".to_owned() } else { entry.value.shown() };
                 let text = format!("\"{}\": {value}", entry.key);
                 entry.id = Some(ledger.add(&of(entry.file), entry.line, entry.last_line, &text));
                 number(&mut entry.value, of, ledger, left);
@@ -243,6 +244,10 @@ impl Reader<'_> {
             for entry in map {
                 let Some(id) = entry.id else { continue };
                 match (entry.key.as_str(), own.is_known()) {
+                    // Whoever is in this class is not answered at all.
+                    ("name" | "test", true) if name == "DROP" => {
+                        self.ledger.lost(id, "only a [[host]] can be ignored, not a kind of client");
+                    }
                     ("name" | "test", true) => self.ledger.implied(id, "Bootyard tells these clients apart by itself"),
                     ("test", false) => {
                         let why = "depends on what import cannot know of a client; Bootyard tells machines apart by MAC, UUID and \
@@ -555,8 +560,13 @@ impl Reader<'_> {
                 None
             }
             (None, _) if space == "ipxe" || space == "gpxe" => {
-                self.ledger.implied(id, "Bootyard gives iPXE what it needs");
-                None
+                match lost_of_ipxe(number.or_else(|| ipxe_code(&name))) {
+                    Some(why) => Some(why.to_owned()),
+                    None => {
+                        self.ledger.implied(id, "Bootyard gives iPXE what it needs");
+                        None
+                    }
+                }
             }
             (Some(3 | 6 | 15), None) => Some("the same for all machines of a subnet here".to_owned()),
             (Some(3), Some(params)) if !addresses.is_empty() => {

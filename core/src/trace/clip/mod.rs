@@ -355,43 +355,89 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 /// iPXE's passwords in option 175 (numbers 191 and 193), and its private keys (0x5c).
 const SECRET_OPTIONS: [u8; 3] = [191, 193, 0x5c];
 
+/// Options that name a place, in which a name and a password may stand: root path, servers, boot and configuration files.
+const PLACES: [u8; 5] = [code::ROOT_PATH, code::TFTP_SERVER, code::BOOT_FILE, 209, 210];
+
 /// Writes over the passwords in a DHCP message that begins at `at`.
 fn hide_passwords(frame: &mut [u8], at: usize) {
-    const OPTIONS: usize = 240;
-    let mut place = at + OPTIONS;
-    let mut hidden = false;
-    while let Some((&number, &length)) = frame.get(place).zip(frame.get(place + 1)) {
+    /// Where the server's name, the file's name and the options are (RFC 2131, section 2).
+    const FIELDS: [usize; 4] = [44, 108, 236, 240];
+    let [names, file, cookie, options] = FIELDS.map(|offset| (at + offset).min(frame.len()));
+    let end = frame.len();
+    let (mut hidden, overload) = hide_in_options(frame.get_mut(options..end).unwrap_or_default());
+    // RFC 2132, section 9.3: the options go on where names would be.
+    for (bit, from, to) in [(1, file, cookie), (2, names, file)] {
+        let field = frame.get_mut(from..to).unwrap_or_default();
+        hidden |= if overload & bit != 0 { hide_in_options(field).0 } else { hide_login(field) };
+    }
+    if hidden {
+        // No sum (RFC 768) is better than a wrong one.
+        frame.get_mut(at.saturating_sub(2)..at).unwrap_or_default().fill(0);
+    }
+}
+
+/// Writes over the passwords in options; whether there were any, and what option 52 says.
+fn hide_in_options(options: &mut [u8]) -> (bool, u8) {
+    let (mut place, mut hidden, mut overload) = (0, false, 0);
+    while let Some((&number, &length)) = options.get(place).zip(options.get(place + 1)) {
         match number {
             code::PAD => {
                 place += 1;
                 continue;
             }
             code::END => break,
-            code::IPXE => {
-                let end = (place + 2 + usize::from(length)).min(frame.len());
-                let mut sub = place + 2;
-                while sub + 1 < end {
-                    let len = usize::from(frame.get(sub + 1).copied().unwrap_or(0));
-                    if SECRET_OPTIONS.contains(&frame.get(sub).copied().unwrap_or(0)) {
-                        frame.get_mut(sub + 2..(sub + 2 + len).min(end)).unwrap_or_default().fill(MASK);
-                        hidden = true;
-                    }
-                    sub += 2 + len;
-                }
-            }
-            191 | 193 => {
-                let end = (place + 2 + usize::from(length)).min(frame.len());
-                frame.get_mut(place + 2..end).unwrap_or_default().fill(MASK);
-                hidden = true;
-            }
             _ => {}
         }
-        place += 2 + usize::from(length);
+        let end = (place + 2 + usize::from(length)).min(options.len());
+        let value = options.get_mut(place + 2..end).unwrap_or_default();
+        match number {
+            code::IPXE => hidden |= hide_in_parts(value),
+            191 | 193 => {
+                value.fill(MASK);
+                hidden = true;
+            }
+            code::OVERLOAD => overload = value.first().copied().unwrap_or(0),
+            other if PLACES.contains(&other) => hidden |= hide_login(value),
+            _ => {}
+        }
+        place = end;
     }
-    if hidden {
-        // No sum (RFC 768) is better than a wrong one.
-        frame.get_mut(at.saturating_sub(2)..at).unwrap_or_default().fill(0);
+    (hidden, overload)
+}
+
+/// The same of the options within option 175.
+fn hide_in_parts(parts: &mut [u8]) -> bool {
+    let (mut place, mut hidden) = (0, false);
+    while let Some((&number, &length)) = parts.get(place).zip(parts.get(place + 1)) {
+        if number == code::PAD {
+            place += 1;
+            continue;
+        }
+        let end = (place + 2 + usize::from(length)).min(parts.len());
+        if SECRET_OPTIONS.contains(&number) {
+            parts.get_mut(place + 2..end).unwrap_or_default().fill(MASK);
+            hidden = true;
+        }
+        place = end;
     }
+    hidden
+}
+
+/// Writes over what stands before the `@` of a URL's server, or of dracut's `iscsi:NAME:PASSWORD@SERVER:…`.
+fn hide_login(place: &mut [u8]) -> bool {
+    let (from, end) = match find(place, b"://") {
+        Some(at) => {
+            let server = place.get(at + 3..).unwrap_or_default();
+            let end = server.iter().position(|b| matches!(b, b'/' | b'?' | b'#' | 0)).unwrap_or(server.len());
+            (at + 3, at + 3 + end)
+        }
+        None if place.starts_with(b"iscsi:") => (6, place.len()),
+        None => return false,
+    };
+    let login = place.get_mut(from..end).unwrap_or_default();
+    let Some(at) = login.iter().rposition(|b| *b == b'@') else { return false };
+    login.get_mut(..at).unwrap_or_default().fill(MASK);
+    true
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::api::{ClientKind, EventKind, Who};
 use crate::boot::Arch;
 use crate::dhcp::machine::classify;
 use crate::dhcp::wire::{MessageType, Packet, Request, code, printable};
+use crate::lab::Lab;
 use crate::net::MacAddr;
 use crate::trace::view::Datagram;
 
@@ -102,7 +103,8 @@ impl Message {
         let text = String::from_utf8_lossy(option.unwrap_or(&self.packet.file)).into_owned();
         let shown: String = text.trim_end_matches('\0').chars().take(200).collect();
         let safe: String = shown.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        (!safe.is_empty()).then_some(safe)
+        // A URL may have a name and a password, which are no matter for events.
+        (!safe.is_empty()).then(|| Lab::arguments_without_secrets(&safe).0)
     }
 
     pub(super) fn foreign_offer(&self, server: Ipv4Addr, mac: Option<MacAddr>, ack: bool) -> EventKind {
@@ -223,5 +225,5 @@ fn root(message: &Message) -> Option<String> {
     let text = String::from_utf8_lossy(value);
     let shown: String =
         text.trim_end_matches('\0').chars().take(300).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    (!shown.is_empty()).then_some(shown)
+    (!shown.is_empty()).then(|| Lab::arguments_without_secrets(&shown).0)
 }

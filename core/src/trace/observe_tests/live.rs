@@ -282,3 +282,17 @@ fn whoever_forges_offers_and_bridges_is_told_of_a_little() {
     bench.wait(SECOND * 3600);
     assert_eq!(bench.frame(&bridge(30_000)).len(), 1);
 }
+
+#[test]
+fn a_password_in_another_server_s_url_is_in_no_event() {
+    let mut bench = Bench::new();
+    let server = Ipv4Addr::new(192, 168, 77, 9);
+    let url: &[u8] = b"http://me:s3cr3t@192.168.77.9/boot.ipxe";
+    let mut offer = dhcp(2, 2, &[(code::SERVER_ID, &server.octets()), (code::BOOT_FILE, url)]);
+    offer.yiaddr = CLIENT;
+    let told = bench.frame(&dhcp_of(&offer, MacAddr([2, 0, 0, 0, 0, 9]), server));
+    let [Observation { kind: EventKind::ForeignOffer { file: Some(file), .. }, .. }] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert!(file.ends_with("@192.168.77.9/boot.ipxe") && !file.contains("s3cr3t"), "{file}");
+}
