@@ -9,7 +9,7 @@ use super::serving::blocking;
 use super::shared::Request;
 use crate::api::{Command, CommandError, EventKind, HostId, JobKind, NewDisk, NewProfile, Reply, Who};
 use crate::boot::{Arch, other_build};
-use crate::lab::{Boot, Disk, Document, HostRef, LabError, Mode, Name, Profile, this_machine};
+use crate::lab::{Boot, Disk, Document, HostRef, Lab, LabError, Mode, Name, Profile, this_machine};
 use crate::media::{Kind, recognise};
 use crate::net::{Ipv4Cidr, MacAddr};
 
@@ -167,7 +167,7 @@ impl Run {
         };
         self.catch_up().await;
         let name = interface.to_owned();
-        let moved = self.moved_network(interface);
+        let moved = moved_network(&self.shared.state().lab, interface);
         self.edit(move |document| {
             if let Some(from) = moved {
                 document.move_network(&from, &name)?;
@@ -181,16 +181,6 @@ impl Run {
             state.confirmed.push(mac);
         }
         Ok(Reply::Done)
-    }
-
-    /// In a lab that came from another computer, the lone network names an interface that is not here: it is that of `interface` now.
-    fn moved_network(&self, interface: &str) -> Option<String> {
-        let state = self.shared.state();
-        let [network] = &state.lab.networks[..] else {
-            return None;
-        };
-        let here = |name: &str| state.interfaces.iter().any(|i| i.name == name);
-        (network.interface != interface && !here(&network.interface)).then(|| network.interface.clone())
     }
 
     /// The machines that these words name: a MAC, a name, `group:NAME`. A MAC never seen becomes known.
@@ -418,6 +408,13 @@ impl Run {
     }
 }
 
+/// The lone network of a lab is that of whichever interface a person chooses: the one that it names may be another computer's, or was chosen
+/// by mistake, and is not served beside it.
+fn moved_network(lab: &Lab, interface: &str) -> Option<String> {
+    let [network] = &lab.networks[..] else { return None };
+    (network.interface != interface).then(|| network.interface.clone())
+}
+
 pub(super) type Edit = Box<dyn FnOnce(&mut Document) -> Result<(), LabError> + Send>;
 
 /// Whether it is a program for UEFI, by its header.
@@ -481,6 +478,16 @@ fn bring(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::Network;
+
+    #[test]
+    fn another_interface_takes_the_place_of_the_one_that_was_chosen_before() {
+        let lab = |names: &[&str]| Lab { networks: names.iter().map(|n| Network::on(*n)).collect(), ..Lab::default() };
+        assert_eq!(moved_network(&lab(&["eth0"]), "eth1").as_deref(), Some("eth0"), "it would be served, too");
+        assert_eq!(moved_network(&lab(&["eth0"]), "eth0"), None);
+        assert_eq!(moved_network(&lab(&[]), "eth0"), None);
+        assert_eq!(moved_network(&lab(&["eth0", "eth1"]), "eth2"), None, "a person wrote several");
+    }
 
     #[test]
     fn a_file_is_brought_in_whole_or_not_at_all() {

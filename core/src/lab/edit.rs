@@ -173,7 +173,7 @@ impl Document {
         })
     }
 
-    /// The network of interface `from` is that of `to` from now on: a lab that was copied to another computer.
+    /// The network of interface `from` is that of `to` from now on: another one was chosen, or the lab was copied to another computer.
     ///
     /// # Errors
     /// [`LabError::Problems`], for example when `to` has a network already.
