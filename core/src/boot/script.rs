@@ -408,7 +408,7 @@ impl<'a> Ipxe<'a> {
             }
             Some(profile) => {
                 // A system's login makes no overlay new, so `fresh` needs one of its firmware.
-                let fresh = disk.writes == Writes::Fresh && !disk.readonly;
+                let fresh = iscsi.writes.unwrap_or(disk.writes) == Writes::Fresh && !disk.readonly;
                 if profile.iscsi_args == Some(IscsiArgs::None) || fresh {
                     self.san("sanhook --drive 0x80", iscsi, disk);
                 }

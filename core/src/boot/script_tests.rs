@@ -214,3 +214,19 @@ fn a_direct_kernel_boot_names_its_root_as_the_initramfs_wants_it() {
     );
     assert!(!ibft.contains("secret=1+") && !ibft.contains("BOOTIF"), "{ibft}");
 }
+
+#[test]
+fn what_a_machine_is_assigned_says_whether_a_direct_start_begins_anew() {
+    let mut plan = plan();
+    let profile = Some("debian-12".parse().unwrap());
+    let hooks = |plan: &Plan, writes| {
+        let boot = Boot::Iscsi(IscsiBoot { profile: profile.clone(), writes, ..iscsi() });
+        render(&script(plan, Dialect::Ipxe), &boot).contains("sanhook")
+    };
+    assert!(!hooks(&plan, None) && hooks(&plan, Some(Writes::Fresh)), "only a login of its firmware makes it new");
+    let disk = &mut Arc::make_mut(&mut plan.lab).disks[0];
+    disk.writes = Writes::Fresh;
+    assert!(hooks(&plan, None) && !hooks(&plan, Some(Writes::Keep)));
+    Arc::make_mut(&mut plan.lab).disks[0].readonly = true;
+    assert!(!hooks(&plan, None) && !hooks(&plan, Some(Writes::Fresh)), "nobody writes");
+}
