@@ -422,15 +422,14 @@ impl<'a> Ipxe<'a> {
         let initiator = initiator_name(self.script.mac);
         self.line("set step san");
         self.line(format!("set initiator-iqn {initiator}"));
-        if let Some(chap) = &disk.chap {
-            let (user, secret) = (hex(&chap.user), hex(chap.secret.expose()));
-            self.line(format!("set username:hex {user}"));
-            self.line(format!("set password:hex {secret}"));
-            if let Some((user, secret)) = &chap.mutual {
-                let (user, secret) = (hex(user), hex(secret.expose()));
-                self.line(format!("set reverse-username:hex {user}"));
-                self.line(format!("set reverse-password:hex {secret}"));
-            }
+        let login = ["username", "password", "reverse-username", "reverse-password"];
+        let words = login_words(disk);
+        for (setting, word) in login.iter().zip(&words) {
+            self.line(format!("set {setting}:hex {}", hex(word)));
+        }
+        // iPXE keeps its settings from script to script, and with a login left of another disk it would insist that this one answers.
+        for setting in login.iter().skip(words.len()) {
+            self.line(format!("clear {setting} ||"));
         }
         if let Some(root) = root_path(self.script.plan, self.script.server, iscsi) {
             self.line(format!("{command} {root} || goto failed"));

@@ -230,3 +230,23 @@ fn what_a_machine_is_assigned_says_whether_a_direct_start_begins_anew() {
     Arc::make_mut(&mut plan.lab).disks[0].readonly = true;
     assert!(!hooks(&plan, None) && !hooks(&plan, Some(Writes::Fresh)), "nobody writes");
 }
+
+#[test]
+fn a_login_of_another_disk_is_not_left_in_ipxe() {
+    let mut plan = plan();
+    let told = |plan: &Plan, setting: &str| {
+        let text = render(&script(plan, Dialect::Ipxe), &Boot::Iscsi(iscsi()));
+        let before = text.split("sanboot").next().unwrap_or_default().to_owned();
+        (before.contains(&format!("set {setting}:hex ")), before.contains(&format!("\nclear {setting} ||\n")))
+    };
+    let (set, cleared) = ((true, false), (false, true));
+    for (setting, expected) in [("username", set), ("password", set), ("reverse-username", cleared)] {
+        assert_eq!(told(&plan, setting), expected, "{setting}");
+    }
+    let disk = |plan: &mut Plan, chap| Arc::make_mut(&mut plan.lab).disks[0].chap = chap;
+    let mutual = Some(("t".to_owned(), Secret::new("other-2.".into())));
+    disk(&mut plan, Some(Chap { user: "u".into(), secret: Secret::new("secret=1+".into()), mutual }));
+    assert_eq!((told(&plan, "reverse-username"), told(&plan, "reverse-password")), (set, set));
+    disk(&mut plan, None);
+    assert_eq!((told(&plan, "username"), told(&plan, "reverse-password")), (cleared, cleared));
+}
