@@ -325,11 +325,13 @@ pub(crate) fn hex(text: &str) -> String {
 struct Ipxe<'a> {
     script: &'a ScriptFor<'a>,
     out: String,
+    /// Settings that were made for words.
+    settings: usize,
 }
 
 impl<'a> Ipxe<'a> {
     fn new(script: &'a ScriptFor<'a>) -> Self {
-        Self { script, out: String::from("#!ipxe\n") }
+        Self { script, out: String::from("#!ipxe\n"), settings: 0 }
     }
 
     fn line(&mut self, text: impl AsRef<str>) {
@@ -339,6 +341,24 @@ impl<'a> Ipxe<'a> {
 
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.script.base)
+    }
+
+    /// Arguments as words that iPXE hands on. What would end its command or begin a comment comes out of a setting: those are filled in
+    /// when a line is divided already.
+    fn words(&mut self, text: &str) -> String {
+        let words: Vec<String> = text
+            .split(' ')
+            .map(|word| {
+                if !matches!(word, "||" | "&&" | ";") && !word.starts_with('#') {
+                    return word.to_owned();
+                }
+                self.settings += 1;
+                let setting = format!("word{}", self.settings);
+                self.line(format!("set {setting}:hex {}", hex(word)));
+                format!("${{{setting}:string}}")
+            })
+            .collect();
+        words.join(" ")
     }
 
     fn own(&self, rest: &str) -> String {
@@ -444,8 +464,9 @@ impl<'a> Ipxe<'a> {
             self.xen_efi(profile);
             return;
         }
+        let args = self.words(&args);
         if let Some(hypervisor) = hypervisor_path(profile) {
-            let (hypervisor, with) = (self.url(&hypervisor), one_line(&profile.hypervisor_args));
+            let (hypervisor, with) = (self.url(&hypervisor), self.words(&one_line(&profile.hypervisor_args)));
             self.line(format!("kernel {hypervisor} {with} || goto failed"));
             self.line(format!("module {kernel} {args} || goto failed"));
         } else {

@@ -250,3 +250,25 @@ fn a_login_of_another_disk_is_not_left_in_ipxe() {
     disk(&mut plan, None);
     assert_eq!((told(&plan, "username"), told(&plan, "reverse-password")), (cleared, cleared));
 }
+
+#[test]
+fn no_argument_of_a_kernel_is_taken_for_a_command_of_ipxe() {
+    let mut plan = plan();
+    let profile = &mut Arc::make_mut(&mut plan.lab).profiles[0];
+    profile.args = "dyndbg=\"file a.c +p ; file b.c +p\" #1 x||y ro=#2".into();
+    (profile.hypervisor, profile.hypervisor_args) = (Some("x/xen".into()), "a && b".into());
+    let text = render(&on(&plan, Arch::Bios), &install());
+    let syntax = |word: &&str| matches!(*word, "||" | "&&" | ";") || word.starts_with('#');
+    let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("kernel ") || l.starts_with("module ")).collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for line in lines {
+        assert_eq!(line.split(' ').filter(syntax).collect::<Vec<_>>(), ["||"], "{line}");
+        assert!(line.ends_with(" || goto failed"), "{line}");
+    }
+    // `;`, `#1` and `&&`, each before the line that names it.
+    for (setting, word) in [("word1", "3b"), ("word2", "23:31"), ("word3", "26:26")] {
+        let set = text.find(&format!("set {setting}:hex {word}\n")).unwrap_or_else(|| panic!("{setting}: {text}"));
+        assert!(text[set..].contains(&format!(" ${{{setting}:string}} ")), "{setting}: {text}");
+    }
+    assert!(text.contains("+p ${word1:string} file b.c +p\" ${word2:string} x||y ro=#2"), "{text}");
+}
