@@ -108,10 +108,14 @@ impl Host {
     fn take_in(&mut self, event: &Event) -> Changed {
         let now = event.time;
         let mut changed = Changed::default();
-        // What is sent to a machine that is off is no sign of its life.
-        if let EventKind::WakeSent { .. } = event.kind {
-            self.woken = Some(now);
-            return changed;
+        // What a person does about a machine that is off is no sign of its life.
+        match event.kind {
+            EventKind::WakeSent { .. } => {
+                self.woken = Some(now);
+                return changed;
+            }
+            EventKind::Assigned { .. } => return changed,
+            _ => {}
         }
         if self.first_seen.is_none() {
             self.first_seen = Some(now);
@@ -779,9 +783,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_to_wake_a_machine_is_no_sign_of_its_life() {
+    fn what_a_person_does_about_a_machine_is_no_sign_of_its_life() {
         let mut story = Story::new();
         assert_eq!(story.then(EventKind::WakeSent { interfaces: vec!["enp3s0".into()] }), Stage::Absent);
+        story.then(EventKind::Assigned { to: Boot::Local, by: "window".into() });
         assert!(story.host.woken.is_some() && story.host.last_seen.is_none() && story.host.first_seen.is_none());
         story.discover(ClientKind::PxeRom);
         assert!(story.host.woken.is_none() && story.host.last_seen.is_some());
