@@ -60,6 +60,12 @@ impl Findings {
         self.book.list()
     }
 
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.book.is_empty()
+    }
+
     /// A new boot began: the last one's findings are history.
     pub fn clear(&mut self) {
         self.book.new_boot();

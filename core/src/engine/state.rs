@@ -365,16 +365,21 @@ impl State {
         false
     }
 
-    /// Time passes. True when something changed.
-    pub(super) fn tick(&mut self, now: Timestamp) -> bool {
-        let mut changed = self.silence(now);
+    /// Time passes: whether something changed, and whose iPXE is known to run no more.
+    pub(super) fn tick(&mut self, now: Timestamp) -> (bool, Vec<MacAddr>) {
+        let (mut changed, mut ipxe) = (self.silence(now), Vec::new());
         for (id, tracked) in &mut self.hosts {
-            if tracked.host.tick(now) {
+            let before = tracked.host.runs_ipxe();
+            // Where something is wrong it is to be seen how far it came.
+            if tracked.host.tick(now) || (tracked.findings.is_empty() && tracked.host.fell_silent(now)) {
+                if before {
+                    ipxe.extend_from_slice(self.directory.macs(*id));
+                }
                 self.views.remove(id);
                 changed = true;
             }
         }
-        changed
+        (changed, ipxe)
     }
 
     /// When a machine's silence will mean something.
@@ -603,6 +608,22 @@ mod tests {
             ("boot-file-not-asked", vec![ack.seq], Some(due))
         );
         assert_eq!(state.deadline(), None);
+    }
+
+    #[test]
+    fn a_waiting_machine_that_is_turned_off_leaves_its_stage_and_ipxe() {
+        let mut state = State::new(0, vec![]);
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        state.fold(reported(Who::mac(mac), discover(ClientKind::Ipxe)));
+        let dialect = "ipxe".to_owned();
+        let served = EventKind::ScriptServed { boot: Boot::Wait, dialect, because: String::new() };
+        let at = state.fold(reported(Who::mac(mac), served)).event.unwrap().time;
+        let folder = std::path::Path::new("/lab");
+        assert_eq!(state.tick(at + jiff::SignedDuration::from_secs(60)), (false, vec![]));
+        assert_eq!(state.snapshot(folder).hosts[0].stage, Stage::Waiting);
+        let (changed, ipxe) = state.tick(at + jiff::SignedDuration::from_secs(180));
+        assert!(changed && ipxe == [mac], "no router is told to it any more: {ipxe:?}");
+        assert_eq!(state.snapshot(folder).hosts[0].stage, Stage::Absent);
     }
 
     #[test]

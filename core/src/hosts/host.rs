@@ -19,6 +19,12 @@ const MAX_GAPS: usize = 8;
 /// A system whose last session ended and that does not come back within this time is off.
 const GONE_AFTER: SignedDuration = SignedDuration::from_secs(20);
 
+/// A waiting machine asks again every 25 s, one with gPXE every ten minutes: one that does not has left.
+const WAITS_WITHIN: SignedDuration = SignedDuration::from_secs(120);
+const GPXE_WAITS_WITHIN: SignedDuration = SignedDuration::from_secs(20 * 60);
+/// A machine on the way to its system is heard at each step. What it does after so long a silence is nothing that is seen here.
+const BOOTS_WITHIN: SignedDuration = SignedDuration::from_secs(15 * 60);
+
 /// What an event changed, for those who persist or show it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changed {
@@ -254,22 +260,51 @@ impl Host {
 
     /// Time passes: a system that logged out of its disk and did not come back is off. True when that changed something.
     pub fn tick(&mut self, now: Timestamp) -> bool {
-        let gone = self.sessions_ended.is_some_and(|at| now.duration_since(at) > GONE_AFTER);
-        if gone && matches!(self.stage, Stage::OsLogin | Stage::Running) {
-            self.close_step(now, StepState::Done);
-            self.enter(now, Stage::Absent);
-            self.sessions_ended = None;
-            return true;
+        let gone = self.sessions_ended.is_some_and(|at| now.duration_since(at) > GONE_AFTER)
+            && matches!(self.stage, Stage::OsLogin | Stage::Running);
+        if gone {
+            self.is_gone(now);
         }
-        false
+        gone
+    }
+
+    /// A machine that has fallen silent where it would be heard, and of which nobody knows anything wrong, is off, too. True when it is.
+    pub fn fell_silent(&mut self, now: Timestamp) -> bool {
+        let silent = self.sessions.is_empty()
+            && self.patience().zip(self.last_seen).is_some_and(|(most, heard)| now.duration_since(heard) > most);
+        if silent {
+            self.is_gone(now);
+        }
+        silent
+    }
+
+    fn is_gone(&mut self, now: Timestamp) {
+        self.close_step(now, StepState::Done);
+        self.enter(now, Stage::Absent);
+        self.meter = None;
+        self.sessions_ended = None;
+    }
+
+    /// How long it may be silent where it is now; `None`: a kernel that works, or somebody who looks at a menu, may be silent for ever.
+    fn patience(&self) -> Option<SignedDuration> {
+        match self.stage {
+            Stage::Waiting if self.given == Some(Boot::Menu) => None,
+            Stage::Waiting if self.client == Some(ClientKind::Gpxe) => Some(GPXE_WAITS_WITHIN),
+            Stage::Waiting => Some(WAITS_WITHIN),
+            Stage::Seen | Stage::Addressed | Stage::Firmware | Stage::Ipxe | Stage::Script | Stage::Loading => {
+                Some(BOOTS_WITHIN)
+            }
+            _ => None,
+        }
     }
 
     /// The engine stopped: whatever was going on is no longer known.
     pub fn engine_stopped(&mut self, now: Timestamp) {
         self.close_step(now, StepState::Done);
         self.meter = None;
+        // Its system has lost its disk; where the engine is soon back, it logs in again.
+        self.sessions_ended = (!self.sessions.is_empty()).then_some(now);
         self.sessions.clear();
-        self.sessions_ended = None;
     }
 
     fn discover(
@@ -687,6 +722,69 @@ mod tests {
         let at = |s| Now::at(Duration::from_secs(s)).wall;
         assert!(!story.host.tick(at(story.seconds + 5)), "a reconnect is still possible");
         assert!(story.host.tick(at(story.seconds + 30)));
+        assert_eq!(story.host.stage, Stage::Absent);
+    }
+
+    #[test]
+    fn a_machine_that_waits_and_is_turned_off_is_gone() {
+        let at = |s| Now::at(Duration::from_secs(s)).wall;
+        let waits = |boot: Boot, client| {
+            let mut story = Story::new();
+            story.discover(client);
+            let dialect = "ipxe".to_owned();
+            assert_eq!(story.then(EventKind::ScriptServed { boot, dialect, because: String::new() }), Stage::Waiting);
+            story
+        };
+        let asks = || EventKind::HttpRequest {
+            method: "GET".into(),
+            path: "/boot/52-54-00-00-00-01/wait.ipxe".into(),
+            status: 200,
+            agent: None,
+        };
+        let mut story = waits(Boot::Wait, ClientKind::Ipxe);
+        for _ in 0..100 {
+            story.seconds += 25;
+            assert_eq!(story.then(asks()), Stage::Waiting);
+            assert!(!story.host.fell_silent(at(story.seconds + 60)), "it asks again");
+        }
+        assert!(story.host.fell_silent(at(story.seconds + 121)));
+        assert_eq!(story.host.stage, Stage::Absent);
+        assert!(!waits(Boot::Wait, ClientKind::Gpxe).host.fell_silent(at(900)), "gPXE is held for ten minutes");
+        assert!(!waits(Boot::Menu, ClientKind::Ipxe).host.fell_silent(at(86_400)), "nothing is heard of a menu");
+    }
+
+    #[test]
+    fn a_boot_that_ends_without_a_word_is_over_but_not_a_system_that_runs() {
+        let at = |s| Now::at(Duration::from_secs(s)).wall;
+        let mut story = Story::new();
+        story.reaches_script();
+        assert!(!story.host.fell_silent(at(story.seconds + 600)));
+        assert!(story.host.fell_silent(at(story.seconds + 1000)));
+        assert_eq!(story.host.stage, Stage::Absent);
+        let mut installs = Story::new();
+        installs.reaches_script();
+        installs.then(EventKind::ScriptStep { step: "kernel-start".into() });
+        assert!(!installs.host.fell_silent(at(86_400)), "an installer may be silent for hours");
+    }
+
+    #[test]
+    fn a_system_that_does_not_come_back_after_a_stop_is_gone() {
+        let mut story = Story::new();
+        let login = |session| EventKind::IscsiLogin {
+            initiator: "i".into(),
+            target: "t".into(),
+            disk: "d".into(),
+            firmware: false,
+            session,
+        };
+        let at = |s| Now::at(Duration::from_secs(s)).wall;
+        story.then(login(1));
+        story.host.engine_stopped(at(10));
+        assert!(!story.host.tick(at(20)), "it may be started again");
+        let mut back = Story { host: story.host.clone(), seconds: 20 };
+        back.then(login(2));
+        assert!(!back.host.tick(at(86_400)) && back.host.on_our_disk());
+        assert!(story.host.tick(at(31)));
         assert_eq!(story.host.stage, Stage::Absent);
     }
 
