@@ -27,6 +27,9 @@ use crate::net::{Interface, MacAddr, SELF_TEST};
 
 /// What the self-test caused may be told so long after its end.
 const SELF_TEST_ECHOES: std::time::Duration = std::time::Duration::from_secs(10);
+/// Silence is looked at each second. Where more than this has gone by, or less than nothing, this computer slept, or its clock was set:
+/// nobody has listened, and what was waited for is not known not to have come.
+const SLEPT: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 /// The snapshot carries this many of the last events.
 const RECENT: usize = 400;
 
@@ -106,6 +109,8 @@ pub(super) struct State {
     services: BTreeMap<ServiceKind, ServiceView>,
     pub(super) lab_findings: LabFindings,
     alarms: Alarms,
+    /// When silence was looked at last.
+    listened: Option<Timestamp>,
     /// When the doctor's self-test ended last.
     self_tested: Option<Instant>,
     seq: u64,
@@ -141,6 +146,7 @@ impl State {
             services: BTreeMap::new(),
             lab_findings: LabFindings::default(),
             alarms: Alarms::default(),
+            listened: None,
             self_tested: None,
             seq,
             recent: recent.into_iter().map(Arc::new).collect(),
@@ -355,9 +361,8 @@ impl State {
                 self.because.clear();
                 for tracked in self.hosts.values_mut() {
                     tracked.host.engine_stopped(event.time);
-                    tracked.findings.deaf();
                 }
-                self.alarms = Alarms::default();
+                self.deaf();
                 self.views.clear();
             }
             _ => {}
@@ -387,8 +392,21 @@ impl State {
         self.alarms.first()
     }
 
+    /// What was not heard means nothing.
+    fn deaf(&mut self) {
+        for tracked in self.hosts.values_mut() {
+            tracked.findings.deaf();
+        }
+        self.alarms = Alarms::default();
+    }
+
     /// It is `now`: machines whose silence means something by now. True when that told something.
     pub(super) fn silence(&mut self, now: Timestamp) -> bool {
+        let last = self.listened.replace(now);
+        if last.is_some_and(|last| now.duration_since(last).abs() > SLEPT) {
+            self.deaf();
+            return false;
+        }
         let mut changed = false;
         for id in self.alarms.due(now) {
             let Some(tracked) = self.hosts.get_mut(&id) else { continue };
@@ -608,6 +626,29 @@ mod tests {
             ("boot-file-not-asked", vec![ack.seq], Some(due))
         );
         assert_eq!(state.deadline(), None);
+    }
+
+    #[test]
+    fn what_came_while_this_computer_slept_is_not_missed() {
+        for slept in [3600, -3600] {
+            let mut state = State::new(0, vec![]);
+            let who = || Who::mac(MacAddr([2, 0, 0, 0, 0, 1]));
+            let asked = state.fold(reported(who(), discover(ClientKind::PxeRom))).event.unwrap().time;
+            let ack = EventKind::DhcpAck {
+                client: ClientKind::PxeRom,
+                address: Some([192, 168, 2, 20].into()),
+                file: Some("snponly.efi".into()),
+                root_path: None,
+                disk: None,
+                lease_seconds: 60,
+            };
+            state.fold(reported(who(), ack));
+            assert!(!state.silence(asked));
+            let woke = asked + jiff::SignedDuration::from_secs(slept);
+            assert!(!state.silence(woke), "nobody has listened for the request");
+            assert_eq!(state.deadline(), None);
+            assert!(!state.silence(woke + jiff::SignedDuration::from_secs(1)));
+        }
     }
 
     #[test]
