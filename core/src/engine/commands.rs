@@ -3,6 +3,7 @@
 //! lab.toml is read afresh before each edit, so a person's own edit is never overwritten; an edit of a broken file is refused.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::run::Run;
 use super::serving::blocking;
@@ -14,6 +15,9 @@ use crate::media::{Kind, recognise};
 use crate::net::{Ipv4Cidr, MacAddr};
 
 type Outcome = Result<Reply, CommandError>;
+
+/// So often the result of a job is tried to be written while somebody else writes the file.
+const SAVES: u32 = 20;
 
 pub(super) fn wrong(message: impl std::fmt::Display) -> CommandError {
     CommandError::new(message)
@@ -139,7 +143,7 @@ impl Run {
     ) -> Result<(), CommandError> {
         let shared = self.shared.clone();
         let stamp = self.stamp;
-        let edited = blocking(move || shared.edit(stamp.as_ref(), edit)).await;
+        let edited = blocking(move || shared.edit(stamp.as_ref(), edit).map_err(|e| e.to_string())).await;
         match edited {
             Ok(Ok(())) => {
                 self.reload(true).await;
@@ -404,7 +408,16 @@ impl Run {
     pub(super) fn finisher(&self) -> impl FnOnce(Edit) -> Result<(), String> + Send + 'static {
         let shared = self.shared.clone();
         // The loop sees that the file changed and takes it into force.
-        move |edit| shared.edit(None, edit)
+        move |mut edit| {
+            for _ in 0..SAVES {
+                match shared.edit(None, |document| edit(document)) {
+                    // What a job made in an hour is not lost because a person saves the file in this moment.
+                    Err(LabError::Overtaken) => std::thread::sleep(Duration::from_millis(100)),
+                    edited => return edited.map_err(|e| e.to_string()),
+                }
+            }
+            Err(LabError::Overtaken.to_string())
+        }
     }
 }
 
@@ -415,7 +428,7 @@ fn moved_network(lab: &Lab, interface: &str) -> Option<String> {
     (network.interface != interface).then(|| network.interface.clone())
 }
 
-pub(super) type Edit = Box<dyn FnOnce(&mut Document) -> Result<(), LabError> + Send>;
+pub(super) type Edit = Box<dyn FnMut(&mut Document) -> Result<(), LabError> + Send>;
 
 /// Whether it is a program for UEFI, by its header.
 fn is_efi(file: &Path) -> bool {
