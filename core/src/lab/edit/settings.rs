@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use toml_edit::{Array, ArrayOfTables, Document as Spanned, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use super::tables::{Removed, on_host, place_last, set, unset, without_entry};
+use super::tables::{Removed, on_host, place_last, set, tidy, unset, without_entry};
 use super::words::boot_value;
 use super::{Document, HostRef};
 use crate::api::HostId;
@@ -147,14 +147,14 @@ fn on_one(item: Option<&mut Item>, place: &SettingPlace, edit: Edit<'_>) -> Resu
         Some(Item::Table(table)) if is_entry(table, place) => edit(table),
         Some(Item::Value(Value::InlineTable(table))) if is_entry(table, place) => {
             edit(table);
-            table.fmt();
+            tidy(table);
         }
         Some(Item::ArrayOfTables(all)) => edit(all.iter_mut().find(|t| is_entry(*t, place)).ok_or(LabError::NoEntry)?),
         Some(Item::Value(Value::Array(all))) => {
             let mut inline = all.iter_mut().filter_map(Value::as_inline_table_mut);
             let table = inline.find(|t| is_entry(*t, place)).ok_or(LabError::NoEntry)?;
             edit(table);
-            table.fmt();
+            tidy(table);
         }
         _ => return Err(LabError::NoEntry),
     }
@@ -197,7 +197,7 @@ fn write_inner(table: &mut dyn TableLike, outer: &str, inner: &str, value: Optio
     let empty = match table.get_mut(outer) {
         Some(Item::Value(Value::InlineTable(inline))) => {
             write_plain(inline, inner, value);
-            inline.fmt();
+            tidy(inline);
             inline.is_empty()
         }
         Some(Item::Table(own)) => {

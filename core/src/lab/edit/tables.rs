@@ -36,6 +36,13 @@ pub(super) fn unset(table: &mut dyn TableLike, key: &str) {
     }
 }
 
+/// Spaces as they are usual between braces, unless there are comments between them (TOML 1.1), which would go with the old ones.
+pub(super) fn tidy(table: &mut InlineTable) {
+    if !table.to_string().contains('#') {
+        table.fmt();
+    }
+}
+
 /// What of the comments above an entry or a key stands apart from it; empty where nothing does.
 fn apart(above: &str) -> &str {
     let apart = above.rfind("\n\n").and_then(|n| above.get(..=n)).unwrap_or_default();
@@ -80,7 +87,7 @@ pub(super) fn on_entry(
     let value = item.as_array_mut().and_then(|array| array.get_mut(index));
     let inline = value.and_then(Value::as_inline_table_mut).ok_or(LabError::NoEntry)?;
     edit(inline);
-    inline.fmt();
+    tidy(inline);
     Ok(())
 }
 
@@ -102,7 +109,7 @@ pub(super) fn on_host(
                 .and_then(Value::as_inline_table_mut)
                 .ok_or(LabError::NoEntry)?;
             edit(inline);
-            inline.fmt();
+            tidy(inline);
         }
         HostRef::New { mac, uuid } => append(doc, "host", |table| {
             set(table, "mac", mac.to_string().into());
@@ -121,7 +128,7 @@ pub(super) fn on_network(doc: &mut DocumentMut, interface: &str, edit: impl FnOn
         Some(Item::Table(table)) if is(table) => return edit(table),
         Some(Item::Value(Value::InlineTable(table))) if is(table) => {
             edit(table);
-            return table.fmt();
+            return tidy(table);
         }
         Some(Item::ArrayOfTables(array)) => {
             if let Some(table) = array.iter_mut().find(|t| is(*t)) {
@@ -132,7 +139,7 @@ pub(super) fn on_network(doc: &mut DocumentMut, interface: &str, edit: impl FnOn
             let inline = array.iter_mut().filter_map(Value::as_inline_table_mut).find(|t| is(*t));
             if let Some(table) = inline {
                 edit(table);
-                return table.fmt();
+                return tidy(table);
             }
         }
         _ => {}

@@ -287,3 +287,13 @@ fn a_key_that_is_taken_away_takes_its_own_comment_with_it_and_no_other() {
     let text = bench.document.text();
     assert!(text.contains("192.168.2.99\"\n\n# Agreed with Karl:\n\n# Second floor.\n"), "{text}");
 }
+
+#[test]
+fn comments_between_braces_stay() {
+    let mut bench = bench();
+    let braces = "chap = {\n    user = \"anna\", # in the cellar\n    secret = \"twelve-bytes\",\n}";
+    let lab = LAB.replace("chap = { user = \"anna\", secret = \"twelve-bytes\" }", braces);
+    bench.document = Document::parse(&lab).unwrap();
+    bench.change(&[text(disk(), "chap.user", "bert")]).unwrap();
+    assert_eq!(bench.document.text(), lab.replace("\"anna\"", "\"bert\""));
+}
