@@ -432,8 +432,11 @@ pub struct HostView {
 pub struct OverlayView {
     /// Names it in commands; stable.
     pub id: String,
-    /// Whose.
+    /// Whose, as it is shown. Several machines may call themselves the same.
     pub host: String,
+    /// Which machine that is, where it is one of the lab's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<HostId>,
     /// `keep` or `fresh`.
     pub writes: Writes,
     /// The generation of the image on which it stands.

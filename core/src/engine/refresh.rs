@@ -87,6 +87,10 @@ fn disk_views(
                 OverlayKey::Host(id) if state.hosts.contains_key(id) => state.shown_name(*id),
                 _ => o.host.clone(),
             },
+            of: match &o.key {
+                OverlayKey::Host(id) => Some(*id),
+                OverlayKey::Initiator(_) => None,
+            },
             bytes: o.bytes,
             open: o.open,
         };

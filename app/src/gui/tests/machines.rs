@@ -107,6 +107,17 @@ fn reset_names_what_is_lost_and_leaves_disks_in_use_alone() {
 }
 
 #[test]
+fn a_clone_that_calls_itself_the_same_keeps_what_it_wrote() {
+    let mut shot = bench(30);
+    // No name of lab.toml: what it calls itself is what its image says, and that is pc-24's.
+    let clone = HostView { name: Some("pc-24".into()), configured: false, ..host(41, Stage::Waiting, Boot::Wait) };
+    shot.hosts.push(Arc::new(clone));
+    let ids = |id| crate::gui::targets::overlays(&shot, &[HostId(id)]).len();
+    assert_eq!((ids(24), ids(41)), (1, 0));
+    assert!(crate::gui::targets::keeps(&shot, &[HostId(24)]) && !crate::gui::targets::keeps(&shot, &[HostId(41)]));
+}
+
+#[test]
 fn what_a_command_cannot_do_is_said_before_it_is_tried() {
     let mut window = Window::over(Snapshot { engine: EngineState::Stopped, ..room() });
     window.key(Modifiers::NONE, Key::ArrowDown);

@@ -384,6 +384,7 @@ pub(crate) fn overlay(n: u64, open: bool) -> OverlayView {
         writes: Writes::Keep,
         generation: 3,
         host: format!("pc-{n:02}"),
+        of: Some(HostId(n)),
         bytes: (n * 113) << 20,
         open,
     }
