@@ -377,6 +377,9 @@ pub struct HostView {
     pub uuid: Option<Uuid>,
     /// Name of lab.toml, or what the machine calls itself.
     pub name: Option<String>,
+    /// The name is that of lab.toml.
+    #[serde(default)]
+    pub named: bool,
     /// Group of lab.toml.
     pub group: Option<String>,
     /// Its place in the group's seating plan.
