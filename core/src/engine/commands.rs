@@ -76,18 +76,23 @@ impl Run {
     /// What a server asked for. What cannot be written now, because lab.toml is broken or its disk full, is tried again: a machine must
     /// not be installed twice.
     pub(super) async fn request(&mut self, request: Request) {
+        self.dirty = true;
         let (host, install, because) = match &request {
             Request::Consume { host, install, because } => (host, install, because),
             Request::Direct { hosts, disk, profile } => {
                 if let Err(error) = self.give_directly(hosts.clone(), disk, profile, "window").await {
                     let problem =
                         format!("The kernel of {disk} is in the profile {profile}, but nobody got it: {error}");
-                    self.shared.state().storage_problem = Some(problem);
+                    self.shared.state().not_written = Some(problem);
                 }
                 return;
             }
         };
         self.catch_up().await;
+        if self.shared.state().directory.macs(*host).is_empty() {
+            // It was forgotten meanwhile: nothing is to be written for it, now or later.
+            return;
+        }
         // A choice in the machine's menu is no assignment, and what was assigned since stands. A machine that `unknown` erased gets an
         // entry, so that it is not erased again.
         let given = self.given(*host);
@@ -98,7 +103,7 @@ impl Run {
         if given.as_ref() != Some(&next)
             && let Err(error) = self.assign(vec![*host], next.clone(), "install-finished").await
         {
-            self.shared.state().storage_problem =
+            self.shared.state().not_written =
                 Some(format!("A machine installs, but what follows could not be written to lab.toml: {error}"));
             self.shared.state().owed.insert(*host, install.clone());
             self.unwritten.push(request);
@@ -110,7 +115,7 @@ impl Run {
         if let Some(epoch) = epoch
             && let Err(error) = self.shared.keep_epoch(*host, &epoch).await
         {
-            self.shared.state().storage_problem = Some(error);
+            self.shared.state().not_written = Some(error);
         }
         let profile = install.profile.to_string();
         self.report_of(*host, EventKind::InstallConsumed { profile, next, because: because.clone() });
@@ -122,7 +127,7 @@ impl Run {
         if unwritten.is_empty() {
             return;
         }
-        self.shared.state().storage_problem = None;
+        self.shared.state().not_written = None;
         for request in unwritten {
             self.request(request).await;
         }
@@ -146,6 +151,9 @@ impl Run {
         let edited = blocking(move || shared.edit(stamp.as_ref(), edit).map_err(|e| e.to_string())).await;
         match edited {
             Ok(Ok(())) => {
+                if self.unwritten.is_empty() {
+                    self.shared.state().not_written = None;
+                }
                 self.reload(true).await;
                 Ok(())
             }

@@ -100,8 +100,10 @@ pub(super) struct State {
     pub(super) restart_needed: bool,
     /// What lab.toml says, key by key.
     pub(super) settings: Arc<Settings>,
-    /// What could not be written, if something could not.
+    /// What is wrong with the folder, as long as the engine has it.
     pub(super) storage_problem: Option<String>,
+    /// What could not be written to lab.toml; until something can.
+    pub(super) not_written: Option<String>,
     /// Whose engine it is.
     pub(super) keeper: Keeper,
     /// Room where the lab is.
@@ -143,6 +145,7 @@ impl State {
             restart_needed: false,
             settings: Arc::default(),
             storage_problem: None,
+            not_written: None,
             services: BTreeMap::new(),
             lab_findings: LabFindings::default(),
             alarms: Alarms::default(),
@@ -471,7 +474,7 @@ impl State {
         if self.restart_needed {
             list.push(finding("restart-needed", Severity::Warning, &[]));
         }
-        if let Some(problem) = &self.storage_problem {
+        if let Some(problem) = self.storage_problem.as_ref().or(self.not_written.as_ref()) {
             list.push(finding("lab-not-written", Severity::Error, &[("problem", problem)]));
         }
         list
