@@ -1,5 +1,6 @@
 //! The table of rules: each with how it is provoked and what is then said; and the boots on which nothing may be said.
 
+mod events;
 mod healthy;
 mod provoked;
 mod recorded;
