@@ -10,7 +10,8 @@ use super::serving::blocking;
 use super::shared::Request;
 use crate::api::{Command, CommandError, EventKind, HostId, JobKind, NewDisk, NewProfile, Reply, Who};
 use crate::boot::{Arch, other_build};
-use crate::lab::{Boot, Disk, Document, HostRef, Lab, LabError, Mode, Name, Profile, this_machine};
+use crate::disks::{DiskFacts, OverlayKey};
+use crate::lab::{Boot, Disk, Document, HostRef, Lab, LabError, Mode, Name, Profile, Writes, this_machine};
 use crate::media::{Kind, recognise};
 use crate::net::{Ipv4Cidr, MacAddr};
 
@@ -289,6 +290,7 @@ impl Run {
 
     async fn forget(&mut self, id: HostId, entry: bool) -> Outcome {
         self.catch_up().await;
+        self.refuse_if_it_keeps(id).await?;
         let configured = self.shared.state().entry(id);
         match configured {
             Some(index) if entry => self.edit(move |document| document.remove_host(index)).await?,
@@ -302,6 +304,28 @@ impl Run {
         self.shared.db.delete_host(id);
         self.shared.db.delete_epoch(id);
         Ok(Reply::Hosts { count: 1 })
+    }
+
+    /// Overlays bear a machine's number, and one that was forgotten gets another: it would begin anew from the image, a running one in the
+    /// midst of its work.
+    async fn refuse_if_it_keeps(&self, id: HostId) -> Result<(), CommandError> {
+        let (shared, lab, name) = {
+            let state = self.shared.state();
+            (self.shared.clone(), state.lab.clone(), state.shown_name(id))
+        };
+        let facts = blocking(move || shared.store.views(&lab)).await.map_err(wrong)?;
+        let own = |disk: &DiskFacts| disk.overlays.iter().find(|o| o.key == OverlayKey::Host(id)).cloned();
+        for (disk, overlay) in facts.iter().filter_map(|disk| Some((&disk.name, own(disk)?))) {
+            if overlay.open {
+                return Err(wrong(format!("{name} runs from the disk {disk}; shut it down before it is forgotten")));
+            }
+            if overlay.writes == Writes::Keep {
+                return Err(wrong(format!(
+                    "{name} would not find what it wrote on the disk {disk} again; commit or reset that first, then forget it"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn add_disk(&mut self, new: NewDisk) -> Outcome {
