@@ -180,6 +180,8 @@ pub(super) fn apply(shared: &Shared, refreshed: Refreshed) -> (bool, Option<Firm
         || state.profiles != profiles
         || state.firmware != firmware
         || state.space != space;
+    let owners = disks.iter().flat_map(|d| &d.overlays).filter_map(|o| o.of).collect();
+    state.directory.hold_only(&owners);
     state.interfaces = interfaces;
     state.disks = disks;
     state.profiles = profiles;
