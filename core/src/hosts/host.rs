@@ -69,6 +69,8 @@ pub struct Host {
     pub(super) meter: Option<(String, Meter)>,
     pub(super) sessions: Vec<(String, u16, bool)>,
     pub(super) sessions_ended: Option<Timestamp>,
+    /// Until when it has its address, where we gave it.
+    leased: Option<Timestamp>,
     /// When it was heard before the event that is taken in.
     pub(super) heard: Option<Timestamp>,
     /// The number of that event.
@@ -133,7 +135,7 @@ impl Host {
                 }
             }
             EventKind::DhcpOffer { .. } => {}
-            EventKind::DhcpAck { client, address, file, root_path, disk, .. } => {
+            EventKind::DhcpAck { client, address, file, root_path, disk, lease_seconds } => {
                 if let Some(disk) = disk.as_ref().and_then(|disk| disk.parse().ok()) {
                     self.given =
                         Some(Boot::Iscsi(IscsiBoot { disk, profile: None, via: IscsiVia::RootPath, writes: None }));
@@ -141,6 +143,7 @@ impl Host {
                 if let Some(address) = address {
                     changed.record |= self.ip != Some((*address).into());
                     self.ip = Some((*address).into());
+                    self.leased = now.checked_add(SignedDuration::from_secs((*lease_seconds).into())).ok();
                 }
                 self.acknowledged(now, *client, file.as_deref(), root_path.as_deref());
             }
@@ -265,8 +268,10 @@ impl Host {
 
     /// A machine that has fallen silent where it would be heard, and of which nobody knows anything wrong, is off, too. True when it is.
     pub fn fell_silent(&mut self, now: Timestamp) -> bool {
-        let silent = self.sessions.is_empty()
-            && self.patience().zip(self.last_seen).is_some_and(|(most, heard)| now.duration_since(heard) > most);
+        let silent = self.patience().zip(self.last_seen).is_some_and(|(most, heard)| now.duration_since(heard) > most);
+        // A system renews its address long before it would lose it.
+        let let_go = self.stage == Stage::Running && self.leased.is_some_and(|until| now > until);
+        let silent = self.sessions.is_empty() && (silent || let_go);
         if silent {
             self.is_gone(now);
         }

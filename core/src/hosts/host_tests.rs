@@ -158,6 +158,23 @@ fn a_boot_that_ends_without_a_word_is_over_but_not_a_system_that_runs() {
 }
 
 #[test]
+fn a_system_that_lets_its_address_go_is_gone() {
+    let at = |s| Now::at(Duration::from_secs(s)).wall;
+    let mut story = Story::new();
+    assert_eq!(story.discover(ClientKind::Os), Stage::Running);
+    for _ in 0..3 {
+        story.ack(ClientKind::Os, "");
+        assert!(!story.host.fell_silent(at(story.seconds + 1799)), "it has its address for half an hour");
+        story.seconds += 900;
+    }
+    assert!(story.host.fell_silent(at(story.seconds + 901)));
+    assert_eq!(story.host.stage, Stage::Absent);
+    let mut elsewhere = Story::new();
+    elsewhere.discover(ClientKind::Os);
+    assert!(!elsewhere.host.fell_silent(at(86_400)), "what another server gave it is not known");
+}
+
+#[test]
 fn a_system_that_does_not_come_back_after_a_stop_is_gone() {
     let mut story = Story::new();
     let login = |session| EventKind::IscsiLogin {
