@@ -327,11 +327,13 @@ struct Ipxe<'a> {
     out: String,
     /// Settings that were made for words.
     settings: usize,
+    /// A disk of ours is hooked as the first one.
+    hooked: bool,
 }
 
 impl<'a> Ipxe<'a> {
     fn new(script: &'a ScriptFor<'a>) -> Self {
-        Self { script, out: String::from("#!ipxe\n"), settings: 0 }
+        Self { script, out: String::from("#!ipxe\n"), settings: 0, hooked: false }
     }
 
     fn line(&mut self, text: impl AsRef<str>) {
@@ -439,6 +441,7 @@ impl<'a> Ipxe<'a> {
 
     /// `sanboot` or `sanhook`, as the machine that we know it to be.
     fn san(&mut self, command: &str, iscsi: &IscsiBoot, disk: &Disk) {
+        self.hooked |= command.starts_with("sanhook");
         let initiator = initiator_name(self.script.mac);
         self.line("set step san");
         self.line(format!("set initiator-iqn {initiator}"));
@@ -526,6 +529,9 @@ impl<'a> Ipxe<'a> {
     fn local(&mut self) {
         self.line(":local");
         self.mark("local");
+        if self.hooked {
+            self.line("sanunhook --drive 0x80 ||");
+        }
         self.line("iseq ${platform} pcbios && sanboot --no-describe --drive 0x80 ||");
         self.line("exit");
     }

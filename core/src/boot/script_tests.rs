@@ -272,3 +272,18 @@ fn no_argument_of_a_kernel_is_taken_for_a_command_of_ipxe() {
     }
     assert!(text.contains("+p ${word1:string} file b.c +p\" ${word2:string} x||y ro=#2"), "{text}");
 }
+
+#[test]
+fn the_local_disk_is_not_the_one_that_was_hooked_in_its_place() {
+    let plan = plan();
+    let then = InstallThen::Iscsi(iscsi());
+    let onto_disk = Boot::Install(Install { profile: "debian-12".parse().unwrap(), then });
+    for (boot, hooks) in [(onto_disk, true), (install(), false), (Boot::Local, false)] {
+        let text = render(&script(&plan, Dialect::Ipxe), &boot);
+        let (before, local) = text.split_once(":local\n").unwrap();
+        assert_eq!(before.contains("sanhook --drive 0x80"), hooks);
+        let let_go = local.find("sanunhook --drive 0x80").unwrap_or(usize::MAX);
+        let boots = local.find("sanboot --no-describe --drive 0x80").unwrap();
+        assert_eq!(let_go < boots, hooks, "{boot}: {local}");
+    }
+}
