@@ -475,10 +475,12 @@ impl App {
             };
             self.send(ctx, now, said, None, false);
         }
-        match ask.into_iter().next() {
-            Some(Command::Assign { hosts, to }) => self.dialog = Some(Dialog::Install { hosts, to }),
-            Some(Command::Settings { changes, .. }) => self.change_settings(ctx, changes, t!("Given back").to_owned()),
-            _ => {}
+        for command in ask {
+            match command {
+                Command::Assign { hosts, to } => self.ask_next(Dialog::Install { hosts, to }),
+                Command::Settings { changes, .. } => self.change_settings(ctx, changes, t!("Given back").to_owned()),
+                _ => {}
+            }
         }
     }
 

@@ -357,14 +357,17 @@ fn iscsi(kind: &EventKind) -> Option<String> {
                 message = clean(message)
             )
         }
-        EventKind::ImageTrouble { disk, troubles } => match &troubles[..] {
-            [] => t!("Nothing known keeps machines from booting disk {disk}", disk = clean(disk)),
-            troubles => t!(
-                "Disk {disk} will not boot everywhere: {troubles}",
-                disk = clean(disk),
-                troubles = clean(&troubles.join(", "))
-            ),
-        },
+        // What system it has is told to diagnosis, and is no trouble.
+        EventKind::ImageTrouble { disk, troubles } => {
+            match &troubles.iter().filter(|t| *t != "windows").cloned().collect::<Vec<_>>()[..] {
+                [] => t!("Nothing known keeps machines from booting disk {disk}", disk = clean(disk)),
+                troubles => t!(
+                    "Disk {disk} will not boot everywhere: {troubles}",
+                    disk = clean(disk),
+                    troubles = clean(&troubles.join(", "))
+                ),
+            }
+        }
         EventKind::OtherUuid { known, seen } => {
             t!("Another machine behind the same MAC: {seen}, not {known}", seen = seen, known = known)
         }

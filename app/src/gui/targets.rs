@@ -190,25 +190,18 @@ pub(super) fn earlier_groups(shot: &Snapshot, ids: &[HostId]) -> super::action::
     undo
 }
 
-/// The overlays of these hosts, each with its disk.
+/// The overlays of these hosts, each with its disk. A name may be several machines': clones call themselves what their image says.
 pub(super) fn overlays<'a>(shot: &'a Snapshot, ids: &[HostId]) -> Vec<(&'a DiskView, &'a OverlayView)> {
-    let mut names: HashSet<String> = HashSet::new();
-    for host in hosts(shot, ids) {
-        names.insert(say::host_name(host));
-        names.extend(host.macs.iter().map(ToString::to_string));
-    }
+    let ids: HashSet<HostId> = ids.iter().copied().collect();
     let of = |d: &'a DiskView| {
-        d.overlays.iter().filter(|o| names.contains(&o.host)).map(move |o| (d, o)).collect::<Vec<_>>()
+        let theirs = d.overlays.iter().filter(|o| o.of.is_some_and(|id| ids.contains(&id)));
+        theirs.map(move |o| (d, o)).collect::<Vec<_>>()
     };
     shot.disks.iter().flat_map(of).collect()
 }
 
 /// Whether any of these hosts has an overlay.
 pub(super) fn keeps(shot: &Snapshot, ids: &[HostId]) -> bool {
-    let owners: HashSet<&str> = shot.disks.iter().flat_map(|d| &d.overlays).map(|o| o.host.as_str()).collect();
-    let owns = |host: &HostView| {
-        owners.contains(say::host_name(host).as_str())
-            || host.macs.iter().any(|mac| owners.contains(mac.to_string().as_str()))
-    };
-    !owners.is_empty() && hosts(shot, ids).any(owns)
+    let ids: HashSet<HostId> = ids.iter().copied().collect();
+    shot.disks.iter().flat_map(|d| &d.overlays).any(|o| o.of.is_some_and(|id| ids.contains(&id)))
 }

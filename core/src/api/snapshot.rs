@@ -377,6 +377,9 @@ pub struct HostView {
     pub uuid: Option<Uuid>,
     /// Name of lab.toml, or what the machine calls itself.
     pub name: Option<String>,
+    /// The name is that of lab.toml.
+    #[serde(default)]
+    pub named: bool,
     /// Group of lab.toml.
     pub group: Option<String>,
     /// Its place in the group's seating plan.
@@ -432,8 +435,11 @@ pub struct HostView {
 pub struct OverlayView {
     /// Names it in commands; stable.
     pub id: String,
-    /// Whose.
+    /// Whose, as it is shown. Several machines may call themselves the same.
     pub host: String,
+    /// Which machine that is, where it is one of the lab's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<HostId>,
     /// `keep` or `fresh`.
     pub writes: Writes,
     /// The generation of the image on which it stands.

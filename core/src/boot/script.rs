@@ -325,11 +325,15 @@ pub(crate) fn hex(text: &str) -> String {
 struct Ipxe<'a> {
     script: &'a ScriptFor<'a>,
     out: String,
+    /// Settings that were made for words.
+    settings: usize,
+    /// A disk of ours is hooked as the first one.
+    hooked: bool,
 }
 
 impl<'a> Ipxe<'a> {
     fn new(script: &'a ScriptFor<'a>) -> Self {
-        Self { script, out: String::from("#!ipxe\n") }
+        Self { script, out: String::from("#!ipxe\n"), settings: 0, hooked: false }
     }
 
     fn line(&mut self, text: impl AsRef<str>) {
@@ -339,6 +343,24 @@ impl<'a> Ipxe<'a> {
 
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.script.base)
+    }
+
+    /// Arguments as words that iPXE hands on. What would end its command or begin a comment comes out of a setting: those are filled in
+    /// when a line is divided already.
+    fn words(&mut self, text: &str) -> String {
+        let words: Vec<String> = text
+            .split(' ')
+            .map(|word| {
+                if !matches!(word, "||" | "&&" | ";") && !word.starts_with('#') {
+                    return word.to_owned();
+                }
+                self.settings += 1;
+                let setting = format!("word{}", self.settings);
+                self.line(format!("set {setting}:hex {}", hex(word)));
+                format!("${{{setting}:string}}")
+            })
+            .collect();
+        words.join(" ")
     }
 
     fn own(&self, rest: &str) -> String {
@@ -408,7 +430,7 @@ impl<'a> Ipxe<'a> {
             }
             Some(profile) => {
                 // A system's login makes no overlay new, so `fresh` needs one of its firmware.
-                let fresh = disk.writes == Writes::Fresh && !disk.readonly;
+                let fresh = iscsi.writes.unwrap_or(disk.writes) == Writes::Fresh && !disk.readonly;
                 if profile.iscsi_args == Some(IscsiArgs::None) || fresh {
                     self.san("sanhook --drive 0x80", iscsi, disk);
                 }
@@ -419,18 +441,18 @@ impl<'a> Ipxe<'a> {
 
     /// `sanboot` or `sanhook`, as the machine that we know it to be.
     fn san(&mut self, command: &str, iscsi: &IscsiBoot, disk: &Disk) {
+        self.hooked |= command.starts_with("sanhook");
         let initiator = initiator_name(self.script.mac);
         self.line("set step san");
         self.line(format!("set initiator-iqn {initiator}"));
-        if let Some(chap) = &disk.chap {
-            let (user, secret) = (hex(&chap.user), hex(chap.secret.expose()));
-            self.line(format!("set username:hex {user}"));
-            self.line(format!("set password:hex {secret}"));
-            if let Some((user, secret)) = &chap.mutual {
-                let (user, secret) = (hex(user), hex(secret.expose()));
-                self.line(format!("set reverse-username:hex {user}"));
-                self.line(format!("set reverse-password:hex {secret}"));
-            }
+        let login = ["username", "password", "reverse-username", "reverse-password"];
+        let words = login_words(disk);
+        for (setting, word) in login.iter().zip(&words) {
+            self.line(format!("set {setting}:hex {}", hex(word)));
+        }
+        // iPXE keeps its settings from script to script, and with a login left of another disk it would insist that this one answers.
+        for setting in login.iter().skip(words.len()) {
+            self.line(format!("clear {setting} ||"));
         }
         if let Some(root) = root_path(self.script.plan, self.script.server, iscsi) {
             self.line(format!("{command} {root} || goto failed"));
@@ -445,8 +467,9 @@ impl<'a> Ipxe<'a> {
             self.xen_efi(profile);
             return;
         }
+        let args = self.words(&args);
         if let Some(hypervisor) = hypervisor_path(profile) {
-            let (hypervisor, with) = (self.url(&hypervisor), one_line(&profile.hypervisor_args));
+            let (hypervisor, with) = (self.url(&hypervisor), self.words(&one_line(&profile.hypervisor_args)));
             self.line(format!("kernel {hypervisor} {with} || goto failed"));
             self.line(format!("module {kernel} {args} || goto failed"));
         } else {
@@ -506,6 +529,9 @@ impl<'a> Ipxe<'a> {
     fn local(&mut self) {
         self.line(":local");
         self.mark("local");
+        if self.hooked {
+            self.line("sanunhook --drive 0x80 ||");
+        }
         self.line("iseq ${platform} pcbios && sanboot --no-describe --drive 0x80 ||");
         self.line("exit");
     }

@@ -214,3 +214,76 @@ fn a_direct_kernel_boot_names_its_root_as_the_initramfs_wants_it() {
     );
     assert!(!ibft.contains("secret=1+") && !ibft.contains("BOOTIF"), "{ibft}");
 }
+
+#[test]
+fn what_a_machine_is_assigned_says_whether_a_direct_start_begins_anew() {
+    let mut plan = plan();
+    let profile = Some("debian-12".parse().unwrap());
+    let hooks = |plan: &Plan, writes| {
+        let boot = Boot::Iscsi(IscsiBoot { profile: profile.clone(), writes, ..iscsi() });
+        render(&script(plan, Dialect::Ipxe), &boot).contains("sanhook")
+    };
+    assert!(!hooks(&plan, None) && hooks(&plan, Some(Writes::Fresh)), "only a login of its firmware makes it new");
+    let disk = &mut Arc::make_mut(&mut plan.lab).disks[0];
+    disk.writes = Writes::Fresh;
+    assert!(hooks(&plan, None) && !hooks(&plan, Some(Writes::Keep)));
+    Arc::make_mut(&mut plan.lab).disks[0].readonly = true;
+    assert!(!hooks(&plan, None) && !hooks(&plan, Some(Writes::Fresh)), "nobody writes");
+}
+
+#[test]
+fn a_login_of_another_disk_is_not_left_in_ipxe() {
+    let mut plan = plan();
+    let told = |plan: &Plan, setting: &str| {
+        let text = render(&script(plan, Dialect::Ipxe), &Boot::Iscsi(iscsi()));
+        let before = text.split("sanboot").next().unwrap_or_default().to_owned();
+        (before.contains(&format!("set {setting}:hex ")), before.contains(&format!("\nclear {setting} ||\n")))
+    };
+    let (set, cleared) = ((true, false), (false, true));
+    for (setting, expected) in [("username", set), ("password", set), ("reverse-username", cleared)] {
+        assert_eq!(told(&plan, setting), expected, "{setting}");
+    }
+    let disk = |plan: &mut Plan, chap| Arc::make_mut(&mut plan.lab).disks[0].chap = chap;
+    let mutual = Some(("t".to_owned(), Secret::new("other-2.".into())));
+    disk(&mut plan, Some(Chap { user: "u".into(), secret: Secret::new("secret=1+".into()), mutual }));
+    assert_eq!((told(&plan, "reverse-username"), told(&plan, "reverse-password")), (set, set));
+    disk(&mut plan, None);
+    assert_eq!((told(&plan, "username"), told(&plan, "reverse-password")), (cleared, cleared));
+}
+
+#[test]
+fn no_argument_of_a_kernel_is_taken_for_a_command_of_ipxe() {
+    let mut plan = plan();
+    let profile = &mut Arc::make_mut(&mut plan.lab).profiles[0];
+    profile.args = "dyndbg=\"file a.c +p ; file b.c +p\" #1 x||y ro=#2".into();
+    (profile.hypervisor, profile.hypervisor_args) = (Some("x/xen".into()), "a && b".into());
+    let text = render(&on(&plan, Arch::Bios), &install());
+    let syntax = |word: &&str| matches!(*word, "||" | "&&" | ";") || word.starts_with('#');
+    let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("kernel ") || l.starts_with("module ")).collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for line in lines {
+        assert_eq!(line.split(' ').filter(syntax).collect::<Vec<_>>(), ["||"], "{line}");
+        assert!(line.ends_with(" || goto failed"), "{line}");
+    }
+    // `;`, `#1` and `&&`, each before the line that names it.
+    for (setting, word) in [("word1", "3b"), ("word2", "23:31"), ("word3", "26:26")] {
+        let set = text.find(&format!("set {setting}:hex {word}\n")).unwrap_or_else(|| panic!("{setting}: {text}"));
+        assert!(text[set..].contains(&format!(" ${{{setting}:string}} ")), "{setting}: {text}");
+    }
+    assert!(text.contains("+p ${word1:string} file b.c +p\" ${word2:string} x||y ro=#2"), "{text}");
+}
+
+#[test]
+fn the_local_disk_is_not_the_one_that_was_hooked_in_its_place() {
+    let plan = plan();
+    let then = InstallThen::Iscsi(iscsi());
+    let onto_disk = Boot::Install(Install { profile: "debian-12".parse().unwrap(), then });
+    for (boot, hooks) in [(onto_disk, true), (install(), false), (Boot::Local, false)] {
+        let text = render(&script(&plan, Dialect::Ipxe), &boot);
+        let (before, local) = text.split_once(":local\n").unwrap();
+        assert_eq!(before.contains("sanhook --drive 0x80"), hooks);
+        let let_go = local.find("sanunhook --drive 0x80").unwrap_or(usize::MAX);
+        let boots = local.find("sanboot --no-describe --drive 0x80").unwrap();
+        assert_eq!(let_go < boots, hooks, "{boot}: {local}");
+    }
+}

@@ -40,6 +40,10 @@ impl Book {
         self.by_id.retain(|id, _| LASTING.contains(&id.as_str()));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
     /// All of them, worst first.
     pub(super) fn list(&self) -> Vec<Finding> {
         let mut list: Vec<_> = self.by_id.values().cloned().collect();

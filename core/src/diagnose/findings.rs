@@ -13,6 +13,7 @@ use super::san::San;
 use super::script::Script;
 use super::system::System;
 use crate::api::{Event, EventKind, Finding, FindingAction, Place, ServiceKind, Severity};
+use crate::lab::Boot;
 use crate::lang::{Param, finding};
 
 /// A group of rules over one machine's events.
@@ -35,10 +36,15 @@ pub(super) trait Rules {
     fn deaf(&mut self) {}
 }
 
+/// What a machine met with what it was given: nothing against something else.
+const OF_GIVEN: [&str; 4] = ["script-error", "http-refused", "iscsi-refused", "iscsi-error"];
+
 /// The findings about one host.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
     book: Book,
+    /// What its last script is for.
+    given: Option<Boot>,
     offers: Offers,
     files: Files,
     script: Script,
@@ -54,14 +60,26 @@ impl Findings {
         self.book.list()
     }
 
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.book.is_empty()
+    }
+
     /// A new boot began: the last one's findings are history.
     pub fn clear(&mut self) {
         self.book.new_boot();
+        self.given = None;
         self.each(|rules, _| rules.new_boot());
     }
 
     /// Takes in one event about this host.
     pub fn apply(&mut self, event: &Event, around: &Around) {
+        if let EventKind::ScriptServed { boot, .. } = &event.kind
+            && self.given.replace(boot.clone()).is_some_and(|before| before != *boot)
+        {
+            self.book.cure(&OF_GIVEN);
+        }
         self.each(|rules, book| rules.apply(event, around, book));
     }
 
@@ -94,7 +112,7 @@ impl Findings {
     }
 
     fn each(&mut self, mut visit: impl FnMut(&mut dyn Rules, &mut Book)) {
-        let Self { book, offers, files, script, san, system, identity } = self;
+        let Self { book, offers, files, script, san, system, identity, .. } = self;
         let all: [&mut dyn Rules; 6] = [offers, files, script, san, system, identity];
         for rules in all {
             visit(rules, book);
@@ -199,6 +217,7 @@ impl LabFindings {
 mod tests {
     use super::*;
     use crate::api::{Source, VERSION};
+    use crate::lab::{IscsiBoot, IscsiVia};
 
     fn event(kind: EventKind) -> Event {
         Event { v: VERSION, seq: 1, time: Timestamp::UNIX_EPOCH, host: None, mac: None, source: Source::Served, kind }
@@ -225,6 +244,34 @@ mod tests {
         });
         findings.apply(&login, &around);
         assert_eq!(findings.list(), vec![]);
+    }
+
+    #[test]
+    fn what_was_refused_with_one_assignment_is_nothing_against_another() {
+        let (mut findings, around) = (Findings::default(), Around::default());
+        let iscsi =
+            Boot::Iscsi(IscsiBoot { disk: "d".parse().unwrap(), profile: None, via: IscsiVia::Script, writes: None });
+        let served = |boot: &Boot| EventKind::ScriptServed {
+            boot: boot.clone(),
+            dialect: "ipxe".into(),
+            because: String::new(),
+        };
+        let path = "/media/p/kernel/linux".to_owned();
+        let stops = [
+            served(&iscsi),
+            EventKind::IscsiRefused { initiator: "i".into(), target: "t".into(), status: 0x0202, reason: "no".into() },
+            EventKind::ScriptError { step: "san".into(), code: 0x2c0d_603b },
+            EventKind::HttpRequest { method: "GET".into(), path, status: 404, agent: None },
+            EventKind::IscsiError { target: "t".into(), lba: 1, message: "full".into() },
+        ];
+        stops.map(event).iter().for_each(|event| findings.apply(event, &around));
+        let ids = |findings: &Findings| findings.list().into_iter().map(|f| f.id).collect::<Vec<_>>();
+        let all = ["http-refused", "iscsi-error", "iscsi-refused", "script-error"];
+        assert_eq!(ids(&findings), all);
+        findings.apply(&event(served(&iscsi)), &around);
+        assert_eq!(ids(&findings), all, "it tries the same again");
+        findings.apply(&event(served(&Boot::Wait)), &around);
+        assert_eq!(ids(&findings), Vec::<String>::new(), "it waits, and nothing is wrong with that");
     }
 
     #[test]

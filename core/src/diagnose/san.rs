@@ -30,6 +30,8 @@ const NO_LOADER: [(&str, Arch); 2] = [("no-uefi-loader", Arch::UefiX64), ("no-bi
 const NO_ISCSI: &str = "no-iscsi-initramfs";
 /// The trouble of a disk that has Xen, under which no kernel sees an iBFT.
 const HAS_XEN: &str = "xen-hides-ibft";
+/// What is known of a disk without a kernel that could be started directly.
+const WINDOWS: &str = "windows";
 /// The image is looked into meanwhile.
 const LOOKED_INTO_WITHIN: i64 = 30;
 
@@ -312,19 +314,21 @@ impl San {
     ) {
         let known = around.trouble(&given.disk, NO_ISCSI);
         let xen = around.trouble(&given.disk, HAS_XEN).filter(|_| known.is_none() && !given.direct);
-        let way = given.way(xen.is_some());
+        let windows = around.trouble(&given.disk, WINDOWS).filter(|_| known.is_none());
+        let way = if windows.is_some() { "windows" } else { given.way(xen.is_some()) };
         let (means, remedy) = (sentence("no-login-means", way), sentence("no-login-remedy", way));
         let remedy = remedy.replace("{disk}", &given.disk);
         let said =
             finding("no-system-login", Severity::Error, &[("seen", &seen), ("means", &means), ("remedy", &remedy)]);
-        if known.or(xen).is_none() {
+        let why = known.or(xen).or(windows);
+        if why.is_none() {
             let until = at.checked_add(SignedDuration::from_secs(LOOKED_INTO_WITHIN)).unwrap_or(Timestamp::MAX);
             let (given, seen, events) = (given.clone(), seen.to_owned(), events.clone());
             self.wonders = Some(Wonder { until, given, seen, sure, events });
         }
-        events.splice(..0, known.or(xen));
+        events.splice(..0, why);
         let said = said.sure(if known.is_some() { Certainty::Certain } else { sure }).proven_by(&events);
-        book.raise(at, said.cured_by(given.cure(known.is_some())));
+        book.raise(at, said.cured_by(given.cure(known.or(windows).is_some())));
         self.told = Some(given.disk.clone());
     }
 }
@@ -432,7 +436,7 @@ impl Rules for San {
         self.idle = self.idle.filter(|wait| wait.until > now);
         if self.wonders.as_ref().is_some_and(|wonder| wonder.until <= now)
             && let Some(Wonder { given, seen, sure, events, .. }) = self.wonders.take()
-            && [NO_ISCSI, HAS_XEN].iter().any(|trouble| around.trouble(&given.disk, trouble).is_some())
+            && [NO_ISCSI, HAS_XEN, WINDOWS].iter().any(|trouble| around.trouble(&given.disk, trouble).is_some())
         {
             self.does_not_log_in((now, &seen), &given, sure, events, around, book);
         }

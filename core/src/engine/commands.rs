@@ -3,17 +3,22 @@
 //! lab.toml is read afresh before each edit, so a person's own edit is never overwritten; an edit of a broken file is refused.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::run::Run;
 use super::serving::blocking;
 use super::shared::Request;
 use crate::api::{Command, CommandError, EventKind, HostId, JobKind, NewDisk, NewProfile, Reply, Who};
 use crate::boot::{Arch, other_build};
-use crate::lab::{Boot, Disk, Document, HostRef, LabError, Mode, Name, Profile, this_machine};
+use crate::disks::{DiskFacts, OverlayKey};
+use crate::lab::{Boot, Disk, Document, HostRef, Lab, LabError, Mode, Name, Profile, Writes, this_machine};
 use crate::media::{Kind, recognise};
 use crate::net::{Ipv4Cidr, MacAddr};
 
 type Outcome = Result<Reply, CommandError>;
+
+/// So often the result of a job is tried to be written while somebody else writes the file.
+const SAVES: u32 = 20;
 
 pub(super) fn wrong(message: impl std::fmt::Display) -> CommandError {
     CommandError::new(message)
@@ -72,18 +77,23 @@ impl Run {
     /// What a server asked for. What cannot be written now, because lab.toml is broken or its disk full, is tried again: a machine must
     /// not be installed twice.
     pub(super) async fn request(&mut self, request: Request) {
+        self.dirty = true;
         let (host, install, because) = match &request {
             Request::Consume { host, install, because } => (host, install, because),
             Request::Direct { hosts, disk, profile } => {
                 if let Err(error) = self.give_directly(hosts.clone(), disk, profile, "window").await {
                     let problem =
                         format!("The kernel of {disk} is in the profile {profile}, but nobody got it: {error}");
-                    self.shared.state().storage_problem = Some(problem);
+                    self.shared.state().not_written = Some(problem);
                 }
                 return;
             }
         };
         self.catch_up().await;
+        if self.shared.state().directory.macs(*host).is_empty() {
+            // It was forgotten meanwhile: nothing is to be written for it, now or later.
+            return;
+        }
         // A choice in the machine's menu is no assignment, and what was assigned since stands. A machine that `unknown` erased gets an
         // entry, so that it is not erased again.
         let given = self.given(*host);
@@ -94,7 +104,7 @@ impl Run {
         if given.as_ref() != Some(&next)
             && let Err(error) = self.assign(vec![*host], next.clone(), "install-finished").await
         {
-            self.shared.state().storage_problem =
+            self.shared.state().not_written =
                 Some(format!("A machine installs, but what follows could not be written to lab.toml: {error}"));
             self.shared.state().owed.insert(*host, install.clone());
             self.unwritten.push(request);
@@ -106,7 +116,7 @@ impl Run {
         if let Some(epoch) = epoch
             && let Err(error) = self.shared.keep_epoch(*host, &epoch).await
         {
-            self.shared.state().storage_problem = Some(error);
+            self.shared.state().not_written = Some(error);
         }
         let profile = install.profile.to_string();
         self.report_of(*host, EventKind::InstallConsumed { profile, next, because: because.clone() });
@@ -118,7 +128,7 @@ impl Run {
         if unwritten.is_empty() {
             return;
         }
-        self.shared.state().storage_problem = None;
+        self.shared.state().not_written = None;
         for request in unwritten {
             self.request(request).await;
         }
@@ -139,9 +149,12 @@ impl Run {
     ) -> Result<(), CommandError> {
         let shared = self.shared.clone();
         let stamp = self.stamp;
-        let edited = blocking(move || shared.edit(stamp.as_ref(), edit)).await;
+        let edited = blocking(move || shared.edit(stamp.as_ref(), edit).map_err(|e| e.to_string())).await;
         match edited {
             Ok(Ok(())) => {
+                if self.unwritten.is_empty() {
+                    self.shared.state().not_written = None;
+                }
                 self.reload(true).await;
                 Ok(())
             }
@@ -167,7 +180,7 @@ impl Run {
         };
         self.catch_up().await;
         let name = interface.to_owned();
-        let moved = self.moved_network(interface);
+        let moved = moved_network(&self.shared.state().lab, interface);
         self.edit(move |document| {
             if let Some(from) = moved {
                 document.move_network(&from, &name)?;
@@ -181,16 +194,6 @@ impl Run {
             state.confirmed.push(mac);
         }
         Ok(Reply::Done)
-    }
-
-    /// In a lab that came from another computer, the lone network names an interface that is not here: it is that of `interface` now.
-    fn moved_network(&self, interface: &str) -> Option<String> {
-        let state = self.shared.state();
-        let [network] = &state.lab.networks[..] else {
-            return None;
-        };
-        let here = |name: &str| state.interfaces.iter().any(|i| i.name == name);
-        (network.interface != interface && !here(&network.interface)).then(|| network.interface.clone())
     }
 
     /// The machines that these words name: a MAC, a name, `group:NAME`. A MAC never seen becomes known.
@@ -287,6 +290,7 @@ impl Run {
 
     async fn forget(&mut self, id: HostId, entry: bool) -> Outcome {
         self.catch_up().await;
+        self.refuse_if_it_keeps(id).await?;
         let configured = self.shared.state().entry(id);
         match configured {
             Some(index) if entry => self.edit(move |document| document.remove_host(index)).await?,
@@ -300,6 +304,28 @@ impl Run {
         self.shared.db.delete_host(id);
         self.shared.db.delete_epoch(id);
         Ok(Reply::Hosts { count: 1 })
+    }
+
+    /// Overlays bear a machine's number, and one that was forgotten gets another: it would begin anew from the image, a running one in the
+    /// midst of its work.
+    async fn refuse_if_it_keeps(&self, id: HostId) -> Result<(), CommandError> {
+        let (shared, lab, name) = {
+            let state = self.shared.state();
+            (self.shared.clone(), state.lab.clone(), state.shown_name(id))
+        };
+        let facts = blocking(move || shared.store.views(&lab)).await.map_err(wrong)?;
+        let own = |disk: &DiskFacts| disk.overlays.iter().find(|o| o.key == OverlayKey::Host(id)).cloned();
+        for (disk, overlay) in facts.iter().filter_map(|disk| Some((&disk.name, own(disk)?))) {
+            if overlay.open {
+                return Err(wrong(format!("{name} runs from the disk {disk}; shut it down before it is forgotten")));
+            }
+            if overlay.writes == Writes::Keep {
+                return Err(wrong(format!(
+                    "{name} would not find what it wrote on the disk {disk} again; commit or reset that first, then forget it"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn add_disk(&mut self, new: NewDisk) -> Outcome {
@@ -414,11 +440,27 @@ impl Run {
     pub(super) fn finisher(&self) -> impl FnOnce(Edit) -> Result<(), String> + Send + 'static {
         let shared = self.shared.clone();
         // The loop sees that the file changed and takes it into force.
-        move |edit| shared.edit(None, edit)
+        move |mut edit| {
+            for _ in 0..SAVES {
+                match shared.edit(None, |document| edit(document)) {
+                    // What a job made in an hour is not lost because a person saves the file in this moment.
+                    Err(LabError::Overtaken) => std::thread::sleep(Duration::from_millis(100)),
+                    edited => return edited.map_err(|e| e.to_string()),
+                }
+            }
+            Err(LabError::Overtaken.to_string())
+        }
     }
 }
 
-pub(super) type Edit = Box<dyn FnOnce(&mut Document) -> Result<(), LabError> + Send>;
+/// The lone network of a lab is that of whichever interface a person chooses: the one that it names may be another computer's, or was chosen
+/// by mistake, and is not served beside it.
+fn moved_network(lab: &Lab, interface: &str) -> Option<String> {
+    let [network] = &lab.networks[..] else { return None };
+    (network.interface != interface).then(|| network.interface.clone())
+}
+
+pub(super) type Edit = Box<dyn FnMut(&mut Document) -> Result<(), LabError> + Send>;
 
 /// Whether it is a program for UEFI, by its header.
 fn is_efi(file: &Path) -> bool {
@@ -481,6 +523,16 @@ fn bring(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::Network;
+
+    #[test]
+    fn another_interface_takes_the_place_of_the_one_that_was_chosen_before() {
+        let lab = |names: &[&str]| Lab { networks: names.iter().map(|n| Network::on(*n)).collect(), ..Lab::default() };
+        assert_eq!(moved_network(&lab(&["eth0"]), "eth1").as_deref(), Some("eth0"), "it would be served, too");
+        assert_eq!(moved_network(&lab(&["eth0"]), "eth0"), None);
+        assert_eq!(moved_network(&lab(&[]), "eth0"), None);
+        assert_eq!(moved_network(&lab(&["eth0", "eth1"]), "eth2"), None, "a person wrote several");
+    }
 
     #[test]
     fn a_file_is_brought_in_whole_or_not_at_all() {

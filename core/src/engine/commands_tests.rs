@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::bench::{A, B, Bench, IP_A};
+use super::boots::PendingInstall;
+use super::shared::Request;
 use super::{Engine, Options, control};
 use crate::api::{Command, EngineState, HandleError, HostId, JobState, NewProfile, Reply};
-use crate::lab::{Boot, Seat};
+use crate::lab::{Boot, InstallThen, Seat};
 
 fn refused(outcome: Result<Reply, HandleError>) -> String {
     match outcome {
@@ -209,4 +211,37 @@ async fn a_profile_that_was_brought_in_by_half_is_no_obstacle_to_the_next_try() 
     assert_eq!(ended(id).await, JobState::Done);
     bench.toml_says("kernel = \"debian-13/linux\"").await;
     assert!(bench.dir.path().join("media/debian-13/initrd.gz").exists());
+}
+
+fn has_not_written(bench: &Bench) -> bool {
+    bench.handle().snapshot().findings.iter().any(|f| f.id == "lab-not-written")
+}
+
+/// Waits until the loop has taken in what was sent to it.
+async fn requested(bench: &Bench, request: Request) {
+    bench.shared.requests.send(request).await.unwrap();
+    while bench.shared.requests.capacity() < bench.shared.requests.max_capacity() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bench.events().await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_is_told_until_something_can() {
+    let bench = Bench::new("").await;
+    bench.addressed(A, IP_A).await;
+    let (disk, profile) = ("kept".parse().unwrap(), "live".parse().unwrap());
+    requested(&bench, Request::Direct { hosts: vec![HostId(99)], disk, profile }).await;
+    assert!(has_not_written(&bench), "the machine that it was for is forgotten");
+    bench.assign(A, Boot::Local).await;
+    assert!(!has_not_written(&bench));
+}
+
+#[tokio::test]
+async fn an_installation_of_a_forgotten_machine_is_not_tried_for_ever() {
+    let bench = Bench::new("").await;
+    let (profile, then) = ("debian".parse().unwrap(), InstallThen::Local);
+    let install = PendingInstall { profile, then, token: String::new(), consumed: true };
+    requested(&bench, Request::Consume { host: HostId(99), install, because: String::new() }).await;
+    assert!(!has_not_written(&bench));
 }

@@ -183,6 +183,9 @@ impl Gate for DiskGate {
             }
             refusal
         };
+        if let Client::Host(id) = &client {
+            self.0.state().directory.hold(*id);
+        }
         let opened = self.0.store.open_noting(&request);
         let opened = opened.map_err(|e| undone(refuse(e.refusal_status(), e.to_string())))?;
         if let Some((id, _)) = first {

@@ -4,8 +4,10 @@ use std::net::Ipv4Addr;
 
 use super::bench::{A, B, Bench, IP_A, IP_B};
 use super::gate::DiskGate;
+use crate::api::Command;
 use crate::boot::initiator_name;
 use crate::iscsi::{Gate, LoginRequest, Refusal};
+use crate::lab::{Boot, IscsiBoot, IscsiVia};
 
 const HOSTS: &str = "[[host]]
 mac = \"52:54:00:00:00:01\"
@@ -15,6 +17,10 @@ boot = { iscsi = \"kept\" }
 fn login(disk: &str, ip: Ipv4Addr, initiator: &str) -> LoginRequest {
     let target = crate::lab::derived_iqn(&disk.parse().unwrap());
     LoginRequest { initiator: initiator.to_owned(), target, peer: ip.into(), firmware: true }
+}
+
+fn iscsi(disk: &str) -> Boot {
+    Boot::Iscsi(IscsiBoot { disk: disk.parse().unwrap(), profile: None, via: IscsiVia::Script, writes: None })
 }
 
 /// Logs in as an iSCSI thread does.
@@ -119,4 +125,20 @@ async fn a_root_path_begins_a_boot_as_a_script_does() {
         assert_eq!(use_disk(&bench, firmware(), 2).await, 1);
         assert_eq!(use_disk(&bench, firmware(), 2).await, 2);
     }
+}
+
+#[tokio::test]
+async fn a_machine_is_not_forgotten_with_what_it_keeps() {
+    let bench = Bench::new("").await;
+    for (mac, ip, disk) in [(A, IP_A, "kept"), (B, IP_B, "fresh")] {
+        bench.addressed(mac, ip).await;
+        bench.assign(mac, iscsi(disk)).await;
+        use_disk(&bench, login(disk, ip, &initiator_name(mac)), 7).await;
+    }
+    let shot = bench.handle().snapshot();
+    let forget = |n: usize| bench.call(Command::Forget { host: shot.hosts[n].id, entry: true });
+    let refused = forget(0).await.unwrap_err().to_string();
+    assert!(refused.contains("would not find what it wrote on the disk kept again"), "{refused}");
+    assert!(bench.toml().contains(&A.to_string()), "nothing is done by half");
+    forget(1).await.expect("what it wrote would be dropped at its next boot anyway");
 }

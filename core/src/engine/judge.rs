@@ -94,7 +94,9 @@ fn known_troubles(found: &Inspection) -> Vec<String> {
         _ => None,
     });
     let xen = found.linux.iter().any(|system| !system.hypervisors.is_empty());
-    words.chain(xen.then_some("xen-hides-ibft")).map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+    let windows = found.linux.is_empty() && !found.windows.is_empty();
+    let of_system = xen.then_some("xen-hides-ibft").into_iter().chain(windows.then_some("windows"));
+    words.chain(of_system).map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 #[cfg(test)]
@@ -106,6 +108,7 @@ mod tests {
     use super::super::{Engine, Options};
     use super::*;
     use crate::api::{Command, Event, NewDisk, Snapshot};
+    use crate::inspect::{BiosLoader, TableKind, WindowsSystem};
 
     fn told(events: &[Arc<Event>], of: &str) -> Vec<Vec<String>> {
         let troubles = events.iter().filter_map(|event| match &event.kind {
@@ -113,6 +116,25 @@ mod tests {
             _ => None,
         });
         troubles.collect()
+    }
+
+    #[test]
+    fn a_disk_with_windows_alone_is_known_as_that() {
+        let mut found: Inspection = Inspection {
+            v: 1,
+            size: 1 << 30,
+            table: TableKind::Gpt,
+            partitions: vec![],
+            overlaps: vec![],
+            bios: BiosLoader::default(),
+            efi: vec![],
+            linux: vec![],
+            windows: vec![],
+        };
+        let is_windows = |found: &Inspection| known_troubles(found).iter().any(|word| word == "windows");
+        assert!(!is_windows(&found));
+        found.windows.push(WindowsSystem::default());
+        assert!(is_windows(&found));
     }
 
     #[tokio::test]

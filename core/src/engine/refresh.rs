@@ -87,6 +87,10 @@ fn disk_views(
                 OverlayKey::Host(id) if state.hosts.contains_key(id) => state.shown_name(*id),
                 _ => o.host.clone(),
             },
+            of: match &o.key {
+                OverlayKey::Host(id) => Some(*id),
+                OverlayKey::Initiator(_) => None,
+            },
             bytes: o.bytes,
             open: o.open,
         };
@@ -176,6 +180,8 @@ pub(super) fn apply(shared: &Shared, refreshed: Refreshed) -> (bool, Option<Firm
         || state.profiles != profiles
         || state.firmware != firmware
         || state.space != space;
+    let owners = disks.iter().flat_map(|d| &d.overlays).filter_map(|o| o.of).collect();
+    state.directory.hold_only(&owners);
     state.interfaces = interfaces;
     state.disks = disks;
     state.profiles = profiles;

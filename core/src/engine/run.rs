@@ -226,7 +226,11 @@ impl Run {
 
     /// Looks at what changes without telling: time, lab.toml, interfaces, files.
     async fn look(&mut self) {
-        self.dirty |= self.shared.state().tick(Now::read().wall);
+        let (changed, ipxe) = self.shared.state().tick(Now::read().wall);
+        self.dirty |= changed;
+        if let Some(serving) = &self.serving {
+            ipxe.into_iter().for_each(|mac| serving.ipxe_stage(mac, false));
+        }
         if self.shared.folder.stamp() != self.stamp {
             self.reload(true).await;
         }

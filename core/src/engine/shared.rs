@@ -121,24 +121,22 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Edits lab.toml: a broken file is never edited, and an edit never breaks one. Blocks.
+    /// Edits lab.toml: a broken file is never edited, an edit never breaks one, and what a person saves meanwhile stays. Blocks.
     ///
     /// An edit that names an entry by its number gives the `stamp` of the file in which it counted.
     pub(super) fn edit(
         &self,
         stamp: Option<&Stamp>,
         edit: impl FnOnce(&mut Document) -> Result<(), LabError>,
-    ) -> Result<(), String> {
+    ) -> Result<(), LabError> {
         let _editing = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        if stamp.is_some_and(|stamp| self.folder.stamp().as_ref() != Some(stamp)) {
-            return Err("lab.toml was changed by somebody else just now; try again".into());
+        let read = self.folder.stamp();
+        if stamp.is_some() && read.as_ref() != stamp {
+            return Err(LabError::Overtaken);
         }
-        let edited = (|| {
-            let mut document = Document::parse(&self.folder.read_text()?)?;
-            edit(&mut document)?;
-            self.folder.write_toml(document.text())
-        })();
-        edited.map_err(|e| e.to_string())
+        let mut document = Document::parse(&self.folder.read_text()?)?;
+        edit(&mut document)?;
+        self.folder.write_toml_over(document.text(), read.as_ref())
     }
 
     /// Reports that something happened, to this client or to none.

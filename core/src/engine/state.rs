@@ -27,6 +27,9 @@ use crate::net::{Interface, MacAddr, SELF_TEST};
 
 /// What the self-test caused may be told so long after its end.
 const SELF_TEST_ECHOES: std::time::Duration = std::time::Duration::from_secs(10);
+/// Silence is looked at each second. Where more than this has gone by, or less than nothing, this computer slept, or its clock was set:
+/// nobody has listened, and what was waited for is not known not to have come.
+const SLEPT: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 /// The snapshot carries this many of the last events.
 const RECENT: usize = 400;
 
@@ -97,8 +100,10 @@ pub(super) struct State {
     pub(super) restart_needed: bool,
     /// What lab.toml says, key by key.
     pub(super) settings: Arc<Settings>,
-    /// What could not be written, if something could not.
+    /// What is wrong with the folder, as long as the engine has it.
     pub(super) storage_problem: Option<String>,
+    /// What could not be written to lab.toml; until something can.
+    pub(super) not_written: Option<String>,
     /// Whose engine it is.
     pub(super) keeper: Keeper,
     /// Room where the lab is.
@@ -106,6 +111,8 @@ pub(super) struct State {
     services: BTreeMap<ServiceKind, ServiceView>,
     pub(super) lab_findings: LabFindings,
     alarms: Alarms,
+    /// When silence was looked at last.
+    listened: Option<Timestamp>,
     /// When the doctor's self-test ended last.
     self_tested: Option<Instant>,
     seq: u64,
@@ -138,9 +145,11 @@ impl State {
             restart_needed: false,
             settings: Arc::default(),
             storage_problem: None,
+            not_written: None,
             services: BTreeMap::new(),
             lab_findings: LabFindings::default(),
             alarms: Alarms::default(),
+            listened: None,
             self_tested: None,
             seq,
             recent: recent.into_iter().map(Arc::new).collect(),
@@ -355,9 +364,8 @@ impl State {
                 self.because.clear();
                 for tracked in self.hosts.values_mut() {
                     tracked.host.engine_stopped(event.time);
-                    tracked.findings.deaf();
                 }
-                self.alarms = Alarms::default();
+                self.deaf();
                 self.views.clear();
             }
             _ => {}
@@ -365,16 +373,21 @@ impl State {
         false
     }
 
-    /// Time passes. True when something changed.
-    pub(super) fn tick(&mut self, now: Timestamp) -> bool {
-        let mut changed = self.silence(now);
+    /// Time passes: whether something changed, and whose iPXE is known to run no more.
+    pub(super) fn tick(&mut self, now: Timestamp) -> (bool, Vec<MacAddr>) {
+        let (mut changed, mut ipxe) = (self.silence(now), Vec::new());
         for (id, tracked) in &mut self.hosts {
-            if tracked.host.tick(now) {
+            let before = tracked.host.runs_ipxe();
+            // Where something is wrong it is to be seen how far it came.
+            if tracked.host.tick(now) || (tracked.findings.is_empty() && tracked.host.fell_silent(now)) {
+                if before {
+                    ipxe.extend_from_slice(self.directory.macs(*id));
+                }
                 self.views.remove(id);
                 changed = true;
             }
         }
-        changed
+        (changed, ipxe)
     }
 
     /// When a machine's silence will mean something.
@@ -382,8 +395,21 @@ impl State {
         self.alarms.first()
     }
 
+    /// What was not heard means nothing.
+    fn deaf(&mut self) {
+        for tracked in self.hosts.values_mut() {
+            tracked.findings.deaf();
+        }
+        self.alarms = Alarms::default();
+    }
+
     /// It is `now`: machines whose silence means something by now. True when that told something.
     pub(super) fn silence(&mut self, now: Timestamp) -> bool {
+        let last = self.listened.replace(now);
+        if last.is_some_and(|last| now.duration_since(last).abs() > SLEPT) {
+            self.deaf();
+            return false;
+        }
         let mut changed = false;
         for id in self.alarms.due(now) {
             let Some(tracked) = self.hosts.get_mut(&id) else { continue };
@@ -448,7 +474,7 @@ impl State {
         if self.restart_needed {
             list.push(finding("restart-needed", Severity::Warning, &[]));
         }
-        if let Some(problem) = &self.storage_problem {
+        if let Some(problem) = self.storage_problem.as_ref().or(self.not_written.as_ref()) {
             list.push(finding("lab-not-written", Severity::Error, &[("problem", problem)]));
         }
         list
@@ -603,6 +629,45 @@ mod tests {
             ("boot-file-not-asked", vec![ack.seq], Some(due))
         );
         assert_eq!(state.deadline(), None);
+    }
+
+    #[test]
+    fn what_came_while_this_computer_slept_is_not_missed() {
+        for slept in [3600, -3600] {
+            let mut state = State::new(0, vec![]);
+            let who = || Who::mac(MacAddr([2, 0, 0, 0, 0, 1]));
+            let asked = state.fold(reported(who(), discover(ClientKind::PxeRom))).event.unwrap().time;
+            let ack = EventKind::DhcpAck {
+                client: ClientKind::PxeRom,
+                address: Some([192, 168, 2, 20].into()),
+                file: Some("snponly.efi".into()),
+                root_path: None,
+                disk: None,
+                lease_seconds: 60,
+            };
+            state.fold(reported(who(), ack));
+            assert!(!state.silence(asked));
+            let woke = asked + jiff::SignedDuration::from_secs(slept);
+            assert!(!state.silence(woke), "nobody has listened for the request");
+            assert_eq!(state.deadline(), None);
+            assert!(!state.silence(woke + jiff::SignedDuration::from_secs(1)));
+        }
+    }
+
+    #[test]
+    fn a_waiting_machine_that_is_turned_off_leaves_its_stage_and_ipxe() {
+        let mut state = State::new(0, vec![]);
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        state.fold(reported(Who::mac(mac), discover(ClientKind::Ipxe)));
+        let dialect = "ipxe".to_owned();
+        let served = EventKind::ScriptServed { boot: Boot::Wait, dialect, because: String::new() };
+        let at = state.fold(reported(Who::mac(mac), served)).event.unwrap().time;
+        let folder = std::path::Path::new("/lab");
+        assert_eq!(state.tick(at + jiff::SignedDuration::from_secs(60)), (false, vec![]));
+        assert_eq!(state.snapshot(folder).hosts[0].stage, Stage::Waiting);
+        let (changed, ipxe) = state.tick(at + jiff::SignedDuration::from_secs(180));
+        assert!(changed && ipxe == [mac], "no router is told to it any more: {ipxe:?}");
+        assert_eq!(state.snapshot(folder).hosts[0].stage, Stage::Absent);
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub(super) fn host_view(
         macs: directory.macs(id).to_vec(),
         uuid: directory.uuid(id),
         name: entry.and_then(|e| e.name.as_ref()).map(ToString::to_string).or_else(|| host.hostname.clone()),
+        named: entry.is_some_and(|e| e.name.is_some()),
         group: entry.and_then(|e| e.group.as_ref()).map(ToString::to_string),
         seat: entry.and_then(|e| e.seat),
         vendor: directory.macs(id).iter().find_map(|mac| vendor(*mac)).map(str::to_owned),

@@ -3,7 +3,7 @@
 //! A configured MAC matches first, except where `uuid` in lab.toml tells sharers of one MAC (docks) apart. An IP address belongs
 //! to whoever was last given it or last proved it with a packet that carried its MAC.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use uuid::Uuid;
@@ -15,13 +15,15 @@ use crate::net::MacAddr;
 /// Strangers beyond this many replace the stranger seen longest ago: a flood of forged MACs must not fill the memory.
 const MAX_HOSTS: usize = 4096;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Entry {
     macs: Vec<MacAddr>,
     uuid: Option<Uuid>,
     /// lab.toml says the UUID: a machine with another one is another machine behind the same MAC.
     by_uuid: bool,
     configured: bool,
+    /// Something bears its number: it makes no room for others.
+    held: bool,
     used: u64,
 }
 
@@ -40,7 +42,7 @@ impl Directory {
     /// Takes in a machine that lab.db knows.
     pub fn restore(&mut self, id: HostId, macs: Vec<MacAddr>, uuid: Option<Uuid>) {
         self.next = self.next.max(id.0 + 1);
-        self.insert(id, Entry { macs, uuid, by_uuid: false, configured: false, used: 0 });
+        self.insert(id, Entry { macs, uuid, ..Entry::default() });
     }
 
     /// Numbers up to this one were given: overlays bear them, so that no other machine may get one, forgotten or not.
@@ -75,9 +77,11 @@ impl Directory {
             if let Some(old) = self.entries.get(&id) {
                 macs.extend(old.macs.iter().filter(|m| !host.macs.contains(m)));
             }
-            let uuid = host.uuid.or_else(|| self.entries.get(&id).and_then(|e| e.uuid));
+            let old = self.entries.get(&id);
+            let (uuid, held) = (host.uuid.or_else(|| old.and_then(|e| e.uuid)), old.is_some_and(|e| e.held));
             self.remove_from_macs(id);
-            self.insert(id, Entry { macs, uuid, by_uuid: host.uuid.is_some(), configured: true, used: self.clock });
+            let by_uuid = host.uuid.is_some();
+            self.insert(id, Entry { macs, uuid, by_uuid, configured: true, held, used: self.clock });
             ids.push(id);
         }
         ids
@@ -115,7 +119,7 @@ impl Directory {
             (None, Some(mac)) if !mac.is_group() => {
                 self.make_room();
                 let id = self.fresh_id();
-                self.insert(id, Entry { macs: vec![mac], uuid: who.uuid, by_uuid: false, configured: false, used: 0 });
+                self.insert(id, Entry { macs: vec![mac], uuid: who.uuid, ..Entry::default() });
                 id
             }
             _ => return None,
@@ -162,6 +166,20 @@ impl Directory {
         self.entries.get(&id).and_then(|e| e.uuid)
     }
 
+    /// This machine has an overlay: another number would lead it to another one.
+    pub fn hold(&mut self, id: HostId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.held = true;
+        }
+    }
+
+    /// These machines have overlays, and no others.
+    pub fn hold_only(&mut self, owners: &HashSet<HostId>) {
+        for (id, entry) in &mut self.entries {
+            entry.held = owners.contains(id);
+        }
+    }
+
     /// Drops a machine. A later packet of its MAC makes a new one.
     pub fn forget(&mut self, id: HostId) {
         self.remove_from_macs(id);
@@ -196,7 +214,8 @@ impl Directory {
         if self.entries.len() < MAX_HOSTS {
             return;
         }
-        let oldest = self.entries.iter().filter(|(_, e)| !e.configured).min_by_key(|(_, e)| e.used).map(|(id, _)| *id);
+        let may_go = self.entries.iter().filter(|(_, e)| !e.configured && !e.held);
+        let oldest = may_go.min_by_key(|(_, e)| e.used).map(|(id, _)| *id);
         if let Some(id) = oldest {
             self.forget(id);
             self.gone.push(id);
@@ -296,15 +315,20 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_forged_macs_is_bounded_and_spares_configured_hosts() {
+    fn a_flood_of_forged_macs_is_bounded_and_spares_configured_hosts_and_those_with_disks() {
         let mut dir = Directory::default();
         let lab = Lab { hosts: vec![host(&[mac(1)], None)], ..Lab::default() };
         let kept = dir.configure(&lab)[0];
+        let [runs, ran] = [2, 3].map(|last| dir.resolve(&Who::mac(mac(last))).unwrap());
+        dir.hold(ran);
+        dir.hold_only(&[runs].into());
         for i in 0..(MAX_HOSTS as u32 + 100) {
             let [a, b, c, d] = i.to_be_bytes();
             dir.resolve(&Who::mac(MacAddr([2, 1, a, b, c, d])));
         }
         assert!(dir.entries.len() <= MAX_HOSTS);
         assert_eq!(dir.find(&Who::mac(mac(1))), Some(kept));
+        assert_eq!(dir.find(&Who::mac(mac(2))), Some(runs), "its overlay bears its number");
+        assert_eq!(dir.find(&Who::mac(mac(3))), None, "its overlay was dropped");
     }
 }

@@ -7,9 +7,11 @@
 mod boots;
 mod directory;
 mod host;
+mod paths;
 mod progress;
+mod timeline;
 
 pub use boots::{BOOTS_KEPT, BootOutcome, BootRecord, BootStep};
 pub use directory::Directory;
-pub(crate) use host::is_optional;
 pub use host::{Changed, Host};
+pub(crate) use paths::is_optional;

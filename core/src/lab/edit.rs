@@ -10,7 +10,7 @@ use uuid::Uuid;
 use self::splice::{plain, splice};
 use self::tables::{
     append, append_after, disk_index, entry_index, last_position, on_disk, on_entry, on_host, on_network, remove_entry,
-    set,
+    set, unset,
 };
 use self::whole::{ProfileTexts, fill_disk, fill_profile};
 use self::words::{boot_value, iscsi_args_word, mode_word, path_text, seat_value, size_text};
@@ -81,7 +81,7 @@ impl Document {
         self.change(|doc| {
             on_host(doc, host, |table| match name {
                 Some(name) => set(table, "name", name.as_str().into()),
-                None => drop(table.remove("name")),
+                None => unset(table, "name"),
             })
         })
     }
@@ -97,10 +97,10 @@ impl Document {
                 if was.as_deref() == group.map(Name::as_str) {
                     return;
                 }
-                table.remove("seat");
+                unset(table, "seat");
                 match group {
                     Some(group) => set(table, "group", group.as_str().into()),
-                    None => drop(table.remove("group")),
+                    None => unset(table, "group"),
                 }
             })
         })
@@ -115,7 +115,7 @@ impl Document {
             seats.iter().try_for_each(|(host, seat)| {
                 on_host(doc, *host, |table| match seat {
                     Some(seat) => set(table, "seat", seat_value(*seat)),
-                    None => drop(table.remove("seat")),
+                    None => unset(table, "seat"),
                 })
             })
         })
@@ -173,7 +173,7 @@ impl Document {
         })
     }
 
-    /// The network of interface `from` is that of `to` from now on: a lab that was copied to another computer.
+    /// The network of interface `from` is that of `to` from now on: another one was chosen, or the lab was copied to another computer.
     ///
     /// # Errors
     /// [`LabError::Problems`], for example when `to` has a network already.
@@ -288,7 +288,7 @@ impl Document {
                 for (key, path) in [("hypervisor", hypervisor), ("hypervisor-efi", hypervisor_efi)] {
                     match path {
                         Some(path) => set(table, key, path.into()),
-                        None => drop(table.remove(key)),
+                        None => unset(table, key),
                     }
                 }
                 let Some(former) = former else { return };
@@ -303,7 +303,7 @@ impl Document {
                         continue;
                     }
                     match is {
-                        "" => drop(table.remove(key)),
+                        "" => unset(table, key),
                         is => set(table, key, is.into()),
                     }
                 }

@@ -35,6 +35,9 @@ pub enum LabError {
     /// No entry of this number.
     #[error("lab.toml has no such entry any more; it was edited meanwhile")]
     NoEntry,
+    /// Somebody wrote lab.toml while it was being changed.
+    #[error("lab.toml was changed by somebody else just now; try again")]
+    Overtaken,
     /// The operating system's.
     #[error("cannot {what} {path}: {source}")]
     Io {
@@ -293,13 +296,27 @@ impl Folder {
     /// # Errors
     /// [`LabError::Io`]; the old text then stands.
     pub fn write_toml(&self, text: &str) -> Result<(), LabError> {
+        self.replace_toml(text, || Ok(()))
+    }
+
+    /// The same in the place of the lab.toml that had this stamp when it was read: what a person has saved since is not lost.
+    ///
+    /// # Errors
+    /// [`LabError::Overtaken`], [`LabError::Io`]; the text that is there then stands.
+    pub fn write_toml_over(&self, text: &str, read: Option<&Stamp>) -> Result<(), LabError> {
+        self.replace_toml(text, || if self.stamp().as_ref() == read { Ok(()) } else { Err(LabError::Overtaken) })
+    }
+
+    /// `may`: asked when the new text is on the disk, which takes a while, just before it gets its name.
+    fn replace_toml(&self, text: &str, may: impl FnOnce() -> Result<(), LabError>) -> Result<(), LabError> {
         // A link stays a link: the file that it names is replaced, in its own folder.
         let toml = fs::canonicalize(self.toml()).unwrap_or_else(|_| self.toml());
         let dir = toml.parent().map_or_else(|| self.dir.clone(), Path::to_owned);
         let temporary = dir.join(format!(".lab.toml.{}", std::process::id()));
         let written = write_new(&temporary, text, fs::metadata(&toml).ok().as_ref())
-            .and_then(|()| fs::rename(&temporary, &toml))
-            .map_err(io_error("write", &toml));
+            .map_err(io_error("write", &toml))
+            .and_then(|()| may())
+            .and_then(|()| fs::rename(&temporary, &toml).map_err(io_error("write", &toml)));
         if written.is_err() {
             let _ = fs::remove_file(&temporary);
         }
@@ -452,6 +469,21 @@ mod tests {
         assert!(folder.toml().is_symlink());
         assert_eq!(mode(&real), 0o600);
         assert_ne!(folder.stamp().unwrap(), before);
+        let left: Vec<_> = fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|n| n.to_string_lossy().starts_with(".lab")), "{left:?}");
+    }
+
+    #[test]
+    fn what_a_person_saves_meanwhile_is_not_overwritten() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::open_or_create(temp.path()).unwrap();
+        let read = folder.stamp();
+        folder.write_toml_over("version = 1\n", read.as_ref()).unwrap();
+        let read = folder.stamp();
+        fs::write(folder.toml(), "version = 1 # mine\n").unwrap();
+        let late = folder.write_toml_over("version = 1 # ours\n", read.as_ref());
+        assert!(matches!(late, Err(LabError::Overtaken)), "{late:?}");
+        assert_eq!(folder.read_text().unwrap(), "version = 1 # mine\n");
         let left: Vec<_> = fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert!(!left.iter().any(|n| n.to_string_lossy().starts_with(".lab")), "{left:?}");
     }

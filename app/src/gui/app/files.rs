@@ -101,7 +101,7 @@ impl App {
     }
 
     /// Asks now, or when what is asked now is answered.
-    fn ask_next(&mut self, dialog: Dialog) {
+    pub(super) fn ask_next(&mut self, dialog: Dialog) {
         if self.dialog.is_none() {
             self.dialog = Some(dialog);
         } else {

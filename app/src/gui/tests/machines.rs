@@ -107,6 +107,56 @@ fn reset_names_what_is_lost_and_leaves_disks_in_use_alone() {
 }
 
 #[test]
+fn undo_of_a_first_name_takes_it_away_again() {
+    let calls_itself = HostView { name: Some("DESKTOP-7".into()), named: false, ..host(1, Stage::Waiting, Boot::Wait) };
+    let mut window = Window::over(Snapshot { hosts: vec![Arc::new(calls_itself)], ..bench(0) });
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::F2);
+    window.key(Modifiers::COMMAND, Key::A);
+    window.harness.event(Event::Text("pc-01".into()));
+    window.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(window.done(), Command::Rename { host: HostId(1), name: "pc-01".into() });
+    window.wait_for("is now pc-01");
+    window.click("Undo");
+    assert_eq!(window.done(), Command::Rename { host: HostId(1), name: String::new() });
+}
+
+#[test]
+fn undo_asks_for_each_installation_that_it_would_bring_back() {
+    let of = |n, boot| Arc::new(host(n, Stage::Waiting, boot));
+    let hosts = vec![
+        of(1, install("debian-12")),
+        of(2, install("debian-12")),
+        of(3, install("fedora-41")),
+        of(4, install("fedora-41")),
+    ];
+    let mut window = Window::over(Snapshot { hosts, ..bench(0) });
+    window.key(Modifiers::COMMAND, Key::A);
+    window.key(Modifiers::NONE, Key::L);
+    assert!(matches!(window.done(), Command::Assign { to: Boot::Local, .. }));
+    window.wait_for("Undo");
+    window.click("Undo");
+    for (hosts, profile) in [([1, 2], "debian-12"), ([3, 4], "fedora-41")] {
+        window.wait_for(&format!("Install {profile} on 2 machines?"));
+        window.sent_nothing();
+        window.click("Erase and install 2 machines");
+        let (hosts, to) = (hosts.map(HostId).to_vec(), install(profile));
+        assert_eq!(window.done(), Command::Assign { hosts, to });
+    }
+}
+
+#[test]
+fn a_clone_that_calls_itself_the_same_keeps_what_it_wrote() {
+    let mut shot = bench(30);
+    // No name of lab.toml: what it calls itself is what its image says, and that is pc-24's.
+    let clone = HostView { name: Some("pc-24".into()), configured: false, ..host(41, Stage::Waiting, Boot::Wait) };
+    shot.hosts.push(Arc::new(clone));
+    let ids = |id| crate::gui::targets::overlays(&shot, &[HostId(id)]).len();
+    assert_eq!((ids(24), ids(41)), (1, 0));
+    assert!(crate::gui::targets::keeps(&shot, &[HostId(24)]) && !crate::gui::targets::keeps(&shot, &[HostId(41)]));
+}
+
+#[test]
 fn what_a_command_cannot_do_is_said_before_it_is_tried() {
     let mut window = Window::over(Snapshot { engine: EngineState::Stopped, ..room() });
     window.key(Modifiers::NONE, Key::ArrowDown);

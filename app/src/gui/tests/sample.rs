@@ -79,6 +79,7 @@ pub(crate) fn host(n: u64, stage: Stage, boot: Boot) -> HostView {
         macs: vec![MacAddr([0x52, 0x54, 0, 0, (n >> 8) as u8, n as u8])],
         uuid: None,
         name: Some(format!("pc-{n:02}")),
+        named: true,
         group: None,
         seat: None,
         vendor: Some("Dell".into()),
@@ -384,6 +385,7 @@ pub(crate) fn overlay(n: u64, open: bool) -> OverlayView {
         writes: Writes::Keep,
         generation: 3,
         host: format!("pc-{n:02}"),
+        of: Some(HostId(n)),
         bytes: (n * 113) << 20,
         open,
     }

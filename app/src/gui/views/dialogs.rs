@@ -193,7 +193,7 @@ fn rename_ui(ui: &mut Ui, view: &mut View<'_>, host: HostId, name: &mut String) 
             } else {
                 t!("{was} is now {text}", was = was, text = text)
             };
-            let before = targets::host(view.shot, host).filter(|h| h.configured).and_then(|h| h.name.clone());
+            let before = targets::host(view.shot, host).filter(|h| h.named).and_then(|h| h.name.clone());
             let undo = Command::Rename { host, name: before.unwrap_or_default() };
             view.push(Action::SendAll(vec![Command::Rename { host, name: text.clone() }], said, vec![undo]));
             view.push(Action::CloseDialog);

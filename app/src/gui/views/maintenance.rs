@@ -9,7 +9,7 @@ use super::disk_menu::item_ui;
 use crate::gui::action::{Action, Dialog};
 use crate::gui::disk_ask::{DiskAsk, OverlayMenu};
 use crate::gui::lang::t;
-use crate::gui::say::{self, bytes};
+use crate::gui::say::bytes;
 use crate::gui::targets;
 use crate::gui::theme::Tone;
 use crate::gui::widgets::assign;
@@ -26,10 +26,7 @@ fn end() -> &'static str {
 
 /// The machine's kept overlays, each with its disk.
 fn kept<'a>(shot: &'a Snapshot, host: &HostView) -> Vec<(&'a DiskView, &'a OverlayView)> {
-    let name = say::host_name(host);
-    let of = |o: &&OverlayView| {
-        o.writes == Writes::Keep && (o.host == name || host.macs.iter().any(|mac| mac.to_string() == o.host))
-    };
+    let of = |o: &&OverlayView| o.writes == Writes::Keep && o.of == Some(host.id);
     shot.disks.iter().filter_map(|d| Some((d, d.overlays.iter().find(of)?))).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Boots on which nothing may be said: recorded from real firmware, and made up where no emulator has it.
 
-use super::provoked::*;
+use super::events::*;
 use super::recorded;
 use super::tale::Tale;
 use crate::api::{ClientKind, EventKind};

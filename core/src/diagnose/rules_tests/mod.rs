@@ -1,5 +1,6 @@
 //! The table of rules: each with how it is provoked and what is then said; and the boots on which nothing may be said.
 
+mod events;
 mod healthy;
 mod provoked;
 mod recorded;
@@ -8,7 +9,7 @@ mod tale;
 use std::collections::BTreeSet;
 
 use self::tale::Tale;
-use crate::api::EventKind;
+use crate::api::{EventKind, FindingAction, Place};
 use crate::lang::sentence;
 
 /// A rule of the field, by its number.
@@ -140,6 +141,20 @@ fn a_look_into_the_image_explains_what_was_said() {
     let after = row.tale.clone().and(&later).findings();
     assert_eq!((after.len(), after[0].id.as_str()), (1, "no-system-login"));
     assert!(after[0].means.contains("Xen") && after[0].remedy.contains("extract d "), "{after:?}");
+}
+
+/// Windows has no kernel that could be started directly, and no open-iscsi to install.
+#[test]
+fn nobody_is_told_to_start_windows_directly() {
+    let row = provoked::rows().into_iter().find(|row| row.how.starts_with("a BIOS reads a kernel's worth")).unwrap();
+    let (said, directly) = (row.tale.findings(), FindingAction::StartDirectly { disk: "d".into() });
+    assert_eq!(said[0].action, Some(directly), "of a Linux, or what is not known");
+    let found = EventKind::ImageTrouble { disk: "d".into(), troubles: vec!["windows".into()] };
+    let said = Tale::new().then(found).and(&row.tale).findings();
+    assert_eq!((said.len(), said[0].id.as_str()), (1, "no-system-login"));
+    assert_eq!(said[0].action, Some(FindingAction::Show { place: Place::Images }));
+    assert!(said[0].means.contains("Windows") && said[0].remedy.contains("inspect d "), "{said:?}");
+    assert!(!said[0].remedy.contains("open-iscsi"), "{said:?}");
 }
 
 #[test]

@@ -239,9 +239,7 @@ impl Db {
 
     /// Queues what is remembered of a boot; it replaces what was, by when it began. Older ones than [`crate::hosts::BOOTS_KEPT`] go.
     pub fn put_boot(&self, host: HostId, boot: BootRecord) {
-        self.queue(|pending| {
-            pending.boots.insert((host, boot.began), boot);
-        });
+        self.queue(|pending| pending.put_boot(host, boot));
     }
 
     /// Every boot epoch that goes on.

@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::reserve::Reserve;
 use super::{DbError, EVENTS_KEPT, EpochRecord, HostRecord, tables};
 use crate::api::{Event, HostId, ProxyStyle};
-use crate::hosts::BootRecord;
+use crate::hosts::{BOOTS_KEPT, BootRecord};
 use crate::lab::lease::LeaseRecord;
 use crate::net::MacAddr;
 
@@ -75,6 +75,19 @@ impl Pending {
         self.vital_answers.push(answer);
     }
 
+    /// Older boots of a machine than these would go as soon as they are written: where nothing can be, they must not pile up.
+    pub(super) fn put_boot(&mut self, host: HostId, boot: BootRecord) {
+        self.boots.insert((host, boot.began), boot);
+        self.trim_boots(host);
+    }
+
+    fn trim_boots(&mut self, host: HostId) {
+        let of = (host, Timestamp::MIN)..=(host, Timestamp::MAX);
+        let over = self.boots.range(of.clone()).count().saturating_sub(BOOTS_KEPT);
+        let oldest: Vec<_> = self.boots.range(of).take(over).map(|(key, _)| *key).collect();
+        oldest.iter().for_each(|key| drop(self.boots.remove(key)));
+    }
+
     fn is_vital(&self) -> bool {
         !self.leases.is_empty() || !self.epochs.is_empty() || !self.vital_answers.is_empty()
     }
@@ -103,6 +116,7 @@ impl Pending {
             let dropped = self.hosts.get(&began.0).is_some_and(Option::is_none);
             if !dropped {
                 self.boots.entry(began).or_insert(boot);
+                self.trim_boots(began.0);
             }
         }
         for (id, job) in old.jobs {
@@ -349,7 +363,29 @@ fn may_be_full(error: &DbError) -> bool {
 mod tests {
     use super::*;
     use crate::api::{EventKind, Source};
+    use crate::hosts::BootOutcome;
     use crate::machine::Now;
+
+    #[test]
+    fn while_nothing_can_be_written_the_last_boots_of_each_machine_wait() {
+        let boot = |seconds| BootRecord {
+            began: Now::at(Duration::from_secs(seconds)).wall,
+            given: None,
+            outcome: BootOutcome::Failed,
+            steps: vec![],
+        };
+        let mut pending = Pending::default();
+        pending.put_boot(HostId(2), boot(0));
+        (1..=1000).for_each(|n| pending.put_boot(HostId(1), boot(n)));
+        assert_eq!(pending.boots.len(), BOOTS_KEPT + 1);
+        let failed = std::mem::take(&mut pending);
+        (2001..=2010).for_each(|n| pending.put_boot(HostId(1), boot(n)));
+        pending.take_back(failed);
+        let kept: Vec<_> = pending.boots.keys().filter(|(host, _)| *host == HostId(1)).map(|(_, at)| *at).collect();
+        assert_eq!(kept.len(), BOOTS_KEPT);
+        assert_eq!((kept[0], kept[BOOTS_KEPT - 1]), (boot(991).began, boot(2010).began), "the newest");
+        assert!(pending.boots.contains_key(&(HostId(2), boot(0).began)));
+    }
 
     #[test]
     fn a_lease_never_waits_behind_a_long_history() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use toml_edit::{Array, ArrayOfTables, Document as Spanned, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use super::tables::{on_host, place_last, set, without_entry};
+use super::tables::{Removed, on_host, place_last, set, tidy, unset, without_entry};
 use super::words::boot_value;
 use super::{Document, HostRef};
 use crate::api::HostId;
@@ -147,14 +147,14 @@ fn on_one(item: Option<&mut Item>, place: &SettingPlace, edit: Edit<'_>) -> Resu
         Some(Item::Table(table)) if is_entry(table, place) => edit(table),
         Some(Item::Value(Value::InlineTable(table))) if is_entry(table, place) => {
             edit(table);
-            table.fmt();
+            tidy(table);
         }
         Some(Item::ArrayOfTables(all)) => edit(all.iter_mut().find(|t| is_entry(*t, place)).ok_or(LabError::NoEntry)?),
         Some(Item::Value(Value::Array(all))) => {
             let mut inline = all.iter_mut().filter_map(Value::as_inline_table_mut);
             let table = inline.find(|t| is_entry(*t, place)).ok_or(LabError::NoEntry)?;
             edit(table);
-            table.fmt();
+            tidy(table);
         }
         _ => return Err(LabError::NoEntry),
     }
@@ -174,7 +174,7 @@ fn write(table: &mut dyn TableLike, key: &str, value: Option<&SettingValue>) {
 fn write_plain(table: &mut dyn TableLike, key: &str, value: Option<Value>) {
     match value {
         Some(value) => set(table, key, value),
-        None => drop(table.remove(key)),
+        None => unset(table, key),
     }
 }
 
@@ -197,7 +197,7 @@ fn write_inner(table: &mut dyn TableLike, outer: &str, inner: &str, value: Optio
     let empty = match table.get_mut(outer) {
         Some(Item::Value(Value::InlineTable(inline))) => {
             write_plain(inline, inner, value);
-            inline.fmt();
+            tidy(inline);
             inline.is_empty()
         }
         Some(Item::Table(own)) => {
@@ -298,32 +298,37 @@ fn remove(doc: &mut DocumentMut, place: &SettingPlace) -> Result<(), LabError> {
             let network = SettingPlace::Network { interface: interface.clone() };
             let mut outcome = Err(LabError::NoEntry);
             on_one(doc.get_mut("network"), &network, &mut |table| outcome = remove_within(table, "subnet", place))?;
-            outcome
+            if let Some(removed) = outcome? {
+                removed.leave_comment(doc);
+            }
+            Ok(())
         }
         _ => Err(LabError::NoEntry),
     }
 }
 
-fn remove_within(table: &mut dyn TableLike, key: &str, place: &SettingPlace) -> Result<(), LabError> {
-    let left = match table.get_mut(key) {
+/// What it was taken out as, unless it was written inline.
+fn remove_within(table: &mut dyn TableLike, key: &str, place: &SettingPlace) -> Result<Option<Removed>, LabError> {
+    let (removed, left) = match table.get_mut(key) {
         Some(Item::ArrayOfTables(all)) => {
             let index = all.iter().position(|t| is_entry(t, place)).ok_or(LabError::NoEntry)?;
+            let removed = all.get(index).map(Removed::of);
             all.remove(index);
-            all.len()
+            (removed, all.len())
         }
         Some(Item::Value(Value::Array(all))) => {
             let is = |v: &Value| v.as_inline_table().is_some_and(|t| is_entry(t, place));
             let index = all.iter().position(is).ok_or(LabError::NoEntry)?;
             all.remove(index);
-            all.len()
+            (None, all.len())
         }
-        Some(Item::Table(own)) if is_entry(own, place) => 0,
+        Some(Item::Table(own)) if is_entry(own, place) => (Some(Removed::of(own)), 0),
         _ => return Err(LabError::NoEntry),
     };
     if left == 0 {
         table.remove(key);
     }
-    Ok(())
+    Ok(removed)
 }
 
 /// The problems that are new, each with the change on whose line it is.

@@ -19,6 +19,36 @@ pub(super) fn set(table: &mut dyn TableLike, key: &str, mut value: Value) {
     table.insert(key, Item::Value(value));
 }
 
+/// Takes a key away, with the comment directly above it. What stands apart from that, behind an empty line, is not about it and stays.
+pub(super) fn unset(table: &mut dyn TableLike, key: &str) {
+    let keys: Vec<String> = table.iter().filter(|(_, item)| item.is_value()).map(|(key, _)| key.to_owned()).collect();
+    let at = keys.iter().position(|k| k == key);
+    let above = at.and_then(|_| table.get_key_value(key)?.0.leaf_decor().prefix()?.as_str()).unwrap_or_default();
+    let apart = apart(above).to_owned();
+    table.remove(key);
+    let Some(at) = at.filter(|_| !apart.is_empty()) else { return };
+    if let Some(mut next) = keys.get(at + 1).and_then(|next| table.key_mut(next)) {
+        let own = next.leaf_decor().prefix().and_then(|p| p.as_str()).unwrap_or_default().to_owned();
+        next.leaf_decor_mut().set_prefix(apart + &own);
+    } else if let Some(last) = at.checked_sub(1).and_then(|at| table.get_mut(keys.get(at)?)?.as_value_mut()) {
+        let own = last.decor().suffix().and_then(|s| s.as_str()).unwrap_or_default().to_owned();
+        last.decor_mut().set_suffix(format!("{own}\n{}", apart.trim_end()));
+    }
+}
+
+/// Spaces as they are usual between braces, unless there are comments between them (TOML 1.1), which would go with the old ones.
+pub(super) fn tidy(table: &mut InlineTable) {
+    if !table.to_string().contains('#') {
+        table.fmt();
+    }
+}
+
+/// What of the comments above an entry or a key stands apart from it; empty where nothing does.
+fn apart(above: &str) -> &str {
+    let apart = above.rfind("\n\n").and_then(|n| above.get(..=n)).unwrap_or_default();
+    if apart.trim().is_empty() { "" } else { apart }
+}
+
 pub(super) fn disk_index(doc: &DocumentMut, name: &Name) -> Result<usize, LabError> {
     entry_index(doc, "disk", name)
 }
@@ -57,7 +87,7 @@ pub(super) fn on_entry(
     let value = item.as_array_mut().and_then(|array| array.get_mut(index));
     let inline = value.and_then(Value::as_inline_table_mut).ok_or(LabError::NoEntry)?;
     edit(inline);
-    inline.fmt();
+    tidy(inline);
     Ok(())
 }
 
@@ -79,7 +109,7 @@ pub(super) fn on_host(
                 .and_then(Value::as_inline_table_mut)
                 .ok_or(LabError::NoEntry)?;
             edit(inline);
-            inline.fmt();
+            tidy(inline);
         }
         HostRef::New { mac, uuid } => append(doc, "host", |table| {
             set(table, "mac", mac.to_string().into());
@@ -98,7 +128,7 @@ pub(super) fn on_network(doc: &mut DocumentMut, interface: &str, edit: impl FnOn
         Some(Item::Table(table)) if is(table) => return edit(table),
         Some(Item::Value(Value::InlineTable(table))) if is(table) => {
             edit(table);
-            return table.fmt();
+            return tidy(table);
         }
         Some(Item::ArrayOfTables(array)) => {
             if let Some(table) = array.iter_mut().find(|t| is(*t)) {
@@ -109,7 +139,7 @@ pub(super) fn on_network(doc: &mut DocumentMut, interface: &str, edit: impl FnOn
             let inline = array.iter_mut().filter_map(Value::as_inline_table_mut).find(|t| is(*t));
             if let Some(table) = inline {
                 edit(table);
-                return table.fmt();
+                return tidy(table);
             }
         }
         _ => {}
@@ -219,37 +249,53 @@ pub(super) fn remove_entry(doc: &mut DocumentMut, key: &str, index: usize) -> Re
         return Ok(());
     }
     let array = item.as_array_of_tables_mut().ok_or(LabError::NoEntry)?;
-    let table = array.get(index).ok_or(LabError::NoEntry)?;
-    let position = table.position();
-    let above = table.decor().prefix().and_then(|p| p.as_str()).unwrap_or_default();
-    // What stands apart from the entry, behind an empty line, is not about it.
-    let apart = above.rfind("\n\n").and_then(|n| above.get(..=n)).unwrap_or_default().to_owned();
+    let removed = Removed::of(array.get(index).ok_or(LabError::NoEntry)?);
     array.remove(index);
     if array.is_empty() {
         doc.remove(key);
     }
-    if apart.trim().is_empty() {
-        return Ok(());
-    }
-    let mut next: Option<isize> = None;
-    each_table(doc, |t| {
-        if t.position() > position && next.is_none_or(|n| t.position() < Some(n)) {
-            next = t.position();
-        }
-    });
-    match next {
-        None => {
-            let rest = doc.trailing().as_str().unwrap_or_default().to_owned();
-            doc.set_trailing(apart + &rest);
-        }
-        Some(_) => each_table(doc, |t| {
-            if t.position() == next {
-                let own = t.decor().prefix().and_then(|p| p.as_str()).unwrap_or_default().to_owned();
-                t.decor_mut().set_prefix(apart.clone() + &own);
-            }
-        }),
-    }
+    removed.leave_comment(doc);
     Ok(())
+}
+
+/// A table that was taken out: where it stood, and what stood above it.
+pub(super) struct Removed {
+    position: Option<isize>,
+    above: String,
+}
+
+impl Removed {
+    pub(super) fn of(table: &Table) -> Self {
+        let above = table.decor().prefix().and_then(|p| p.as_str()).unwrap_or_default().to_owned();
+        Self { position: table.position(), above }
+    }
+
+    /// What stands apart from an entry, behind an empty line, is not about it: the next table gets it.
+    pub(super) fn leave_comment(&self, doc: &mut DocumentMut) {
+        let Self { position, above } = self;
+        let apart = apart(above);
+        if apart.is_empty() {
+            return;
+        }
+        let mut next: Option<isize> = None;
+        each_table(doc, |t| {
+            if t.position() > *position && next.is_none_or(|n| t.position() < Some(n)) {
+                next = t.position();
+            }
+        });
+        match next {
+            None => {
+                let rest = doc.trailing().as_str().unwrap_or_default().to_owned();
+                doc.set_trailing(apart.to_owned() + &rest);
+            }
+            Some(_) => each_table(doc, |t| {
+                if t.position() == next {
+                    let own = t.decor().prefix().and_then(|p| p.as_str()).unwrap_or_default().to_owned();
+                    t.decor_mut().set_prefix(apart.to_owned() + &own);
+                }
+            }),
+        }
+    }
 }
 
 /// Visits every table that has a header.

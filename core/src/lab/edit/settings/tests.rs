@@ -259,3 +259,41 @@ fn whichever_way_a_person_wrote_it_it_is_changed_there() {
     let entry = |settings: &Settings, place: &SettingPlace| -> SettingEntry { settings.entry(place).unwrap().clone() };
     assert_eq!(entry(&bench.settings(), &subnet()).keys["domain"], SettingValue::text("a.example"));
 }
+
+#[test]
+fn a_subnet_takes_its_own_comment_with_it_and_no_other() {
+    let mut bench = bench();
+    let apart = "# ---- Ask Karl first. ----\n\n# Second floor.";
+    bench.document = Document::parse(&LAB.replace("# Second floor.", apart)).unwrap();
+    bench.change(&[SettingChange::Remove { place: subnet() }]).unwrap();
+    let text = bench.document.text();
+    assert!(!text.contains("Second floor") && !text.contains("10.1.0.0"), "{text}");
+    assert!(text.contains("# short\n\n# ---- Ask Karl first. ----\n\n[[firmware]]"), "{text}");
+}
+
+#[test]
+fn a_key_that_is_taken_away_takes_its_own_comment_with_it_and_no_other() {
+    let mut bench = bench();
+    let lab = LAB.replace("range = \"192", "# Agreed with Karl:\n\n# the free half\nrange = \"192");
+    bench.document = Document::parse(&lab).unwrap();
+    bench.change(&[clear(network(), "range")]).unwrap();
+    let text = bench.document.text();
+    assert!(!text.contains("the free half"), "{text}");
+    assert!(text.contains("# ours\n# Agreed with Karl:\nlease = \"30m\" # short\n"), "{text}");
+    // The last of its table.
+    let lab = LAB.replace("lease = \"30m\"", "\n# Agreed with Karl:\n\nlease = \"30m\"");
+    bench.document = Document::parse(&lab).unwrap();
+    bench.change(&[clear(network(), "lease.default")]).unwrap();
+    let text = bench.document.text();
+    assert!(text.contains("192.168.2.99\"\n\n# Agreed with Karl:\n\n# Second floor.\n"), "{text}");
+}
+
+#[test]
+fn comments_between_braces_stay() {
+    let mut bench = bench();
+    let braces = "chap = {\n    user = \"anna\", # in the cellar\n    secret = \"twelve-bytes\",\n}";
+    let lab = LAB.replace("chap = { user = \"anna\", secret = \"twelve-bytes\" }", braces);
+    bench.document = Document::parse(&lab).unwrap();
+    bench.change(&[text(disk(), "chap.user", "bert")]).unwrap();
+    assert_eq!(bench.document.text(), lab.replace("\"anna\"", "\"bert\""));
+}
