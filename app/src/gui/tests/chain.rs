@@ -80,7 +80,7 @@ fn a_refusal_of_the_engine_is_shown_in_place_of_the_chain() {
 fn back_leads_to_where_one_came_from_and_a_machine_that_changed_is_asked_about_again() {
     let mut window = machine();
     window.click("Why does it get that?");
-    window.look();
+    window.look_if_asked();
     let before = window.looked.len();
     let mut shot = one_waiting();
     shot.seq = 99;

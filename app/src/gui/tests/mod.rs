@@ -126,11 +126,20 @@ impl Window {
     /// Answers what looks something up, at least one question, until no more comes, and draws what came. Returns another command
     /// that was sent.
     fn look(&mut self) -> Option<Command> {
+        self.look_for(1)
+    }
+
+    /// The same where the window may have all that it shows.
+    fn look_if_asked(&mut self) -> Option<Command> {
+        self.look_for(0)
+    }
+
+    fn look_for(&mut self, least: usize) -> Option<Command> {
         self.frames();
         let mut other = None;
-        let before = self.looked.len();
+        let least = self.looked.len() + least;
         let (mut quiet, mut patience) = (0, 4000);
-        while quiet < 20 || self.looked.len() == before {
+        while quiet < 20 || self.looked.len() < least {
             quiet += 1;
             patience -= 1;
             assert!(patience > 0, "nothing was looked up");

@@ -98,7 +98,7 @@ fn chain_of_first(window: &mut Window) {
     window.key(Modifiers::NONE, Key::Enter);
     window.look();
     window.key(Modifiers::NONE, Key::E);
-    window.look();
+    window.look_if_asked();
 }
 
 fn events(window: &mut Window) {
