@@ -38,7 +38,9 @@ pub(super) fn unset(table: &mut dyn TableLike, key: &str) {
 
 /// Spaces as they are usual between braces, unless there are comments between them (TOML 1.1), which would go with the old ones.
 pub(super) fn tidy(table: &mut InlineTable) {
-    if !table.to_string().contains('#') {
+    let mut inner = table.clone();
+    inner.decor_mut().clear();
+    if !inner.to_string().contains('#') {
         table.fmt();
     }
 }
