@@ -101,12 +101,17 @@ impl Reports {
     pub async fn next(&mut self) -> Vec<Reported> {
         loop {
             let arrived = self.0.arrived.notified();
-            let batch: Vec<_> = self.0.queue().waiting.drain(..).collect();
+            let batch = self.waiting();
             if !batch.is_empty() {
                 return batch;
             }
             arrived.await;
         }
+    }
+
+    /// Takes all that are there, which may be none.
+    pub fn waiting(&mut self) -> Vec<Reported> {
+        self.0.queue().waiting.drain(..).collect()
     }
 
     /// This many more observations are folded.

@@ -94,3 +94,18 @@ async fn a_boot_is_remembered_and_told_when_it_is_asked_for() {
     assert!(unknown.is_err(), "nobody becomes known by being asked about");
     engine.close().await;
 }
+
+#[tokio::test]
+async fn whoever_asks_is_told_of_what_was_reported_before() {
+    use crate::api::{Command, Who};
+    use crate::engine::{Engine, Options};
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, shared) = Engine::open_sharing(dir.path(), Options::default()).await.unwrap();
+    for n in 0..40 {
+        let mac = crate::net::MacAddr([2, 0, 0, 0, 0, n]);
+        shared.report(Some(Who::mac(mac)), EventKind::ScriptStep { step: "local".into() });
+        let told = engine.handle().call(Command::Boots { host: mac.to_string() }).await;
+        assert!(told.is_ok(), "{n}: {told:?}");
+    }
+    engine.close().await;
+}

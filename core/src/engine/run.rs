@@ -468,6 +468,11 @@ impl Run {
     }
 
     async fn command(&mut self, command: Command, answer: Answer) {
+        // Whoever asks after something was reported is told of it: the two come by different ways, and either may be looked at first.
+        let before = self.reports.waiting();
+        if !before.is_empty() {
+            self.fold(before);
+        }
         match command {
             Command::Start => self.start(answer),
             Command::Stop => self.stop(answer),
