@@ -178,22 +178,31 @@ impl Run {
         let Some(mac) = found.mac else {
             return Err(wrong(format!("{interface} has no hardware address; machines can't boot through it")));
         };
-        self.catch_up().await;
-        let name = interface.to_owned();
-        let moved = moved_network(&self.shared.state().lab, interface);
-        self.edit(move |document| {
-            if let Some(from) = moved {
-                document.move_network(&from, &name)?;
-            }
-            document.set_network(&name, address, mode)
-        })
-        .await?;
+        self.put_network(interface.to_owned(), address, mode).await?;
         self.shared.db.confirm(mac, this_machine());
         let mut state = self.shared.state();
         if !state.confirmed.contains(&mac) {
             state.confirmed.push(mac);
         }
         Ok(Reply::Done)
+    }
+
+    /// Writes that this interface is served, and how.
+    pub(super) async fn put_network(
+        &mut self,
+        interface: String,
+        address: Option<Ipv4Cidr>,
+        mode: Mode,
+    ) -> Result<(), CommandError> {
+        self.catch_up().await;
+        let moved = moved_network(&self.shared.state().lab, &interface);
+        self.edit(move |document| {
+            if let Some(from) = moved {
+                document.move_network(&from, &interface)?;
+            }
+            document.set_network(&interface, address, mode)
+        })
+        .await
     }
 
     /// The machines that these words name: a MAC, a name, `group:NAME`. A MAC never seen becomes known.

@@ -7,7 +7,8 @@ use super::boots::PendingInstall;
 use super::shared::Request;
 use super::{Engine, Options, control};
 use crate::api::{Command, EngineState, HandleError, HostId, JobState, NewProfile, Reply};
-use crate::lab::{Boot, InstallThen, Seat};
+use crate::doctor::Act;
+use crate::lab::{Boot, InstallThen, Mode, Seat};
 
 fn refused(outcome: Result<Reply, HandleError>) -> String {
     match outcome {
@@ -244,4 +245,14 @@ async fn an_installation_of_a_forgotten_machine_is_not_tried_for_ever() {
     let install = PendingInstall { profile, then, token: String::new(), consumed: true };
     requested(&bench, Request::Consume { host: HostId(99), install, because: String::new() }).await;
     assert!(!has_not_written(&bench));
+}
+
+#[tokio::test]
+async fn what_mends_a_network_that_is_looked_at_serves_no_second_one() {
+    let bench = Bench::new("").await;
+    let act = Act::Mode { interface: "other0".into(), mode: Mode::Proxy };
+    bench.call(Command::Mend { act }).await.unwrap();
+    let toml = bench.toml();
+    assert_eq!(toml.matches("[network]").count(), 1, "{toml}");
+    assert!(toml.contains("interface = \"other0\"\naddress = \"192.168.2.1/24\"\nmode = \"proxy\"\n"), "{toml}");
 }

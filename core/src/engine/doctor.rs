@@ -62,10 +62,7 @@ impl Run {
     /// Mends. What is in lab.toml changes by the same rules as any other edit.
     pub(super) async fn mend(&mut self, act: Act) -> Result<Reply, CommandError> {
         match act {
-            Act::Mode { interface, mode } => {
-                self.catch_up().await;
-                self.edit(move |document| document.set_network(&interface, None, mode)).await?;
-            }
+            Act::Mode { interface, mode } => self.put_network(interface, None, mode).await?,
             Act::Ports { http, https, iscsi } => {
                 self.catch_up().await;
                 let ports = [("http", http), ("https", https), ("iscsi", iscsi)];
