@@ -110,7 +110,7 @@ impl Reports {
     }
 
     /// Takes all that are there, which may be none.
-    pub fn waiting(&mut self) -> Vec<Reported> {
+    pub fn waiting(&self) -> Vec<Reported> {
         self.0.queue().waiting.drain(..).collect()
     }
 
