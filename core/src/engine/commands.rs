@@ -451,7 +451,7 @@ impl Run {
         // The loop sees that the file changed and takes it into force.
         move |mut edit| {
             for _ in 0..SAVES {
-                match shared.edit(None, |document| edit(document)) {
+                match shared.edit(None, &mut edit) {
                     // What a job made in an hour is not lost because a person saves the file in this moment.
                     Err(LabError::Overtaken) => std::thread::sleep(Duration::from_millis(100)),
                     edited => return edited.map_err(|e| e.to_string()),
