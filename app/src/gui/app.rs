@@ -396,6 +396,12 @@ impl App {
                 self.chain.about(host, self.screen);
                 self.screen = Screen::Chain;
             }
+            UiCommand::MachineSettings => {
+                if let [host] = meant.as_slice() {
+                    self.settings.about(*host);
+                    self.screen = Screen::Settings;
+                }
+            }
             UiCommand::Wake => self.wake(ctx, meant),
             UiCommand::ResetDisks => self.dialog = Some(Dialog::ResetDisks { hosts: meant }),
             UiCommand::Forget => self.dialog = Some(Dialog::Forget { hosts: meant, entry: false }),
@@ -507,12 +513,25 @@ impl App {
         let Screen::Host(id) = self.screen else { return };
         let Some(mac) = targets::host(&self.shot, id).and_then(|host| host.macs.first().copied()) else { return };
         let Some(told) = self.packets.begin(id, ctx.input(|i| i.time), self.shot.seq) else { return };
-        let (handle, ctx) = (self.handle.clone(), ctx.clone());
-        self.runtime.spawn(async move {
+        let handle = self.handle.clone();
+        self.on_task(ctx, told, async move {
             let reply = handle.call(Command::Packets { host: mac.to_string() }).await;
             let read = tokio::task::spawn_blocking(move || Kept::of(reply)).await;
-            // The window may have closed meanwhile; then nobody reads them.
-            let _window_is_gone = told.send(read.unwrap_or_else(|error| Err(error.to_string())));
+            read.unwrap_or_else(|error| Err(error.to_string()))
+        });
+    }
+
+    /// Waits for an answer beside the frame loop, and has it taken in.
+    fn on_task<T: Send + 'static>(
+        &self,
+        ctx: &Context,
+        told: Sender<T>,
+        answer: impl Future<Output = T> + Send + 'static,
+    ) {
+        let ctx = ctx.clone();
+        self.runtime.spawn(async move {
+            // The window may have closed meanwhile; then nobody reads it.
+            let _window_is_gone = told.send(answer.await);
             ctx.request_repaint();
         });
     }
@@ -529,23 +548,14 @@ impl App {
             return;
         }
         if let Some(told) = self.chain.begin(question.clone(), ctx.input(|i| i.time), self.shot.seq) {
-            let (handle, ctx) = (self.handle.clone(), ctx.clone());
-            self.runtime.spawn(async move {
-                let reply = Chain::read(handle.call(Command::Explain(question)).await);
-                // The window may have closed meanwhile; then nobody reads it.
-                let _window_is_gone = told.send(reply);
-                ctx.request_repaint();
-            });
+            let handle = self.handle.clone();
+            self.on_task(ctx, told, async move { Chain::read(handle.call(Command::Explain(question)).await) });
         }
         if let Some(mac) = host.and_then(|host| host.macs.first())
             && let Some(told) = host.and_then(|host| self.boots.begin(host))
         {
-            let (handle, ctx, host) = (self.handle.clone(), ctx.clone(), mac.to_string());
-            self.runtime.spawn(async move {
-                let reply = Boots::read(handle.call(Command::Boots { host }).await);
-                let _window_is_gone = told.send(reply);
-                ctx.request_repaint();
-            });
+            let (handle, host) = (self.handle.clone(), mac.to_string());
+            self.on_task(ctx, told, async move { Boots::read(handle.call(Command::Boots { host }).await) });
         }
     }
 
@@ -616,7 +626,7 @@ impl eframe::App for App {
         }
         self.take_answers(ctx);
         self.check.take();
-        self.settings.take(&self.shot.settings);
+        self.settings.take(&self.shot);
         self.ask_settings(ctx);
         self.events.take(&self.shot);
         self.packets.take();

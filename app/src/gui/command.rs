@@ -54,6 +54,8 @@ pub(super) enum UiCommand {
     Group,
     /// Name the selected machine.
     Rename,
+    /// What lab.toml says of the selected machine.
+    MachineSettings,
     /// Drop what the selected machines keep on disks.
     ResetDisks,
     /// Drop the selected machines.
@@ -127,7 +129,7 @@ impl Kind {
 
 impl UiCommand {
     /// All of them, as the palette lists them.
-    pub(super) const ALL: [Self; 40] = [
+    pub(super) const ALL: [Self; 41] = [
         Self::Start,
         Self::Stop,
         Self::Check,
@@ -149,6 +151,7 @@ impl UiCommand {
         Self::Wake,
         Self::Group,
         Self::Rename,
+        Self::MachineSettings,
         Self::ResetDisks,
         Self::Forget,
         Self::Undo,
@@ -171,13 +174,14 @@ impl UiCommand {
     ];
 
     /// What the menu of machines offers, and the bar below their table.
-    pub(super) const OF_MACHINES: [Self; 8] = [
+    pub(super) const OF_MACHINES: [Self; 9] = [
         Self::Assign,
         Self::AssignLocal,
         Self::AssignWait,
         Self::Wake,
         Self::Group,
         Self::Rename,
+        Self::MachineSettings,
         Self::ResetDisks,
         Self::Forget,
     ];
@@ -205,6 +209,7 @@ impl UiCommand {
             Self::Wake => t!("Wake"),
             Self::Group => t!("Group…"),
             Self::Rename => t!("Rename…"),
+            Self::MachineSettings => t!("Machine settings…"),
             Self::ResetDisks => t!("Reset disk…"),
             Self::Forget => t!("Forget…"),
             Self::Undo => t!("Undo"),
@@ -253,6 +258,9 @@ impl UiCommand {
             Self::Wake => t!("Turn the selected machines on: Wake-on-LAN, which their firmware must have switched on"),
             Self::Group => t!("Put the selected machines into a group, such as a room; it is written to lab.toml"),
             Self::Rename => t!("Give the selected machine a name; it is written to lab.toml"),
+            Self::MachineSettings => {
+                t!("Its fixed address, its boot file, its MAC, group and seat, as lab.toml says them")
+            }
             Self::ResetDisks => {
                 t!("Drop what the selected machines wrote on disks of this lab; they start from the image again")
             }
@@ -342,6 +350,7 @@ impl UiCommand {
             Self::Wake => (Modifiers::NONE, Key::O),
             Self::Group => (Modifiers::NONE, Key::G),
             Self::Rename => (Modifiers::NONE, Key::F2),
+            Self::MachineSettings => (Modifiers::ALT, Key::Enter),
             Self::ResetDisks => (Modifiers::NONE, Key::R),
             Self::Forget => (Modifiers::NONE, Key::Delete),
             Self::Undo => (Modifiers::COMMAND, Key::Z),
@@ -389,6 +398,7 @@ impl UiCommand {
             Self::Stop if !running => Some(t!("Nothing is served")),
             command if command.needs_machines() && meant.is_empty() => Some(t!("Select a machine first")),
             Self::Rename if meant.len() > 1 => Some(t!("Select one machine to name it")),
+            Self::MachineSettings if meant.len() > 1 => Some(t!("Select one machine to change its settings")),
             Self::Wake if !running => {
                 Some(t!("A machine that is woken now would find nothing to boot from; start serving first"))
             }
@@ -423,6 +433,7 @@ mod tests {
             (UiCommand::Wake, true),
             (UiCommand::Forget, true),
             (UiCommand::SelectAll, true),
+            (UiCommand::MachineSettings, true),
             (UiCommand::Keys, false),
             (UiCommand::Rename, false),
             (UiCommand::Stop, false),

@@ -7,6 +7,7 @@
 
 mod action;
 mod app;
+mod asking;
 mod brought;
 mod clock;
 mod command;

@@ -7,7 +7,7 @@ use bootyard_core::trace::decode::{Decoded, decode};
 use bootyard_core::trace::{Packet, file};
 use jiff::{SignedDuration, Timestamp};
 
-use super::lang::t;
+use super::asking::{Told, read};
 use crate::told;
 
 /// A packet comes before the event that begins a step, by as much as its way to the server takes.
@@ -37,15 +37,15 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Reads the answer to [`bootyard_core::api::Command::Packets`]. Takes milliseconds for thousands of packets: not for a frame.
-    pub(super) fn of(told: Result<Reply, HandleError>) -> Result<Self, String> {
-        match told {
-            Ok(Reply::Packets(packets)) => Self::read(&packets),
-            Ok(_) => Err(t!("The engine is of another version; start it again.").into()),
-            Err(error) => Err(error.to_string()),
-        }
+    pub(super) fn of(reply: Result<Reply, HandleError>) -> Told<Self> {
+        let packets = read(reply, |reply| match reply {
+            Reply::Packets(packets) => Some(packets),
+            _ => None,
+        });
+        packets.and_then(|packets| Self::read(&packets))
     }
 
-    fn read(packets: &Packets) -> Result<Self, String> {
+    fn read(packets: &Packets) -> Told<Self> {
         let missing = told::missing(packets);
         let recording = file::read(&packets.file()).map_err(|error| error.to_string())?;
         let lines = recording.packets.into_iter().map(Line::of).collect();

@@ -85,7 +85,12 @@ pub(super) fn shortcut(ctx: &Context, shortcut: &KeyboardShortcut) -> String {
     }
     let names = ModifierNames { ctrl: t!("Ctrl"), shift: t!("Shift"), ..ModifierNames::NAMES };
     let text = shortcut.format(&names, false);
-    if shortcut.logical_key == Key::Delete { text.replace(Key::Delete.name(), t!("Del")) } else { text }
+    match shortcut.logical_key {
+        Key::Delete => text.replace(Key::Delete.name(), t!("Del")),
+        Key::Enter => text.replace(Key::Enter.name(), t!("Enter")),
+        Key::Comma => text.replace(Key::Comma.name(), ","),
+        _ => text,
+    }
 }
 
 /// Bytes with a binary unit: `1.5 GiB`.

@@ -323,7 +323,7 @@ pub(super) fn backdrop() -> Color32 {
 
 /// Behind what is said while files hover: that is read, so less of the screen shows through.
 pub(super) fn hover_backdrop() -> Color32 {
-    Color32::from_black_alpha(205)
+    Color32::from_black_alpha(235)
 }
 
 /// Text on it.

@@ -7,15 +7,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::modes;
 use super::run::Run;
 use super::serving::blocking;
-use crate::api::{CommandError, HostId, Reply};
+use crate::api::{CommandError, HostId, Reply, Stage};
 use crate::boot::PlanNetwork;
 use crate::lab::{
     Document, HostRef, Lab, LabError, Mode, Network, SettingChange, SettingPlace, SettingProblem, SettingSurroundings,
     parse,
 };
+use crate::net::MacAddr;
 
 /// Why what runs cannot follow: the key, and a sentence.
 type Stuck = (&'static str, String);
@@ -26,6 +29,7 @@ impl Run {
         self.catch_up().await;
         self.refuse_if_broken()?;
         let hosts = self.host_refs(&changes)?;
+        let refs = hosts.clone();
         let interfaces = self.shared.state().interfaces.clone();
         let (shared, tried) = (self.shared.clone(), changes.clone());
         let judge = move |document: &mut Document| {
@@ -45,19 +49,28 @@ impl Run {
         if let Some(refused) = refusal(&changes, &problems) {
             return Err(CommandError::new(refused));
         }
-        if let Ok(lab) = parse(&text)
-            && let Err((key, why)) = self.make_ready(&lab).await
-        {
-            return Err(CommandError::new(format!("`{key}`: {why}")));
-        }
-        self.edit(move |document| {
-            let found = judge(document)?;
-            match found.iter().any(|problem| problem.error) {
-                true => Err(LabError::NoEntry),
-                false => Ok(()),
+        let mut before = Vec::new();
+        if let Ok(lab) = parse(&text) {
+            if let Err((key, why)) = self.make_ready(&lab).await {
+                return Err(CommandError::new(format!("`{key}`: {why}")));
             }
-        })
-        .await?;
+            before = self.readdress(&changes, &refs, &lab);
+        }
+        let edited = self
+            .edit(move |document| {
+                let found = judge(document)?;
+                match found.iter().any(|problem| problem.error) {
+                    true => Err(LabError::NoEntry),
+                    false => Ok(()),
+                }
+            })
+            .await;
+        if let Err(refused) = edited {
+            let mut state = self.shared.state();
+            before.into_iter().for_each(|(id, macs, uuid)| state.directory.readdress(id, macs, uuid));
+            return Err(refused);
+        }
+        self.merge_doubles(before.into_iter().map(|(id, ..)| id));
         problems.retain(|problem| !problem.error);
         Ok(Reply::Settings { problems })
     }
@@ -70,6 +83,54 @@ impl Run {
         });
         let gone = || CommandError::new("this machine was forgotten meanwhile; select it again");
         ids.map(|id| Ok((id, self.host_ref(id).ok_or_else(gone)?))).collect()
+    }
+
+    /// Machines whose MAC or UUID a person is about to change in `lab` stay the machines that they are: what they keep on disks bears
+    /// their number. Gives back what they had.
+    fn readdress(&self, changes: &[SettingChange], refs: &BTreeMap<HostId, HostRef>, lab: &Lab) -> Vec<Known> {
+        let mut state = self.shared.state();
+        let mut before = Vec::new();
+        for (id, index) in entries_after(changes, refs, state.lab.hosts.len()) {
+            let Some(entry) = lab.hosts.get(index) else { continue };
+            let former = match refs.get(&id) {
+                Some(HostRef::Entry(index)) => state.lab.hosts.get(*index).map(|h| h.macs.clone()),
+                Some(HostRef::New { mac, .. }) => Some(vec![*mac]),
+                None => None,
+            };
+            let (had, former) = (state.directory.macs(id).to_vec(), former.unwrap_or_default());
+            // What it was seen with besides is still its own.
+            let besides = had.iter().filter(|mac| !former.contains(mac) && !entry.macs.contains(mac));
+            let macs = entry.macs.iter().chain(besides).copied().collect();
+            let known = state.directory.uuid(id);
+            let changed = |key: &str| changes.iter().any(|c| c.key() == Some(key) && is_of(c, id));
+            let uuid = if changed("uuid") { entry.uuid } else { known };
+            state.directory.readdress(id, macs, uuid);
+            before.push((id, had, known));
+        }
+        before
+    }
+
+    /// A stranger that was seen under the address that a machine has been given is that machine: its row would stay for ever as it is. One
+    /// that runs from a disk keeps its own until it is forgotten.
+    fn merge_doubles(&self, machines: impl Iterator<Item = HostId>) {
+        let mut merged = Vec::new();
+        {
+            let mut state = self.shared.state();
+            for id in machines {
+                for double in state.directory.doubles(id) {
+                    let stage = state.hosts.get(&double).map(|tracked| tracked.host.stage);
+                    if stage.is_none_or(|stage| !RUNS.contains(&stage)) {
+                        state.directory.merge(double, id);
+                        state.forget(double);
+                        merged.push(double);
+                    }
+                }
+            }
+        }
+        for double in merged {
+            self.shared.db.delete_host(double);
+            self.shared.db.delete_epoch(double);
+        }
     }
 
     /// Opens what a lab.toml needs that is to be in force while the servers run.
@@ -112,6 +173,40 @@ impl Run {
             tokio::spawn(modes::settle(self.shared.clone(), serving.ports.clone(), network, new, own_port));
         }
     }
+}
+
+/// Stages in which a machine may have a session or an installation under its number.
+const RUNS: [Stage; 6] =
+    [Stage::Loading, Stage::SanLogin, Stage::OsStarted, Stage::OsLogin, Stage::Installing, Stage::Running];
+
+/// A machine with its hardware addresses and its UUID.
+type Known = (HostId, Vec<MacAddr>, Option<Uuid>);
+
+fn is_of(change: &SettingChange, host: HostId) -> bool {
+    matches!(change.place(), SettingPlace::Host { host: of } if *of == host)
+}
+
+/// The machines whose MAC or UUID is changed, each with the number of its entry afterwards. `count`: the entries before.
+fn entries_after(changes: &[SettingChange], refs: &BTreeMap<HostId, HostRef>, count: usize) -> BTreeMap<HostId, usize> {
+    let mut all = BTreeMap::new();
+    let mut next = count;
+    for change in changes {
+        let SettingChange::Set { place: SettingPlace::Host { host }, value, .. } = change else { continue };
+        match refs.get(host) {
+            Some(HostRef::Entry(index)) => {
+                all.insert(*host, *index);
+            }
+            // It is appended with the first key that is written.
+            Some(HostRef::New { .. }) if value.is_some() && !all.contains_key(host) => {
+                all.insert(*host, next);
+                next += 1;
+            }
+            _ => {}
+        }
+    }
+    let identity = |id: &HostId| changes.iter().any(|c| is_of(c, *id) && matches!(c.key(), Some("mac" | "uuid")));
+    all.retain(|id, _| identity(id));
+    all
 }
 
 /// The networks in service whose mode, or `force`, is another one in `new`; those that are other networks by then are left out.

@@ -180,6 +180,40 @@ impl Directory {
         }
     }
 
+    /// The machine's hardware addresses and UUID are these from now on, since a person says so: with the entry of lab.toml that says the
+    /// same it is still this machine, whoever was seen under one of them before.
+    pub fn readdress(&mut self, id: HostId, macs: Vec<MacAddr>, uuid: Option<Uuid>) {
+        let Some(old) = self.entries.get(&id).cloned() else { return };
+        self.remove_from_macs(id);
+        for mac in &macs {
+            self.by_mac.entry(*mac).or_default().insert(0, id);
+        }
+        self.entries.insert(id, Entry { macs, uuid, ..old });
+    }
+
+    /// Strangers that were seen under no other address than this machine's: what they send is this machine's by now. One with an overlay
+    /// is none of them: what it keeps is found by its number.
+    #[must_use]
+    pub fn doubles(&self, id: HostId) -> Vec<HostId> {
+        let Some(own) = self.entries.get(&id) else { return Vec::new() };
+        let is_double = |(other, entry): &(&HostId, &Entry)| {
+            let apart = own.by_uuid && entry.uuid.is_some() && entry.uuid != own.uuid;
+            let within = !entry.macs.is_empty() && entry.macs.iter().all(|mac| own.macs.contains(mac));
+            **other != id && !entry.configured && !entry.held && within && !apart
+        };
+        self.entries.iter().filter(is_double).map(|(other, _)| *other).collect()
+    }
+
+    /// Drops a machine that is the same as another one, which has its IP addresses and its UUID from now on.
+    pub fn merge(&mut self, from: HostId, into: HostId) {
+        self.by_ip.values_mut().filter(|owner| **owner == from).for_each(|owner| *owner = into);
+        let uuid = self.uuid(from);
+        if let Some(entry) = self.entries.get_mut(&into).filter(|entry| !entry.by_uuid) {
+            entry.uuid = uuid.or(entry.uuid);
+        }
+        self.forget(from);
+    }
+
     /// Drops a machine. A later packet of its MAC makes a new one.
     pub fn forget(&mut self, id: HostId) {
         self.remove_from_macs(id);
@@ -299,6 +333,42 @@ mod tests {
         let lab = Lab { hosts: vec![host(&[mac(1), mac(2)], None)], ..Lab::default() };
         assert_eq!(dir.configure(&lab), vec![seen]);
         assert_eq!(dir.resolve(&Who::mac(mac(2))), Some(seen), "its second interface is the same machine");
+    }
+
+    #[test]
+    fn a_machine_that_gets_another_network_card_stays_the_same() {
+        let of = |last| Lab { hosts: vec![host(&[mac(last)], None)], ..Lab::default() };
+        let mut dir = Directory::default();
+        let entry = dir.configure(&of(1))[0];
+        let seen = dir.resolve(&Who::mac(mac(2))).unwrap();
+        dir.readdress(entry, vec![mac(2)], None);
+        assert_eq!(dir.configure(&of(2)), vec![entry], "its overlays bear its number");
+        assert_eq!(dir.find(&Who::mac(mac(2))), Some(entry));
+        assert_eq!((dir.macs(entry), dir.find(&Who::mac(mac(1)))), (&[mac(2)][..], None), "the old card is nobody's");
+        dir.hold(seen);
+        assert!(dir.doubles(entry).is_empty(), "it has an overlay");
+        dir.hold_only(&HashSet::new());
+        assert_eq!(dir.doubles(entry), vec![seen], "nothing is ever heard of it again");
+        let ip = IpAddr::from([192, 168, 2, 22]);
+        dir.bind_ip(ip, seen);
+        dir.merge(seen, entry);
+        assert_eq!((dir.holder(ip), dir.doubles(entry)), (Some(entry), Vec::new()));
+        dir.readdress(entry, vec![mac(1)], None);
+        assert_eq!(dir.configure(&of(1)), vec![entry], "and back");
+        assert_eq!(dir.find(&Who::mac(mac(2))), None);
+    }
+
+    #[test]
+    fn a_stranger_that_is_told_apart_by_its_uuid_is_no_double() {
+        let (ours, strange) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut dir = Directory::default();
+        let seen = dir.resolve(&Who { uuid: Some(strange), ..Who::mac(mac(1)) }).unwrap();
+        let entry = dir.configure(&Lab { hosts: vec![host(&[mac(1)], Some(ours))], ..Lab::default() })[0];
+        assert!(dir.doubles(entry).is_empty());
+        let two = Lab { hosts: vec![host(&[mac(2)], None)], ..Lab::default() };
+        dir.readdress(entry, vec![mac(1)], None);
+        let other = dir.configure(&two)[0];
+        assert!(dir.doubles(other).is_empty() && other != seen, "another address is another machine");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub enum SettingPlace {
         /// Its name.
         name: String,
     },
-    /// `[[host]]`.
+    /// `[[host]]`. A machine that has none gets one with the first key that is written.
     Host {
         /// The machine.
         host: HostId,
@@ -66,6 +66,8 @@ pub enum SettingValue {
     Text(String),
     /// Texts; a single one is written without brackets.
     List(Vec<String>),
+    /// Numbers, such as a seat's row and column.
+    Numbers(Vec<i64>),
     /// What machines get.
     Boot(Boot),
     /// A secret.
@@ -86,6 +88,7 @@ impl SettingValue {
             Self::Number(n) => n.to_string(),
             Self::Text(text) => text.clone(),
             Self::List(all) => all.join(", "),
+            Self::Numbers(all) => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             Self::Boot(boot) => boot.to_string(),
             Self::Secret(_) => String::new(),
         }
@@ -276,7 +279,7 @@ pub fn setting_keys(place: &SettingPlace) -> &'static [&'static str] {
             "chap.mutual-user",
             "chap.mutual-secret",
         ],
-        SettingPlace::Host { .. } => &["address", "firmware"],
+        SettingPlace::Host { .. } => &["name", "group", "seat", "mac", "uuid", "address", "firmware"],
     }
 }
 
@@ -319,9 +322,7 @@ pub(crate) fn settings_of(text: &str, lab: &Lab, hosts: &[HostId]) -> Settings {
         add(SettingPlace::Disk { name: text_of(disk, "name").unwrap_or_default() }, disk);
     }
     for (host, id) in entries(root.get("host")).into_iter().zip(hosts) {
-        if host.contains_key("address") || host.contains_key("firmware") {
-            add(SettingPlace::Host { host: *id }, host);
-        }
+        add(SettingPlace::Host { host: *id }, host);
     }
     settings
 }
@@ -373,6 +374,9 @@ fn written(table: &dyn TableLike, key: &str) -> Option<SettingValue> {
         Item::Value(Value::Boolean(on)) => Some(SettingValue::Flag(*on.value())),
         Item::Value(Value::Integer(n)) => Some(SettingValue::Number(*n.value())),
         Item::Value(Value::String(text)) => Some(SettingValue::Text(text.value().clone())),
+        Item::Value(Value::Array(all)) if !all.is_empty() && all.iter().all(Value::is_integer) => {
+            Some(SettingValue::Numbers(all.iter().filter_map(Value::as_integer).collect()))
+        }
         Item::Value(Value::Array(all)) => {
             Some(SettingValue::List(all.iter().filter_map(Value::as_str).map(str::to_owned).collect()))
         }

@@ -108,4 +108,16 @@ impl App {
             self.next.push_back(dialog);
         }
     }
+
+    /// These were dropped, and it was found out what they are.
+    #[cfg(test)]
+    pub(in crate::gui) fn dropped(&mut self, ctx: &Context, found: Vec<Brought>) {
+        self.brought(ctx, found);
+    }
+
+    /// A recording was read.
+    #[cfg(test)]
+    pub(in crate::gui) fn recorded(&mut self, recording: brought::Recording) {
+        self.ask_next(Dialog::Recording(Box::new(recording)));
+    }
 }

@@ -148,6 +148,18 @@ impl App {
         self
     }
 
+    /// These were opened before.
+    #[cfg(test)]
+    pub(in crate::gui) fn opened_before(&mut self, labs: &[&str]) {
+        self.prefs.recent = labs.iter().map(PathBuf::from).collect();
+    }
+
+    /// This lab could not be opened.
+    #[cfg(test)]
+    pub(in crate::gui) fn shut_out(&mut self, lab: &str, why: &str) {
+        self.shut = Some((lab.into(), why.to_owned()));
+    }
+
     /// The newest of its snapshots.
     #[cfg(test)]
     pub(in crate::gui) fn shot_now(&self) -> std::sync::Arc<Snapshot> {

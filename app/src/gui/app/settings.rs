@@ -12,13 +12,8 @@ impl App {
     /// Asks what the reader of lab.toml would say to what is typed.
     pub(super) fn ask_settings(&mut self, ctx: &Context) {
         let Some((changes, told)) = self.settings.begin(&self.shot.settings) else { return };
-        let (handle, ctx) = (self.handle.clone(), ctx.clone());
-        self.runtime.spawn(async move {
-            let reply = handle.call(Command::Settings { changes, trial: true }).await;
-            // The window may have closed meanwhile; then nobody reads it.
-            let _window_is_gone = told.send(reply);
-            ctx.request_repaint();
-        });
+        let handle = self.handle.clone();
+        self.on_task(ctx, told, async move { handle.call(Command::Settings { changes, trial: true }).await });
     }
 
     /// Changes settings; asks first where machines would be erased that nobody has chosen.

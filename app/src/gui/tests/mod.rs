@@ -17,6 +17,7 @@ mod pictures;
 pub(super) mod sample;
 mod settings;
 mod tables;
+mod top;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -102,11 +102,40 @@ fn asked() -> Command {
     Command::Packets { host: "52:54:00:00:00:01".into() }
 }
 
+/// The machine a moment after its last packet.
+pub(super) fn just_now() -> Snapshot {
+    crate::gui::clock::stop_here(at(9000));
+    machine()
+}
+
+/// On its screen, with its packets, and with the fields of one of them.
+pub(super) fn choose_one(window: &mut Window) {
+    show(window);
+    window.answer(reply(&boot()));
+    window.wait_for("read snponly.efi");
+    window.look();
+    window.harness.get_by_label_contains("TFTP  read grubx64.efi").click();
+    window.frames();
+}
+
+/// On its screen, of which there are no packets.
+pub(super) fn find_none(window: &mut Window) {
+    show(window);
+    let absent = Packets { absent: Some("packet sockets need a right that is missing".into()), ..Packets::default() };
+    window.answer(Ok(Reply::Packets(absent.with_file(&file::write(&[], &[])))));
+    window.wait_for("No packets are captured");
+    window.look();
+}
+
+fn show(window: &mut Window) {
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::F8);
+}
+
 /// The machine's screen with its packets.
 pub(super) fn opened(textures: picture::Textures, theme: Theme) -> Window {
     let mut window = Window::with(machine(), theme, [1280.0, 900.0], 1.0, textures);
-    window.key(Modifiers::NONE, Key::ArrowDown);
-    window.key(Modifiers::NONE, Key::F8);
+    show(&mut window);
     assert!(window.sees("Asking for its packets"));
     assert_eq!(window.answer(reply(&boot())), asked());
     window.wait_for("read snponly.efi");

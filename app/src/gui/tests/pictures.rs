@@ -7,13 +7,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bootyard_core::engine::recorded;
+use bootyard_core::exchange::Format;
+use bootyard_core::inspect::TableKind;
 use bootyard_core::lang::{Language, speak_here};
+use bootyard_core::media::Kind;
+use bootyard_core::trace::file;
+use eframe::egui::HoveredFile;
 use eframe::egui::accesskit::Action;
 use egui_kittest::kittest::NodeT as _;
 
 use super::machines::rooms;
 use super::sample::tree;
 use super::*;
+use crate::gui::brought::{Brought, Folded, Recording};
 use crate::gui::clock;
 
 /// A channel may differ by so much: other processors round otherwise.
@@ -31,21 +38,50 @@ struct Scene {
 
 const WIDE: [f32; 2] = [1280.0, 800.0];
 const SMALL: [f32; 2] = [900.0, 600.0];
+const NARROW: [f32; 2] = [420.0, 600.0];
 
-const SCENES: [Scene; 20] = [
+const SCENES: [Scene; 48] = [
     Scene { name: "first-start", size: WIDE, lab: first::with_address, go: looked },
     Scene { name: "loading", size: SMALL, lab: Snapshot::default, go: |_| {} },
     Scene { name: "machines", size: WIDE, lab: rooms, go: two_selected },
     Scene { name: "machines-none", size: SMALL, lab: || bench(0), go: |_| {} },
+    Scene { name: "machines-stopped", size: SMALL, lab: stopped, go: |_| {} },
+    Scene { name: "machines-no-match", size: SMALL, lab: || bench(3), go: no_match },
+    Scene { name: "machines-engine-gone", size: SMALL, lab: || bench(3), go: engine_goes },
+    Scene { name: "machines-narrow", size: NARROW, lab: || bench(12), go: |_| {} },
+    Scene { name: "machines-narrow-menu", size: NARROW, lab: || bench(3), go: |w| w.click("Screen: Machines") },
     Scene { name: "machines-failed-start", size: SMALL, lab: failed_start, go: |_| {} },
     Scene { name: "seats", size: WIDE, lab: rooms, go: |w| w.key(Modifiers::NONE, Key::S) },
     Scene { name: "host", size: [1280.0, 1150.0], lab: stuck, go: first_machine },
+    Scene { name: "host-refused", size: SMALL, lab: silent, go: answers_nothing },
+    Scene { name: "host-gone", size: SMALL, lab: || bench(1), go: forgotten },
+    Scene { name: "packets", size: WIDE, lab: packets::just_now, go: packets::choose_one },
+    Scene { name: "packets-none", size: SMALL, lab: packets::just_now, go: packets::find_none },
     Scene { name: "chain", size: WIDE, lab: stuck, go: chain_of_first },
     Scene { name: "images", size: WIDE, lab: tree, go: |w| w.key(Modifiers::COMMAND, Key::Num2) },
     Scene { name: "images-none", size: SMALL, lab: no_images, go: |w| w.key(Modifiers::COMMAND, Key::Num2) },
     Scene { name: "events", size: SMALL, lab: || bench(9), go: events },
+    Scene { name: "events-none", size: SMALL, lab: nothing_happened, go: |w| w.key(Modifiers::COMMAND, Key::Num3) },
+    Scene { name: "network-stopped", size: SMALL, lab: stopped, go: |w| w.key(Modifiers::COMMAND, Key::Num4) },
     Scene { name: "network", size: WIDE, lab: || bench(3), go: checked },
     Scene { name: "settings", size: SMALL, lab: settings::fake, go: |w| w.key(Modifiers::COMMAND, Key::Comma) },
+    Scene { name: "settings-no-network", size: SMALL, lab: no_network, go: |w| w.key(Modifiers::COMMAND, Key::Comma) },
+    Scene { name: "settings-refused", size: SMALL, lab: settings::full, go: settings::refused },
+    Scene { name: "settings-unknown", size: SMALL, lab: settings::full, go: |w| section(w, "Unknown machines") },
+    Scene { name: "settings-subnets", size: WIDE, lab: settings::full, go: |w| section(w, "Relayed subnets") },
+    Scene { name: "settings-firmware", size: SMALL, lab: settings::full, go: |w| section(w, "Boot firmware") },
+    Scene { name: "settings-machine", size: SMALL, lab: settings::full, go: settings_of_third },
+    Scene { name: "settings-disk", size: WIDE, lab: settings::full, go: |w| section(w, "Disks") },
+    Scene { name: "settings-profile", size: SMALL, lab: settings::full, go: |w| section(w, "Profiles") },
+    Scene { name: "settings-window", size: SMALL, lab: settings::full, go: |w| section(w, "This window") },
+    Scene { name: "lab-menu", size: SMALL, lab: || bench(3), go: lab_menu },
+    Scene { name: "lab-open", size: SMALL, lab: || bench(3), go: lab_open },
+    Scene { name: "lab-new", size: SMALL, lab: || bench(3), go: |w| w.key(Modifiers::COMMAND, Key::N) },
+    Scene { name: "lab-shut", size: SMALL, lab: Snapshot::default, go: lab_shut },
+    Scene { name: "files-hover", size: SMALL, lab: || bench(3), go: files_hover },
+    Scene { name: "files-image", size: SMALL, lab: || bench(3), go: files_image },
+    Scene { name: "files-notes", size: SMALL, lab: || bench(3), go: files_notes },
+    Scene { name: "files-recording", size: SMALL, lab: || bench(3), go: files_recording },
     Scene { name: "assign", size: SMALL, lab: three_waiting, go: assign },
     Scene { name: "install", size: SMALL, lab: three_waiting, go: install_three },
     Scene { name: "add-disk", size: SMALL, lab: || bench(3), go: |w| w.key(Modifiers::COMMAND, Key::D) },
@@ -79,6 +115,143 @@ fn stuck() -> Snapshot {
     let at = |ms| step.start + jiff::SignedDuration::from_millis(ms);
     step.gaps = vec![(at(300), at(700))];
     Snapshot { hosts: vec![Arc::new(machine)], ..bench(0) }
+}
+
+fn stopped() -> Snapshot {
+    Snapshot { engine: EngineState::Stopped, services: vec![], jobs: vec![], ..bench(0) }
+}
+
+/// A machine that lab.toml has, and that nobody has seen.
+fn silent() -> Snapshot {
+    let mut machine = host(1, Stage::Absent, Boot::Local);
+    (machine.first_seen, machine.last_seen, machine.since) = (None, None, None);
+    Snapshot { hosts: vec![Arc::new(machine)], jobs: vec![], ..bench(0) }
+}
+
+fn nothing_happened() -> Snapshot {
+    Snapshot { recent: vec![], jobs: vec![], ..bench(3) }
+}
+
+fn no_network() -> Snapshot {
+    Snapshot { networks: vec![], services: vec![], engine: EngineState::Stopped, ..bench(0) }
+}
+
+fn no_match(window: &mut Window) {
+    window.key(Modifiers::COMMAND, Key::F);
+    window.harness.event(Event::Text("no such machine".into()));
+    window.frames();
+}
+
+fn engine_goes(window: &mut Window) {
+    let (_, other) = EngineHandle::channel(Snapshot::default());
+    drop(std::mem::replace(&mut window.end, other));
+    window.wait_for("The engine has gone");
+}
+
+/// Its screen, for which the engine answers nothing.
+fn answers_nothing(window: &mut Window) {
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::Enter);
+    for _ in 0..200 {
+        while let Ok((_, back)) = window.end.commands.try_recv() {
+            let _asked_again = back.send(Err(CommandError::new("the engine is busy with an import; ask again")));
+        }
+        window.frames();
+        if window.harness.query_all_by_label_contains("The engine is busy").count() == 2 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("it waits for an answer still");
+}
+
+fn forgotten(window: &mut Window) {
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::Enter);
+    window.end.publish(Snapshot { seq: 9, ..bench(0) });
+    window.wait_for("no longer in the list");
+}
+
+fn section(window: &mut Window, name: &str) {
+    window.key(Modifiers::COMMAND, Key::Comma);
+    window.click(name);
+}
+
+fn settings_of_third(window: &mut Window) {
+    for _ in 0..3 {
+        window.key(Modifiers::NONE, Key::ArrowDown);
+    }
+    window.key(Modifiers::ALT, Key::Enter);
+}
+
+const LABS: [&str; 3] = ["/srv/labs/room-12", "/home/anna/labs/exam-2026", "/media/usb/rescue"];
+
+fn lab_menu(window: &mut Window) {
+    window.harness.state_mut().opened_before(&LABS);
+    window.click("Lab lab");
+}
+
+fn lab_open(window: &mut Window) {
+    window.harness.state_mut().opened_before(&LABS);
+    window.key(Modifiers::COMMAND, Key::O);
+}
+
+fn lab_shut(window: &mut Window) {
+    let why = "The lab /srv/labs/room-12 is open in another window (process 4711). Go on there, or close it first.";
+    window.harness.state_mut().opened_before(&LABS);
+    window.harness.state_mut().shut_out(LABS[0], why);
+}
+
+/// Files of three kinds hover over the window; of their paths only the names show.
+fn files_hover(window: &mut Window) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        HoveredFile { path: Some(path), ..HoveredFile::default() }
+    };
+    window.harness.input_mut().hovered_files = vec![
+        file("room-1.qcow2", b"QFI\xfb\0\0\0\x03"),
+        file("preseed.cfg", b"d-i debian-installer/locale string en_US\n"),
+        file("notes.txt", b"hello\n"),
+    ];
+    window.wait_for("notes.txt: not recognised");
+}
+
+fn drop_files(window: &mut Window, files: Vec<(&str, Kind)>) {
+    let brought =
+        |(name, kind): (&str, Kind)| Brought { path: Path::new("/home/anna/Downloads").join(name), kind: Ok(kind) };
+    let ctx = window.harness.ctx.clone();
+    window.harness.state_mut().dropped(&ctx, files.into_iter().map(brought).collect());
+    window.frames();
+}
+
+fn files_image(window: &mut Window) {
+    let table = Some((TableKind::Gpt, 3));
+    drop_files(
+        window,
+        vec![("Debian 12 generic.qcow2", Kind::Disk { format: "a qcow2 image", table, file_system: None })],
+    );
+}
+
+/// Another server's configuration, and what has to be unpacked first.
+fn files_notes(window: &mut Window) {
+    drop_files(
+        window,
+        vec![
+            ("dhcpd.conf", Kind::Configuration(Format::Dhcpd)),
+            ("Fedora-Server-dvd-x86_64-41.iso", Kind::Iso { label: "Fedora-S-dvd-x86_64-41".into() }),
+            ("thesis.pdf", Kind::Unknown),
+        ],
+    );
+}
+
+fn files_recording(window: &mut Window) {
+    let read = file::read(include_bytes!("../../../../core/fuzz/corpus/trace-file/boot.pcapng")).unwrap();
+    let folded = Folded { packets: read.packets.len(), cut: read.cut, folded: recorded::fold(&read.packets) };
+    let path = "/home/anna/Downloads/pc-04 does not boot.pcapng".into();
+    window.harness.state_mut().recorded(Recording { path, folded: Ok(Box::new(folded)) });
+    window.frames();
 }
 
 fn two_selected(window: &mut Window) {

@@ -33,6 +33,12 @@ args = \"quiet\"
 name = \"gold\"
 image = \"gold.raw\"
 chap = { user = \"anna\", secret = \"twelve-bytes\" }
+
+[[host]]
+mac = \"52:54:00:00:00:01\"
+name = \"pc-01\"
+group = \"room-1\"
+seat = [1, 2] # by the door
 ";
 
 /// A window over an engine on a folder of its own.
@@ -244,6 +250,95 @@ fn a_secret_is_replaced_and_never_shown() {
 }
 
 #[test]
+fn a_machine_is_given_an_address_and_another_group_and_undo_takes_them_back() {
+    let mut live = Live::new();
+    live.click("Single machines");
+    live.fill("Fixed address", "192.168.2.77");
+    live.key(Modifiers::NONE, Key::Enter);
+    live.says("address = \"192.168.2.77\"");
+    live.shows("pc-01: changed, and in force");
+    live.click("Undo");
+    live.until("the file as it was", |live| live.toml() == LAB);
+    // Its seat is one of the group that it leaves.
+    live.fill("Group", "room-2");
+    live.click("Apply");
+    live.says("group = \"room-2\"");
+    live.until("no seat", |live| !live.toml().contains("seat"));
+    live.until("an empty field", |live| {
+        let field = live.harness.get_by_role_and_label(Role::TextInput, "Seat");
+        field.value().is_none_or(|value| value.is_empty())
+    });
+    live.until("a way back", |live| live.harness.query_all_by_label("Undo").count() == 1);
+    live.key(Modifiers::COMMAND, Key::Z);
+    live.says("seat = [1, 2]");
+    live.says("group = \"room-1\"");
+}
+
+#[test]
+fn what_a_machine_cannot_have_is_refused_in_the_words_of_the_file_s_reader() {
+    let mut live = Live::new();
+    live.click("Single machines");
+    for (field, text, says) in [
+        ("Fixed address", "10.9.9.9", "10.9.9.9 is in none of the lab's subnets"),
+        ("Seat", "2 by 3", "must be [row, column]"),
+        ("MAC", "52:54:00", "is not a MAC address"),
+        ("MAC", "", "has no `mac`"),
+        ("UUID", "4c4c", "is not a UUID"),
+        ("Boot file", "gone.efi", "gone.efi"),
+        ("Name", "PC 1", "is not a name"),
+    ] {
+        live.fill(field, text);
+        live.until(says, |live| live.sees(says) && live.harness.query_all_by_label("Revert").count() == 1);
+        live.key(Modifiers::NONE, Key::Enter);
+        live.click("Revert");
+    }
+    assert_eq!(live.toml(), LAB);
+}
+
+#[test]
+fn a_machine_with_another_network_card_is_still_the_same_one() {
+    let mut live = Live::new();
+    let id = |live: &Live| live.harness.state().shot_now().hosts[0].id;
+    let before = id(&live);
+    live.click("Single machines");
+    live.fill("MAC", "52:54:00:00:00:02, 52:54:00:00:00:03");
+    live.click("Apply");
+    live.says("mac = [\"52:54:00:00:00:02\", \"52:54:00:00:00:03\"]");
+    live.until("its new MAC", |live| live.harness.state().shot_now().hosts[0].macs.len() == 2);
+    assert_eq!(id(&live), before);
+    live.until("a way back", |live| live.harness.query_all_by_label("Undo").count() == 1);
+    live.click("Undo");
+    live.until("the file as it was", |live| live.toml() == LAB);
+    assert_eq!(id(&live), before);
+}
+
+#[test]
+fn a_machine_s_settings_are_reached_from_its_row_its_screen_and_by_a_key() {
+    let mut window = Window::over(three_waiting());
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::ALT, Key::Enter);
+    assert!(window.sees("Fixed address") && window.sees("It has no entry in lab.toml yet"));
+    window.click("Open the machine");
+    assert!(window.sees("This boot"));
+    window.click("Machine settings…");
+    assert!(window.sees("Fixed address"));
+    window.key(Modifiers::COMMAND, Key::Num1);
+    window.harness.get_by_label("52:54:00:00:00:02").click_secondary();
+    window.frames();
+    window.click("Machine settings…");
+    assert_eq!(window.harness.get_by_label("Machine whose settings are shown").value().as_deref(), Some("pc-02"));
+    window.type_into("Name", "left");
+    let trial = window.answer(Ok(Reply::Settings { problems: Vec::new() }));
+    let Command::Settings { changes, trial: true } = trial else { panic!("{trial:?}") };
+    assert_eq!(changes[0].place(), &SettingPlace::Host { host: HostId(2) });
+    // Several have no settings in common.
+    window.key(Modifiers::COMMAND, Key::Num1);
+    window.key(Modifiers::COMMAND, Key::A);
+    window.key(Modifiers::ALT, Key::Enter);
+    assert!(window.sees("Select one machine to change its settings"));
+}
+
+#[test]
 fn what_is_liked_holds_at_once_and_is_there_again() {
     let mut live = Live::new();
     live.click("This window");
@@ -299,6 +394,66 @@ pub(super) fn fake() -> Snapshot {
     let interfaces = vec![InterfaceView { confirmed: true, ..sample::interface("enp3s0", "192.168.2.1/24") }];
     let engine = EngineState::Running { since: sample::ago(60) };
     Snapshot { settings: Arc::new(settings), interfaces, engine, ..bench(1) }
+}
+
+/// A lab whose file says something of everything.
+pub(super) fn full() -> Snapshot {
+    let text = |key: &str, value: &str| (key.to_owned(), SettingValue::text(value));
+    let list =
+        |key: &str, all: &[&str]| (key.to_owned(), SettingValue::List(all.iter().map(|t| (*t).into()).collect()));
+    let entry = |place, keys: Vec<(String, SettingValue)>| SettingEntry { place, keys: keys.into_iter().collect() };
+    let interface = "enp3s0".to_owned();
+    let subnet = SettingPlace::Subnet { interface: interface.clone(), subnet: "10.1.0.0/24".into() };
+    let secret = ("chap.secret".to_owned(), SettingValue::Secret(bootyard_core::lab::NewSecret(None)));
+    let install = SettingValue::Boot(sample::install("debian-12"));
+    let erases = ("unknown-erases-disks".to_owned(), SettingValue::Flag(true));
+    let entries = vec![
+        entry(
+            SettingPlace::Network { interface },
+            vec![text("lease.default", "30m"), ("unknown".into(), install), erases],
+        ),
+        entry(
+            subnet,
+            vec![text("subnet", "10.1.0.0/24"), text("range", "10.1.0.20-10.1.0.200"), text("router", "10.1.0.1")],
+        ),
+        entry(
+            SettingPlace::Firmware { arch: Some("uefi-x64".into()), mac: None },
+            vec![text("arch", "uefi-x64"), text("file", "snponly.efi")],
+        ),
+        entry(SettingPlace::Profile { name: "debian-12".into() }, vec![text("args", "auto=true priority=critical")]),
+        entry(SettingPlace::Profile { name: "xen".into() }, vec![]),
+        entry(
+            SettingPlace::Disk { name: "room-1".into() },
+            vec![
+                text("writes", "fresh"),
+                list("allow", &["192.168.77.0/24", "iqn.2020-01.org.example:"]),
+                text("chap.user", "anna"),
+                secret,
+            ],
+        ),
+        entry(SettingPlace::Disk { name: "windows".into() }, vec![]),
+        entry(
+            SettingPlace::Host { host: HostId(3) },
+            vec![
+                text("name", "pc-03"),
+                text("group", "room-1"),
+                ("seat".into(), SettingValue::Numbers(vec![1, 3])),
+                text("mac", "52:54:00:00:00:03"),
+                text("address", "192.168.77.30"),
+            ],
+        ),
+    ];
+    Snapshot { settings: Arc::new(Settings { entries }), ..bench(4) }
+}
+
+/// What is typed is refused while it is typed.
+pub(super) fn refused(window: &mut Window) {
+    window.key(Modifiers::COMMAND, Key::Comma);
+    window.type_into("Addresses to give", "10.0.0.5-10.0.0.9");
+    let message = "the range 10.0.0.5-10.0.0.9 is not inside 192.168.77.0/24".to_owned();
+    let problem = bootyard_core::lab::SettingProblem { change: Some(0), message, error: true };
+    window.answer(Ok(Reply::Settings { problems: vec![problem] }));
+    window.wait_for("is not inside");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The last boots of a machine below each other, in the same phases, and what took longer this time.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Sender;
 
 use bootyard_core::api::{HandleError, HostId, HostView, Reply, Stage};
 use bootyard_core::hosts::{BootOutcome, BootRecord};
@@ -11,6 +11,7 @@ use eframe::egui::{
 };
 
 use super::boots_model::{Boots as Model, Cell, Row, model, time};
+use crate::gui::asking::{Asking, Told, read};
 use crate::gui::clock;
 use crate::gui::lang::t;
 use crate::gui::say;
@@ -24,48 +25,37 @@ const TOTAL: f32 = 104.0;
 const PHASE: f32 = 96.0;
 const HEIGHT: f32 = 38.0;
 
-type Told = Result<Vec<BootRecord>, String>;
-
 /// What is asked for again when it changes: whose, and how far it is.
 type Of = (HostId, Stage, usize);
 
 /// What the engine told.
 #[derive(Debug, Default)]
 pub(crate) struct Boots {
-    asked: Option<Of>,
-    coming: Option<Receiver<Told>>,
+    asking: Asking<Of, Vec<BootRecord>>,
     told: Option<(HostId, Result<Model, String>)>,
 }
 
 impl Boots {
     /// Whether the boots of this machine are to be asked for now; then what comes goes into the sender.
-    pub(crate) fn begin(&mut self, host: &HostView) -> Option<Sender<Told>> {
+    pub(crate) fn begin(&mut self, host: &HostView) -> Option<Sender<Told<Vec<BootRecord>>>> {
         let of = (host.id, host.stage, host.timeline.len());
-        if self.asked == Some(of) {
-            return None;
-        }
-        self.asked = Some(of);
-        let (told, coming) = channel();
-        self.coming = Some(coming);
-        Some(told)
+        (self.asking.about() != Some(&of)).then(|| self.asking.begin(of))
     }
 
     /// Takes in what came.
     pub(crate) fn take(&mut self) {
-        let Some(told) = self.coming.as_ref().and_then(|coming| coming.try_recv().ok()) else { return };
-        self.coming = None;
-        if let Some((host, _, _)) = self.asked {
-            self.told = Some((host, told.map(|records| model(&records))));
+        let Some(told) = self.asking.take() else { return };
+        if let Some((host, _, _)) = self.asking.about() {
+            self.told = Some((*host, told.map(|records| model(&records))));
         }
     }
 
     /// What the reply to [`bootyard_core::api::Command::Boots`] says.
-    pub(crate) fn read(reply: Result<Reply, HandleError>) -> Told {
-        match reply {
-            Ok(Reply::Boots { boots }) => Ok(boots),
-            Ok(_) => Err(t!("The engine is of another version; start it again.").to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
+    pub(crate) fn read(reply: Result<Reply, HandleError>) -> Told<Vec<BootRecord>> {
+        read(reply, |reply| match reply {
+            Reply::Boots { boots } => Some(boots),
+            _ => None,
+        })
     }
 
     /// The boots of this machine.

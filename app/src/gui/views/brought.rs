@@ -18,7 +18,7 @@ use crate::gui::brought::{self, Brought, Hint, Note, Recording};
 use crate::gui::lang::{count, t};
 use crate::gui::say;
 use crate::gui::theme::{self, Tone};
-use crate::gui::widgets::field::{primary_button_ui, weak_ui};
+use crate::gui::widgets::field::{fact_ui, primary_button_ui, weak_ui};
 use crate::gui::widgets::{finding, timeline};
 
 /// So many files are named while they hover.
@@ -145,7 +145,8 @@ pub(super) fn notes_ui(ui: &mut Ui, view: &mut View<'_>, notes: &[Note]) {
 /// A dialog that only tells has one button.
 fn close_ui(ui: &mut Ui, view: &mut View<'_>) {
     ui.add_space(theme::GAP);
-    let close = ui.add(Button::new(t!("Close")).min_size(vec2(88.0, 28.0))).on_hover_text("Esc");
+    let button = Button::new(t!("Close")).min_size(vec2(88.0, 28.0));
+    let close = ui.horizontal(|ui| ui.add(button)).inner.on_hover_text("Esc");
     if ui.memory(|m| m.focused().is_none()) {
         close.request_focus();
     }
@@ -196,7 +197,7 @@ pub(super) fn recording_ui(ui: &mut Ui, view: &mut View<'_>, recording: &Recordi
 fn of_machine(host: &RecordedHost) -> String {
     let mac = host.macs.first().map(ToString::to_string).unwrap_or_default();
     let name = host.name.as_deref().map(|name| say::clean_to(name, 40)).unwrap_or_default();
-    format!("{} {}", [name, mac].join(" ").trim(), say::stage(host.stage))
+    format!("{}: {}", [name, mac].join(" ").trim(), say::stage(host.stage))
 }
 
 fn inventory_ui(ui: &mut Ui, at: usize, host: &RecordedHost) {
@@ -206,7 +207,7 @@ fn inventory_ui(ui: &mut Ui, at: usize, host: &RecordedHost) {
             (t!("Firmware"), host.arch.map(|a| say::arch(a).to_owned())),
         ] {
             if let Some(value) = value {
-                weak_ui(ui, name);
+                fact_ui(ui, name);
                 ui.label(value);
                 ui.end_row();
             }

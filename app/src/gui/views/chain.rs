@@ -1,7 +1,7 @@
 //! "Why does it get that?": the chain of a machine's boot, of one that is known or of one that is made up, and what decides about
 //! each link. The engine is asked for it while it is on the screen: at once, and again when something happened.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Sender;
 
 use bootyard_core::api::{ClientKind, HandleError, HostView, Question, Reply, Snapshot};
 use bootyard_core::boot::{Arch, Explained, Explanation, Link};
@@ -9,6 +9,7 @@ use eframe::egui::{Align, Button, ComboBox, Key, Label, Layout, Modifiers, RichT
 
 use super::View;
 use crate::gui::action::Screen;
+use crate::gui::asking::{Asking, Told, read};
 use crate::gui::lang::t;
 use crate::gui::say::{self, clean_to};
 use crate::gui::theme::{self, Tone};
@@ -19,8 +20,6 @@ use crate::gui::widgets::finding;
 /// Seconds between two looks.
 const AGAIN: f64 = 1.0;
 
-type Told = Result<Box<Explanation>, String>;
-
 /// What a person chose, and what the engine told.
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
@@ -30,12 +29,10 @@ pub(crate) struct Chain {
     word: String,
     /// The screen from which somebody came.
     back: Option<Screen>,
-    /// An answer that is on its way.
-    coming: Option<Receiver<Told>>,
-    /// What was asked, the window's clock then, and the snapshot's number.
-    asked: Option<(Question, f64, u64)>,
+    /// About what, with the window's clock and the snapshot's number then.
+    asking: Asking<(Question, f64, u64), Box<Explanation>>,
     /// What is shown, and for which question.
-    told: Option<(Question, Told)>,
+    told: Option<(Question, Told<Box<Explanation>>)>,
     /// The box whose details are shown.
     chosen: Option<usize>,
 }
@@ -60,34 +57,26 @@ impl Chain {
     }
 
     /// Whether this is to be asked for now; then what comes goes into the sender.
-    pub(crate) fn begin(&mut self, question: Question, now: f64, seq: u64) -> Option<Sender<Told>> {
-        let same = self.asked.as_ref().filter(|(asked, _, _)| *asked == question);
-        let due = same.is_none_or(|(_, at, of)| self.coming.is_none() && *of != seq && now - at >= AGAIN);
-        if !due {
-            return None;
-        }
-        self.asked = Some((question, now, seq));
-        let (told, coming) = channel();
-        self.coming = Some(coming);
-        Some(told)
+    pub(crate) fn begin(&mut self, question: Question, now: f64, seq: u64) -> Option<Sender<Told<Box<Explanation>>>> {
+        let same = self.asking.about().filter(|(asked, _, _)| *asked == question);
+        let due = same.is_none_or(|(_, at, of)| !self.asking.waits() && *of != seq && now - at >= AGAIN);
+        due.then(|| self.asking.begin((question, now, seq)))
     }
 
     /// Takes in what came.
     pub(crate) fn take(&mut self) {
-        let Some(told) = self.coming.as_ref().and_then(|coming| coming.try_recv().ok()) else { return };
-        self.coming = None;
-        if let Some((question, _, _)) = &self.asked {
+        let Some(told) = self.asking.take() else { return };
+        if let Some((question, _, _)) = self.asking.about() {
             self.told = Some((question.clone(), told));
         }
     }
 
     /// What the reply to [`bootyard_core::api::Command::Explain`] says.
-    pub(crate) fn read(reply: Result<Reply, HandleError>) -> Told {
-        match reply {
-            Ok(Reply::Explained { chain }) => Ok(chain),
-            Ok(_) => Err(t!("The engine is of another version; start it again.").to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
+    pub(crate) fn read(reply: Result<Reply, HandleError>) -> Told<Box<Explanation>> {
+        read(reply, |reply| match reply {
+            Reply::Explained { chain } => Some(chain),
+            _ => None,
+        })
     }
 
     /// The screen.

@@ -17,7 +17,7 @@ use crate::gui::widgets::field::{command_button_ui, fact_ui, section_ui, weak_ui
 use crate::gui::widgets::{assign, badge, decode, finding, progress, timeline};
 
 /// Narrower than this, what can be done with a machine stands below its name.
-const WIDE: f32 = 980.0;
+const WIDE: f32 = 1060.0;
 
 /// What the screen has beside the snapshot.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ pub(crate) fn host_ui(ui: &mut Ui, view: &mut View<'_>, id: HostId, panes: Panes
         ui.add_space(48.0);
         ui.vertical_centered(|ui| {
             ui.heading(t!("This machine is no longer in the list"));
+            ui.add_space(theme::GAP);
             if ui.button(t!("Back to the machines")).clicked() || back {
                 view.show(Screen::Hosts);
             }
@@ -134,9 +135,8 @@ fn actions_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView, name: &str) {
     if command_button_ui(ui, UiCommand::Explain).clicked() {
         view.run(UiCommand::Explain);
     }
-    if ui.button(t!("Rename…")).on_hover_text(t!("Its name is written to lab.toml")).clicked() {
-        let name = host.name.clone().unwrap_or_default();
-        view.push(Action::Ask(Dialog::Rename { host: host.id, name }));
+    if command_button_ui(ui, UiCommand::MachineSettings).clicked() {
+        view.run(UiCommand::MachineSettings);
     }
     let shown = say::boot(&host.boot);
     let label = t!("{name} gets {boot}", name = name, boot = shown);

@@ -24,6 +24,10 @@ use crate::gui::widgets::{assign, icon, progress};
 
 /// Rows that Page Up and Page Down move.
 const PAGE: isize = 12;
+/// In less room the filter stands below the choice of states.
+const TWO_LINES: f32 = 760.0;
+/// In a narrower table what a machine gets is left out, which its own screen shows, too.
+const NARROW: f32 = 560.0;
 
 /// What a person chose on this screen.
 #[derive(Debug, Default)]
@@ -178,47 +182,62 @@ impl Hosts {
     }
 
     fn filter_ui(&mut self, ui: &mut Ui, view: &mut View<'_>, list: &List) {
+        // Beside each other where there is room for both.
+        if ui.available_width() < TWO_LINES {
+            ui.horizontal_wrapped(|ui| self.chips_ui(ui, view.shot));
+            ui.horizontal(|ui| self.find_ui(ui, view, list));
+        } else {
+            ui.horizontal(|ui| {
+                self.chips_ui(ui, view.shot);
+                self.find_ui(ui, view, list);
+            });
+        }
+    }
+
+    fn chips_ui(&mut self, ui: &mut Ui, shot: &Snapshot) {
+        for chip in Chip::ALL {
+            let n = shot.hosts.iter().filter(|h| chip.has(h)).count();
+            let text = format!("{} {n}", chip.text());
+            let button = Button::selectable(self.choice.chip == chip, text);
+            if ui.add_enabled(n > 0 || chip == self.choice.chip || chip == Chip::All, button).clicked() {
+                self.choice.chip = chip;
+            }
+        }
+    }
+
+    /// The filter, and what else stands at the right.
+    fn find_ui(&mut self, ui: &mut Ui, view: &mut View<'_>, list: &List) {
         let shot = view.shot;
-        ui.horizontal(|ui| {
-            for chip in Chip::ALL {
-                let n = shot.hosts.iter().filter(|h| chip.has(h)).count();
-                let text = format!("{} {n}", chip.text());
-                let button = Button::selectable(self.choice.chip == chip, text);
-                if ui.add_enabled(n > 0 || chip == self.choice.chip || chip == Chip::All, button).clicked() {
-                    self.choice.chip = chip;
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let hint = t!("Filter ({key})", key = say::shortcut(ui.ctx(), &filter_key()));
+            let edit = TextEdit::singleline(&mut self.choice.filter)
+                .id(filter_id())
+                .hint_text(hint)
+                .desired_width(240.0)
+                .margin(vec2(8.0, 5.0));
+            let response = ui.add(edit).accessible_name(t!("Filter machines"));
+            if std::mem::take(&mut self.focus_filter) {
+                response.request_focus();
+            }
+            if response.has_focus() && ui.input_mut(|i| i.consume_key(Modifiers::NONE, Key::Escape)) {
+                self.choice.filter.clear();
+                response.surrender_focus();
+            }
+            if !self.choice.filter.is_empty() {
+                if ui.button(t!("Clear")).clicked() {
+                    self.choice.filter.clear();
+                }
+                weak_ui(ui, t!("{n} of {all}", n = list.matching, all = shot.hosts.len()));
+            } else if !shot.hosts.is_empty() {
+                let plan = UiCommand::SeatingPlan;
+                let button = Button::selectable(self.plan, plan.text());
+                if ui.add(button).on_hover_text(format!("{} (S)", plan.tooltip())).clicked() {
+                    view.run(plan);
+                }
+                if ui.available_width() > 190.0 && command_button_ui(ui, UiCommand::Explain).clicked() {
+                    view.run(UiCommand::Explain);
                 }
             }
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                let hint = t!("Filter ({key})", key = say::shortcut(ui.ctx(), &filter_key()));
-                let edit = TextEdit::singleline(&mut self.choice.filter)
-                    .id(filter_id())
-                    .hint_text(hint)
-                    .desired_width(240.0)
-                    .margin(vec2(8.0, 5.0));
-                let response = ui.add(edit).accessible_name(t!("Filter machines"));
-                if std::mem::take(&mut self.focus_filter) {
-                    response.request_focus();
-                }
-                if response.has_focus() && ui.input_mut(|i| i.consume_key(Modifiers::NONE, Key::Escape)) {
-                    self.choice.filter.clear();
-                    response.surrender_focus();
-                }
-                if !self.choice.filter.is_empty() {
-                    if ui.button(t!("Clear")).clicked() {
-                        self.choice.filter.clear();
-                    }
-                    weak_ui(ui, t!("{n} of {all}", n = list.matching, all = shot.hosts.len()));
-                } else if !shot.hosts.is_empty() {
-                    let plan = UiCommand::SeatingPlan;
-                    let button = Button::selectable(self.plan, plan.text());
-                    if ui.add(button).on_hover_text(format!("{} (S)", plan.tooltip())).clicked() {
-                        view.run(plan);
-                    }
-                    if ui.available_width() > 190.0 && command_button_ui(ui, UiCommand::Explain).clicked() {
-                        view.run(UiCommand::Explain);
-                    }
-                }
-            });
         });
     }
 
@@ -244,7 +263,9 @@ impl Hosts {
             {
                 view.show(Screen::Host(*only));
             }
-            for command in UiCommand::OF_MACHINES.into_iter().filter(|c| *c != UiCommand::Assign) {
+            // Each of these is about all of them, and the first has a menu of its own here.
+            let aside = [UiCommand::Assign, UiCommand::MachineSettings];
+            for command in UiCommand::OF_MACHINES.into_iter().filter(|c| !aside.contains(c)) {
                 if command_or_why_ui(ui, command, command.why_not(view.shot, &selected)).clicked() {
                     view.run(command);
                 }
@@ -268,7 +289,7 @@ impl Hosts {
             .auto_shrink([false, false])
             .cell_layout(Layout::left_to_right(Align::Center));
         for column in &columns {
-            table = table.column(column.width());
+            table = table.column(column.width(span.span()));
         }
         if let Some(row) = self.scroll_to.take() {
             table = table.scroll_to_row(row, None);
@@ -411,7 +432,7 @@ enum Cell {
 /// The columns for which a table of this width has room; what the machine's own screen shows, too, goes first.
 fn columns(width: f32) -> Vec<Cell> {
     use Cell::*;
-    [(State, 0.0), (Machine, 0.0), (Mac, 900.0), (Address, 760.0), (Gets, 0.0), (Now, 0.0), (Boot, 1060.0)]
+    [(State, 0.0), (Machine, 0.0), (Mac, 900.0), (Address, 760.0), (Gets, NARROW), (Now, 0.0), (Boot, 1060.0)]
         .into_iter()
         .filter(|(_, least)| width >= *least)
         .map(|(cell, _)| cell)
@@ -432,9 +453,13 @@ impl Cell {
         }
     }
 
-    fn width(self) -> Column {
+    /// In a table of this width.
+    fn width(self, table: f32) -> Column {
         let resizable = |w: f32| Column::initial(w).at_least(60.0).clip(true).resizable(true);
         match self {
+            Self::State if table < NARROW => resizable(104.0),
+            Self::Machine if table < NARROW => resizable(128.0),
+            Self::Now if table < NARROW => Column::remainder().at_least(60.0).clip(true),
             Self::State => resizable(118.0),
             Self::Machine => resizable(190.0),
             Self::Mac => resizable(138.0),

@@ -51,8 +51,9 @@ pub(crate) fn network_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut ServeForm,
         section_ui(ui, t!("Servers"));
         if view.shot.services.is_empty() {
             weak_ui(ui, t!("None runs."));
+        } else {
+            services_ui(ui, view.shot);
         }
-        services_ui(ui, view.shot);
         section_ui(ui, t!("Boot firmware"));
         firmware_ui(ui, &view.shot.firmware);
         section_ui(ui, t!("Lab"));

@@ -3,7 +3,7 @@
 //! It asks the engine while it is open: at once, and, while it follows, again when something happened, at most once a second.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Sender;
 
 use bootyard_core::api::{HostId, HostView, Step};
 use bootyard_core::trace::decode::Field;
@@ -16,6 +16,7 @@ use egui_extras::{Column, TableBuilder};
 
 use super::View;
 use crate::gui::action::{Action, Dialog, UiCommand};
+use crate::gui::asking::{Asking, Told};
 use crate::gui::lang::{count, t};
 use crate::gui::packets::{Choice, Chosen, Kept, Line, OfStep, protocol_of};
 use crate::gui::save::{SaveForm, What};
@@ -31,17 +32,13 @@ const AGAIN: f64 = 1.0;
 const PAGE: isize = 15;
 const ROW: f32 = 22.0;
 
-type Told = Result<Kept, String>;
-
 /// What a person chose in it, and what the engine gave.
 #[derive(Debug)]
 pub(crate) struct Packets {
     open: bool,
     host: Option<HostId>,
-    /// An answer that is on its way.
-    coming: Option<Receiver<Told>>,
-    /// The window's clock and the snapshot's number when it was asked for.
-    asked: Option<(f64, u64)>,
+    /// With the window's clock and the snapshot's number then.
+    asking: Asking<(f64, u64), Kept>,
     kept: Option<Arc<Kept>>,
     error: Option<String>,
     follow: bool,
@@ -61,8 +58,7 @@ impl Default for Packets {
         Self {
             open: false,
             host: None,
-            coming: None,
-            asked: None,
+            asking: Asking::default(),
             kept: None,
             error: None,
             follow: true,
@@ -88,25 +84,18 @@ impl Packets {
     }
 
     /// Whether the packets of this machine, whose screen is shown, are to be asked for now; then what comes goes into the sender.
-    pub(crate) fn begin(&mut self, host: HostId, now: f64, seq: u64) -> Option<Sender<Told>> {
+    pub(crate) fn begin(&mut self, host: HostId, now: f64, seq: u64) -> Option<Sender<Told<Kept>>> {
         if self.host != Some(host) {
             // Of another machine: nothing of it is kept but how the pane is used.
             *self = Self { open: self.open, follow: self.follow, host: Some(host), ..Self::default() };
         }
-        let due = self.asked.is_none_or(|(at, of)| self.follow && of != seq && now - at >= AGAIN);
-        if !self.open || self.coming.is_some() || !due {
-            return None;
-        }
-        self.asked = Some((now, seq));
-        let (told, coming) = channel();
-        self.coming = Some(coming);
-        Some(told)
+        let due = self.asking.about().is_none_or(|(at, of)| self.follow && *of != seq && now - at >= AGAIN);
+        (self.open && !self.asking.waits() && due).then(|| self.asking.begin((now, seq)))
     }
 
     /// Takes in what came.
     pub(crate) fn take(&mut self) {
-        let Some(told) = self.coming.as_ref().and_then(|coming| coming.try_recv().ok()) else { return };
-        self.coming = None;
+        let Some(told) = self.asking.take() else { return };
         match told {
             Ok(kept) => {
                 self.error = None;
@@ -228,7 +217,8 @@ impl Packets {
                 if ui.button(text).accessible_name(name).on_hover_text(tooltip).clicked() {
                     self.follow = !self.follow;
                     if self.follow {
-                        (self.asked, self.selected) = (None, None);
+                        self.asking.forget();
+                        self.selected = None;
                     }
                 }
                 let edit = TextEdit::singleline(&mut self.choice.text)
@@ -240,7 +230,7 @@ impl Packets {
                     self.choice.text.clear();
                     field.surrender_focus();
                 }
-                if self.coming.is_some() && self.kept.is_some() {
+                if self.asking.waits() && self.kept.is_some() {
                     progress::busy_ui(ui, theme::ICON, t!("Asking for its packets"));
                 }
             });
@@ -276,7 +266,8 @@ impl Packets {
             let mut again = false;
             finding::callout_ui(ui, Tone::Bad, &error, |ui| again = ui.button(t!("Try again")).clicked());
             if again {
-                (self.error, self.asked) = (None, None);
+                self.error = None;
+                self.asking.forget();
             }
         }
     }
@@ -470,7 +461,17 @@ fn fields_ui(ui: &mut Ui, line: &Line) {
         ui.add_space(4.0);
         let last = decoded.fields.len().saturating_sub(1);
         for (at, field) in decoded.fields.iter().enumerate() {
-            ui.push_id(at, |ui| field_ui(ui, field, at == last));
+            ui.push_id(at, |ui| {
+                if field.fields.is_empty() {
+                    // Below the names of those that can be opened.
+                    ui.horizontal_top(|ui| {
+                        ui.add_space(ui.spacing().indent);
+                        field_ui(ui, field, false);
+                    });
+                } else {
+                    field_ui(ui, field, at == last);
+                }
+            });
         }
     });
 }

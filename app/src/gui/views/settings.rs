@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use bootyard_core::api::{EngineState, Snapshot};
+use bootyard_core::api::{EngineState, HostId, Snapshot};
 use bootyard_core::lab::{Boot, SettingChange, SettingPlace, SettingValue, Settings};
 use eframe::egui::containers::menu::MenuButton;
-use eframe::egui::{Button, RichText, ScrollArea, Ui, vec2};
+use eframe::egui::{Button, ComboBox, RichText, ScrollArea, Ui, vec2};
 
 use super::View;
 use super::settings_fields::fields;
@@ -37,6 +37,7 @@ enum Section {
     Subnets,
     Ports,
     Firmware,
+    Machines,
     Disks,
     Profiles,
     Window,
@@ -44,12 +45,13 @@ enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Network,
         Self::Unknown,
         Self::Subnets,
         Self::Ports,
         Self::Firmware,
+        Self::Machines,
         Self::Disks,
         Self::Profiles,
         Self::Window,
@@ -63,6 +65,7 @@ impl Section {
             Self::Subnets => t!("Relayed subnets"),
             Self::Ports => t!("Ports"),
             Self::Firmware => t!("Boot firmware"),
+            Self::Machines => t!("Single machines"),
             Self::Disks => t!("Disks"),
             Self::Profiles => t!("Profiles"),
             Self::Window => t!("This window"),
@@ -81,6 +84,7 @@ impl Section {
                     (SettingPlace::Subnet { .. }, Self::Subnets)
                         | (SettingPlace::Ports, Self::Ports)
                         | (SettingPlace::Firmware { .. }, Self::Firmware)
+                        | (SettingPlace::Host { .. }, Self::Machines)
                         | (SettingPlace::Disk { .. }, Self::Disks)
                         | (SettingPlace::Profile { .. }, Self::Profiles)
                 )
@@ -97,12 +101,19 @@ pub(crate) struct SettingsForm {
     /// The disk and the profile whose settings are shown; the first one by default.
     disk: Option<String>,
     profile: Option<String>,
+    /// The machine whose settings are shown; the first one by default.
+    machine: Option<HostId>,
 }
 
 impl SettingsForm {
     /// Takes in what the engine said of what was typed.
-    pub(crate) fn take(&mut self, settings: &Settings) {
-        self.drafts.take(settings);
+    pub(crate) fn take(&mut self, shot: &Snapshot) {
+        self.drafts.take(&shot.settings, |host| targets::host(shot, host).is_some());
+    }
+
+    /// Shows what lab.toml says of this machine.
+    pub(crate) fn about(&mut self, host: HostId) {
+        (self.section, self.machine) = (Section::Machines, Some(host));
     }
 
     /// What to ask the engine next, and where to send what comes of it.
@@ -185,10 +196,19 @@ impl SettingsForm {
                 self.card_ui(ui, view, &Card::of(SettingPlace::Ports));
             }
             Section::Firmware => {
-                note_ui(ui, t!("Which boot file a machine gets. The most specific rule wins: MAC, then architecture."));
+                note_ui(
+                    ui,
+                    t!(
+                        "Which boot file a machine gets. The most specific rule wins: its own, then its MAC, then its architecture."
+                    ),
+                );
                 let rules = of(|place| matches!(place, SettingPlace::Firmware { .. }));
                 rules.into_iter().for_each(|place| self.card_ui(ui, view, &Card::of(place)));
                 self.card_ui(ui, view, &Card::of(SettingPlace::Firmware { arch: None, mac: None }));
+            }
+            Section::Machines => {
+                note_ui(ui, t!("What lab.toml says of one machine. It holds from the machine's next boot."));
+                self.machine_ui(ui, view);
             }
             Section::Disks => {
                 note_ui(
@@ -210,13 +230,54 @@ impl SettingsForm {
         }
     }
 
+    /// One machine, and which.
+    fn machine_ui(&mut self, ui: &mut Ui, view: &mut View<'_>) {
+        let shot = view.shot;
+        let Some(first) = shot.hosts.first() else {
+            weak_ui(ui, t!("No machine is known yet."));
+            return;
+        };
+        let chosen = self.machine.map_or(Some(first.as_ref()), |id| targets::host(shot, id));
+        let name = chosen.map(say::host_name).unwrap_or_default();
+        ui.horizontal_wrapped(|ui| {
+            let list = ComboBox::from_id_salt("machine").width(260.0).height(420.0).selected_text(name);
+            let list = list.show_ui(ui, |ui| {
+                for host in &shot.hosts {
+                    let on = chosen.is_some_and(|chosen| chosen.id == host.id);
+                    if ui.add(Button::selectable(on, say::host_name(host))).clicked() {
+                        self.machine = Some(host.id);
+                    }
+                }
+            });
+            list.response.accessible_name(t!("Machine whose settings are shown"));
+            if let Some(host) = chosen
+                && ui
+                    .button(t!("Open the machine"))
+                    .on_hover_text(t!("Its boots, and what it told of itself"))
+                    .clicked()
+            {
+                view.show(Screen::Host(host.id));
+            }
+        });
+        ui.add_space(4.0);
+        match chosen {
+            Some(host) => self.card_ui(ui, view, &Card::of(SettingPlace::Host { host: host.id })),
+            None => {
+                weak_ui(ui, t!("This machine is no longer in the list"));
+            }
+        }
+    }
+
     fn card_ui(&mut self, ui: &mut Ui, view: &mut View<'_>, card: &Card) {
-        let title = title(&card.place);
+        let title = title(&card.place, view.shot);
         theme::card_frame(ui).show(ui, |ui| {
             ui.set_min_width(ui.available_width());
             ui.push_id(&card.place, |ui| {
                 if let Some(title) = &title {
                     ui.label(RichText::new(title).strong());
+                }
+                if matches!(card.place, SettingPlace::Host { .. }) && view.shot.settings.entry(&card.place).is_none() {
+                    weak_ui(ui, t!("It has no entry in lab.toml yet; what is applied here makes one."));
                 }
                 for field in fields(&card.place, view.shot) {
                     row_ui(ui, &mut self.drafts, &view.shot.settings, card, &field);
@@ -229,7 +290,7 @@ impl SettingsForm {
 
     /// What a network's unknown machines get.
     fn unknown_ui(&mut self, ui: &mut Ui, view: &mut View<'_>, card: &Card) {
-        let title = title(&card.place).unwrap_or_default();
+        let title = title(&card.place, view.shot).unwrap_or_default();
         theme::card_frame(ui).show(ui, |ui| {
             ui.set_min_width(ui.available_width());
             ui.push_id(&card.place, |ui| {
@@ -271,23 +332,21 @@ impl SettingsForm {
             response.accessible_name(t!("Unknown machines get {what}", what = shown)).on_hover_text(t!(
                 "Waiting machines show in the list and boot at once when something is assigned to them"
             ));
+            if let Some(SettingValue::Boot(boot @ Boot::Install(_))) = &now {
+                let what = say::boot(boot);
+                let erases = t!(
+                    "{what}: the disk of every machine that boots here and is not in the list is erased",
+                    what = what
+                );
+                problem_ui(ui, &erases, Tone::Bad);
+            }
+            for (message, error) in self.drafts.problems(settings, card, Some("unknown")) {
+                problem_ui(ui, &message, if error { Tone::Bad } else { Tone::Warn });
+            }
         });
         if let Some(boot) = chosen {
             let value = boot.map(SettingValue::Boot);
             self.drafts.put(settings, &card.place, "unknown", String::new(), value);
-        }
-        if let Some(SettingValue::Boot(boot @ Boot::Install(_))) = &now {
-            problem_ui(
-                ui,
-                &t!(
-                    "{what}: the disk of every machine that boots here and is not in the list is erased",
-                    what = say::boot(boot)
-                ),
-                Tone::Bad,
-            );
-        }
-        for (message, error) in self.drafts.problems(settings, card, Some("unknown")) {
-            problem_ui(ui, &message, if error { Tone::Bad } else { Tone::Warn });
         }
     }
 
@@ -360,7 +419,7 @@ fn no_network_ui(ui: &mut Ui, view: &mut View<'_>) {
 }
 
 /// What a card is about; nothing where its section says it.
-fn title(place: &SettingPlace) -> Option<String> {
+fn title(place: &SettingPlace, shot: &Snapshot) -> Option<String> {
     Some(match place {
         SettingPlace::Network { interface } => t!("Network {interface}", interface = clean(interface)),
         SettingPlace::Subnet { interface, subnet } if subnet.is_empty() => {
@@ -372,11 +431,12 @@ fn title(place: &SettingPlace) -> Option<String> {
         SettingPlace::Firmware { arch: None, mac: None } => t!("A new rule").to_owned(),
         SettingPlace::Firmware { arch, mac } => {
             let both: Vec<String> = arch.iter().chain(mac).map(|text| clean(text)).collect();
-            t!("Machines {which}", which = both.join(", "))
+            t!("Rule for {which}", which = both.join(", "))
         }
         SettingPlace::Disk { name } => t!("Disk {name}", name = clean(name)),
         SettingPlace::Profile { name } => t!("Profile {name}", name = clean(name)),
-        SettingPlace::Ports | SettingPlace::Host { .. } => return None,
+        SettingPlace::Host { host } => say::host_name(targets::host(shot, *host)?),
+        SettingPlace::Ports => return None,
     })
 }
 

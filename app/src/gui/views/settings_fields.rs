@@ -1,9 +1,10 @@
 //! The settings of lab.toml as a form has them: how each key is called, how it is typed, and what is so where nothing is written.
 
-use bootyard_core::api::Snapshot;
+use bootyard_core::api::{HostId, Snapshot};
 use bootyard_core::lab::{Lease, Ports, SettingPlace, SettingValue, Settings, duration_text};
 
 use crate::gui::lang::t;
+use crate::gui::{say, targets};
 
 /// How a value is given.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +15,8 @@ pub(super) enum Form {
     List,
     /// A number.
     Number,
+    /// Several, between commas.
+    Numbers,
     /// Yes or no; absent is no.
     Flag,
     /// One of a few words, each with its name; the first is so by default.
@@ -45,6 +48,10 @@ impl Form {
         }
         Some(match self {
             Self::Number => text.parse().map_or_else(|_| SettingValue::text(text), SettingValue::Number),
+            Self::Numbers => {
+                let all: Result<Vec<i64>, _> = text.split(',').map(|one| one.trim().parse()).collect();
+                all.map_or_else(|_| SettingValue::text(text), SettingValue::Numbers)
+            }
             Self::Flag => SettingValue::Flag(text == "true"),
             Self::List => {
                 let all: Vec<String> =
@@ -87,7 +94,7 @@ pub(super) fn fields(place: &SettingPlace, shot: &Snapshot) -> Vec<Field> {
         SettingPlace::Firmware { .. } => firmware(),
         SettingPlace::Profile { .. } => profile(),
         SettingPlace::Disk { .. } => disk(),
-        SettingPlace::Host { .. } => Vec::new(),
+        SettingPlace::Host { host } => machine(*host, shot),
     }
 }
 
@@ -341,6 +348,70 @@ fn disk() -> Vec<Field> {
     ]
 }
 
+fn machine(host: HostId, shot: &Snapshot) -> Vec<Field> {
+    let machine = targets::host(shot, host);
+    let place = SettingPlace::Host { host };
+    let own_name = machine.filter(|_| shot.settings.value(&place, "name").is_none()).and_then(|m| m.name.as_deref());
+    let calls_itself = own_name.map(|name| t!("It calls itself {name}", name = say::clean_to(name, 40)));
+    let macs = machine.map(|m| m.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    let arch = machine.and_then(|m| m.arch);
+    let usual = shot.firmware.iter().find(|f| Some(f.arch) == arch && f.path.is_some());
+    vec![
+        field(
+            "name",
+            t!("Name"),
+            Form::Text,
+            calls_itself.unwrap_or_else(|| t!("None, such as pc-01").to_owned()),
+            t!("Letters a-z, digits and hyphens; each machine has its own"),
+        ),
+        field(
+            "group",
+            t!("Group"),
+            Form::Text,
+            t!("None, such as room-1"),
+            t!("A room, or a row of one. In another group it has no seat yet"),
+        ),
+        field(
+            "seat",
+            t!("Seat"),
+            Form::Numbers,
+            t!("None, such as 2, 3"),
+            t!("Row and column in the group's seating plan; the first row is at the front"),
+        ),
+        field(
+            "address",
+            t!("Fixed address"),
+            Form::Text,
+            t!("Any free one"),
+            t!("It is given this one from its next boot on, and no other machine is"),
+        ),
+        field(
+            "firmware",
+            t!("Boot file"),
+            Form::Text,
+            usual.map_or_else(
+                || t!("As its architecture has it").to_owned(),
+                |f| t!("As its architecture has it: {file}", file = say::clean(&f.file)),
+            ),
+            t!("Before every rule. A file in the lab's folder firmware/, or one that was installed with iPXE"),
+        ),
+        field(
+            "mac",
+            "MAC",
+            Form::List,
+            macs.unwrap_or_default(),
+            t!("Its hardware address; several between commas. With another one it is still this machine"),
+        ),
+        field(
+            "uuid",
+            "UUID",
+            Form::Text,
+            t!("Not compared"),
+            t!("Tells machines apart that share one MAC, as those at one dock do; each of them needs its own"),
+        ),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use bootyard_core::lab::setting_keys;
@@ -357,6 +428,7 @@ mod tests {
             SettingPlace::Firmware { arch: None, mac: None },
             SettingPlace::Profile { name: "a".into() },
             SettingPlace::Disk { name: "a".into() },
+            SettingPlace::Host { host: HostId(1) },
         ];
         // Those of the card of unknown machines, and what the file's content says better.
         let elsewhere = ["unknown", "unknown-erases-disks", "wait-timeout", "kind"];
@@ -377,6 +449,8 @@ mod tests {
         assert_eq!((Form::List.value(" , "), Form::Text.value("  ")), (None, None));
         assert_eq!(Form::Number.value("80"), Some(SettingValue::Number(80)));
         assert_eq!(Form::Number.value("80a"), Some(SettingValue::text("80a")), "the reader of the file refuses it");
+        assert_eq!(Form::Numbers.value("2, 3"), Some(SettingValue::Numbers(vec![2, 3])));
+        assert_eq!(Form::Numbers.value("2, x"), Some(SettingValue::text("2, x")));
         let one = SettingValue::List(vec!["a".into()]);
         assert!(same(Some(&one), Some(&SettingValue::text("a"))) && same(Some(&SettingValue::Flag(false)), None));
     }

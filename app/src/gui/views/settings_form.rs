@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use bootyard_core::api::{HandleError, Reply};
+use bootyard_core::api::{HandleError, HostId, Reply};
 use bootyard_core::lab::{Boot, SettingChange, SettingPlace, SettingProblem, SettingValue, Settings, setting_keys};
 
 use super::settings_fields::same;
@@ -173,6 +173,12 @@ impl Drafts {
                 changes.push(set("unknown-erases-disks", erases));
             }
         }
+        // A seat is one of the group's plan: another group has none for the machine yet.
+        let moved = changes.iter().any(|change| change.key() == Some("group"));
+        let stays = drafts.get("seat").is_none() && settings.value(&card.place, "seat").is_some();
+        if moved && stays {
+            changes.push(set("seat", None));
+        }
         changes
     }
 
@@ -204,8 +210,9 @@ impl Drafts {
         !changes.is_empty() && !self.tried.get(card).is_some_and(refused)
     }
 
-    /// Takes an answer in, and throws away what says the same as the file.
-    pub(super) fn take(&mut self, settings: &Settings) {
+    /// Takes an answer in, and throws away what says the same as the file. `is_known`: whether the machine is in the list; one needs no
+    /// entry to be given one.
+    pub(super) fn take(&mut self, settings: &Settings, is_known: impl Fn(HostId) -> bool) {
         if let Some((_, _, answer)) = &self.asked {
             match answer.try_recv() {
                 Ok(told) => {
@@ -236,8 +243,10 @@ impl Drafts {
             drafts.retain(|key, draft| typed(key) || !same(draft.value.as_ref(), settings.value(place, key)));
         }
         // An entry that is gone, or has another name by now, has no card.
-        let there = |place: &SettingPlace| {
-            is_new(place) || matches!(place, SettingPlace::Ports) || settings.entry(place).is_some()
+        let there = |place: &SettingPlace| match place {
+            SettingPlace::Ports => true,
+            SettingPlace::Host { host } => is_known(*host),
+            place => is_new(place) || settings.entry(place).is_some(),
         };
         self.all.retain(|place, drafts| !drafts.is_empty() && there(place));
         self.tried.retain(|card, _| self.all.contains_key(&card.place));
@@ -310,10 +319,10 @@ mod tests {
         assert_eq!(drafts.changes(&before, &card).len(), 1);
         assert_eq!(drafts.overtaken(&before, &network(), "lease.default"), None);
         let edited = says("20m");
-        drafts.take(&edited);
+        drafts.take(&edited, |_| true);
         assert_eq!(drafts.overtaken(&edited, &network(), "lease.default").as_deref(), Some("20m"));
         assert_eq!(drafts.get(&network(), "lease.default").unwrap().text, "10m");
-        drafts.take(&says("10m"));
+        drafts.take(&says("10m"), |_| true);
         assert!(drafts.get(&network(), "lease.default").is_none());
     }
 
@@ -323,11 +332,34 @@ mod tests {
         let settings = says("30m");
         drafts.put(&settings, &network(), "lease.default", "30m ".into(), Some(SettingValue::text("30m")));
         drafts.focused = Some((network(), "lease.default".into()));
-        drafts.take(&settings);
+        drafts.take(&settings, |_| true);
         assert_eq!(drafts.get(&network(), "lease.default").unwrap().text, "30m ");
         drafts.focused = None;
-        drafts.take(&settings);
+        drafts.take(&settings, |_| true);
         assert!(drafts.get(&network(), "lease.default").is_none());
+    }
+
+    #[test]
+    fn another_group_takes_the_seat_away_and_a_machine_that_is_forgotten_its_drafts() {
+        let host = SettingPlace::Host { host: HostId(1) };
+        let (card, mut drafts) = (Card::of(host.clone()), Drafts::default());
+        let keys = [("group", SettingValue::text("a")), ("seat", SettingValue::Numbers(vec![1, 2]))];
+        let keys = keys.map(|(key, value)| (key.to_owned(), value)).into();
+        let settings = Settings { entries: vec![bootyard_core::lab::SettingEntry { place: host.clone(), keys }] };
+        let keys_of = |drafts: &Drafts| -> Vec<String> {
+            drafts.changes(&settings, &card).iter().filter_map(|c| c.key().map(str::to_owned)).collect()
+        };
+        drafts.put(&settings, &host, "name", "x".into(), Some(SettingValue::text("x")));
+        assert_eq!(keys_of(&drafts), ["name"]);
+        drafts.put(&settings, &host, "group", "b".into(), Some(SettingValue::text("b")));
+        assert_eq!(keys_of(&drafts), ["name", "group", "seat"]);
+        drafts.put(&settings, &host, "seat", "2, 2".into(), Some(SettingValue::Numbers(vec![2, 2])));
+        let changes = drafts.changes(&settings, &card);
+        assert!(changes.iter().all(|c| matches!(c, SettingChange::Set { value: Some(_), .. })), "{changes:?}");
+        drafts.take(&Settings::default(), |_| true);
+        assert_eq!(drafts.get(&host, "name").unwrap().text, "x", "it needs no entry yet");
+        drafts.take(&settings, |_| false);
+        assert!(drafts.get(&host, "name").is_none());
     }
 
     #[test]
@@ -340,7 +372,7 @@ mod tests {
         assert!(drafts.is_fit(&settings, &card), "nothing is known against it yet");
         let problem = SettingProblem { change: Some(0), message: "too short".into(), error: true };
         tell.send(Ok(Reply::Settings { problems: vec![problem] })).unwrap();
-        drafts.take(&settings);
+        drafts.take(&settings, |_| true);
         assert!(!drafts.is_fit(&settings, &card));
         assert_eq!(drafts.problems(&settings, &card, Some("lease.default")), [("too short".to_owned(), true)]);
         assert!(drafts.begin(&Arc::new(says("30m"))).is_none(), "the file says the same");

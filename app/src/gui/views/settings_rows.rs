@@ -78,7 +78,7 @@ pub(super) fn row_ui(ui: &mut Ui, drafts: &mut Drafts, settings: &Settings, card
             // Long names stand one below the other.
             match words.iter().any(|(_, name)| name.len() > 20) {
                 true => list(ui),
-                false => drop(ui.horizontal(list)),
+                false => drop(ui.horizontal_wrapped(list)),
             }
             if let Some(word) = chosen {
                 // What is so anyway is not written, unless it stands there.
@@ -88,37 +88,39 @@ pub(super) fn row_ui(ui: &mut Ui, drafts: &mut Drafts, settings: &Settings, card
             }
             notes_ui(ui, drafts, settings, card, field);
         }),
-        Form::Text | Form::List | Form::Number | Form::Secret => labelled_ui(ui, field.label, field.tip, |ui, name| {
-            let written = settings.value(&card.place, field.key);
-            let mut text = match drafts.get(&card.place, field.key) {
-                Some(draft) => draft.text.clone(),
-                None => written.map(SettingValue::shown).unwrap_or_default(),
-            };
-            let secret = field.form == Form::Secret;
-            let hint = match (secret, written.is_some()) {
-                (true, true) => t!("Set; a new one replaces it").to_owned(),
-                (true, false) => t!("Not set").to_owned(),
-                (false, _) => clean(&field.default),
-            };
-            let edit = TextEdit::singleline(&mut text).hint_text(hint).password(secret).desired_width(FIELD);
-            let response = ui.add(edit.margin(vec2(8.0, 5.0))).labelled_by(name).on_hover_text(field.tip);
-            if response.has_focus() {
-                drafts.focused = Some((card.place.clone(), field.key.to_owned()));
-            }
-            if response.changed() {
-                // An emptied field of a secret that is set keeps it; there is a button to take it away.
-                if secret && text.is_empty() {
-                    drafts.forget(&card.place, field.key);
-                } else {
-                    let value = field.form.value(&text);
-                    drafts.put(settings, &card.place, field.key, text, value);
+        Form::Text | Form::List | Form::Number | Form::Numbers | Form::Secret => {
+            labelled_ui(ui, field.label, field.tip, |ui, name| {
+                let written = settings.value(&card.place, field.key);
+                let mut text = match drafts.get(&card.place, field.key) {
+                    Some(draft) => draft.text.clone(),
+                    None => written.map(SettingValue::shown).unwrap_or_default(),
+                };
+                let secret = field.form == Form::Secret;
+                let hint = match (secret, written.is_some()) {
+                    (true, true) => t!("Set; a new one replaces it").to_owned(),
+                    (true, false) => t!("Not set").to_owned(),
+                    (false, _) => clean(&field.default),
+                };
+                let edit = TextEdit::singleline(&mut text).hint_text(hint).password(secret).desired_width(FIELD);
+                let response = ui.add(edit.margin(vec2(8.0, 5.0))).labelled_by(name).on_hover_text(field.tip);
+                if response.has_focus() {
+                    drafts.focused = Some((card.place.clone(), field.key.to_owned()));
                 }
-            }
-            if response.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter)) {
-                ui.ctx().data_mut(|data| data.insert_temp(mark, true));
-            }
-            notes_ui(ui, drafts, settings, card, field);
-        }),
+                if response.changed() {
+                    // An emptied field of a secret that is set keeps it; there is a button to take it away.
+                    if secret && text.is_empty() {
+                        drafts.forget(&card.place, field.key);
+                    } else {
+                        let value = field.form.value(&text);
+                        drafts.put(settings, &card.place, field.key, text, value);
+                    }
+                }
+                if response.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter)) {
+                    ui.ctx().data_mut(|data| data.insert_temp(mark, true));
+                }
+                notes_ui(ui, drafts, settings, card, field);
+            })
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::bench::{A, Bench, IP_A};
+use super::super::bench::{A, B, Bench, IP_A, IP_B};
 use crate::api::{Command, CommandError, HandleError, Reply};
 use crate::lab::{Boot, SettingChange, SettingPlace, SettingValue, Unknown};
 
@@ -94,4 +94,50 @@ async fn what_waits_for_the_next_start_is_said_and_keeps_nothing_else_back() {
     let back = set(network(), "address", SettingValue::text("192.168.2.1/24"));
     change(&bench, vec![back]).await.unwrap();
     assert!(!says_so(&bench));
+}
+
+#[tokio::test]
+async fn a_machine_that_gets_another_network_card_keeps_its_number_and_undo_gives_the_old_one_back() {
+    let bench = Bench::new("[[host]]\nmac = \"52:54:00:00:00:01\" # the left one\nname = \"pc-01\"\n").await;
+    bench.addressed(B, IP_B).await;
+    bench.events().await;
+    let named = |shot: &crate::api::Snapshot| {
+        let host = shot.hosts.iter().find(|h| h.name.as_deref() == Some("pc-01")).unwrap();
+        (host.id, host.macs.clone())
+    };
+    let (id, macs) = named(&bench.handle().snapshot());
+    assert_eq!(macs, [A]);
+    let host = SettingPlace::Host { host: id };
+    let changes = vec![set(host.clone(), "mac", SettingValue::text(B.to_string()))];
+    let undo = bench.handle().snapshot().settings.undo(&changes);
+    let toml = bench.toml();
+    change(&bench, changes).await.unwrap();
+    let shot = bench.handle().snapshot();
+    assert_eq!(named(&shot), (id, vec![B]));
+    assert_eq!(shot.hosts.len(), 1, "the stranger that was seen under it is this machine: {:?}", shot.hosts);
+    assert_eq!(bench.shared.state().directory.holder(IP_B.into()), Some(id));
+    assert!(bench.toml().contains("mac = \"52:54:00:00:00:02\" # the left one"), "{}", bench.toml());
+    change(&bench, undo).await.unwrap();
+    assert_eq!((named(&bench.handle().snapshot()), bench.toml()), ((id, vec![A]), toml));
+    // What is refused changes nobody.
+    let wrong = vec![set(host, "mac", SettingValue::text("01:00:5e:00:00:01"))];
+    assert!(change(&bench, wrong).await.is_err());
+    assert_eq!(named(&bench.handle().snapshot()), (id, vec![A]));
+}
+
+#[tokio::test]
+async fn a_stranger_gets_an_entry_with_its_first_setting_and_stays_the_same_machine() {
+    let bench = Bench::new("").await;
+    bench.addressed(A, IP_A).await;
+    bench.events().await;
+    let id = bench.handle().snapshot().hosts[0].id;
+    let host = SettingPlace::Host { host: id };
+    let name = set(host.clone(), "name", SettingValue::text("pc-07"));
+    let address = set(host.clone(), "address", SettingValue::text("192.168.2.77"));
+    change(&bench, vec![name, address]).await.unwrap();
+    let shot = bench.handle().snapshot();
+    assert_eq!((shot.hosts.len(), shot.hosts[0].id, shot.hosts[0].name.as_deref()), (1, id, Some("pc-07")));
+    assert_eq!(shot.settings.value(&host, "address"), Some(&SettingValue::text("192.168.2.77")));
+    let plan = bench.shared.plan.borrow().clone();
+    assert_eq!(plan.lab.hosts[0].address, Some([192, 168, 2, 77].into()), "in force at once");
 }

@@ -50,13 +50,19 @@ impl Document {
             all
         };
         let before = problems(self.text());
-        let mut next = self.doc.clone();
+        let (mut next, mut hosts) = (self.doc.clone(), around.hosts.clone());
         for (number, change) in changes.iter().enumerate() {
-            carry_out(&mut next, changes.get(..number).unwrap_or_default(), change, around.hosts)?;
+            carry_out(&mut next, changes.get(..number).unwrap_or_default(), change, &hosts)?;
+            // One entry for all of a machine's keys.
+            if let SettingPlace::Host { host } = change.place()
+                && let Some(index) = appended(&next, changes_something(change), hosts.get(host).copied())
+            {
+                hosts.insert(*host, HostRef::Entry(index));
+            }
         }
         let text = super::splice(&self.text, &next.to_string());
         let after = problems(&text);
-        let found = attributed(&text, changes, around.hosts, &before, &after);
+        let found = attributed(&text, changes, &hosts, &before, &after);
         if !found.iter().any(|problem| problem.error) {
             self.doc = super::checked(&super::plain(&text))?;
             self.text = text;
@@ -67,7 +73,22 @@ impl Document {
 
 /// Whether a change names a boot file, which must be there.
 fn names_file(change: &SettingChange) -> bool {
-    matches!(change.place(), SettingPlace::Firmware { .. } | SettingPlace::Host { .. })
+    match change.place() {
+        SettingPlace::Firmware { .. } => true,
+        SettingPlace::Host { .. } => change.key() == Some("firmware"),
+        _ => false,
+    }
+}
+
+/// Whether it leaves something that was not there: a key that is taken away makes no entry.
+fn changes_something(change: &SettingChange) -> bool {
+    matches!(change, SettingChange::Set { value: Some(_), .. })
+}
+
+/// The number of the entry that a machine without one has just been given.
+fn appended(doc: &DocumentMut, written: bool, host: Option<HostRef>) -> Option<usize> {
+    let new = written && matches!(host, Some(HostRef::New { .. }));
+    new.then(|| entries(doc.get("host")).len().checked_sub(1)).flatten()
 }
 
 /// What is identity or a file's business is not changed so.
@@ -222,6 +243,7 @@ fn toml_of(value: &SettingValue, listed: bool) -> Option<Value> {
             [one] if !listed => one.as_str().into(),
             all => all.iter().map(String::as_str).collect::<Array>().into(),
         },
+        SettingValue::Numbers(all) => all.iter().copied().collect::<Array>().into(),
         SettingValue::Boot(boot) => boot_value(boot),
         SettingValue::Secret(NewSecret(None)) => return None,
     })
@@ -428,8 +450,8 @@ fn table_of<'d>(
             let all = entries(root.get("host"));
             match hosts.get(host)? {
                 HostRef::Entry(index) => all.get(*index).copied(),
-                // It was appended.
-                HostRef::New { .. } => all.last().copied(),
+                // Nothing was written of it.
+                HostRef::New { .. } => None,
             }
         }
     }

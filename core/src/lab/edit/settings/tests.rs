@@ -165,6 +165,62 @@ fn what_the_reader_refuses_is_told_for_the_key_at_fault_and_changes_nothing() {
 }
 
 #[test]
+fn all_that_a_person_says_of_a_machine_is_changed_in_its_entry() {
+    let mut bench = bench();
+    let host = SettingPlace::Host { host: HostId(1) };
+    let changes = [
+        text(host.clone(), "name", "pc-01"),
+        text(host.clone(), "group", "room-1"),
+        set(host.clone(), "seat", SettingValue::Numbers(vec![2, 3])),
+        set(host.clone(), "mac", SettingValue::List(vec!["52:54:00:00:00:01".into(), "52:54:00:00:00:09".into()])),
+        text(host.clone(), "uuid", "4c4c4544-0042-3510-8052-b4c04f4e4e32"),
+        text(host.clone(), "firmware", "ipxe.efi"),
+    ];
+    let undo = bench.settings().undo(&changes);
+    let added = bench.lines(&changes);
+    assert!(added.contains(&"seat = [2, 3]".to_owned()), "{added:?}");
+    assert!(added.contains(&"mac = [\"52:54:00:00:00:01\", \"52:54:00:00:00:09\"]".to_owned()), "{added:?}");
+    assert_eq!(bench.settings().value(&host, "seat"), Some(&SettingValue::Numbers(vec![2, 3])));
+    assert!(bench.change(&undo).unwrap().is_empty());
+    assert_eq!(crate::lab::parse(bench.document.text()), crate::lab::parse(LAB), "undo takes all of it back");
+    for (key, value, says) in [
+        ("name", "PC 1", "is not a name"),
+        ("seat", "2 and 3", "`seat` must be [row, column]"),
+        ("mac", "52:54:00", "52:54:00"),
+        ("uuid", "4c4c", "is not a UUID"),
+        ("address", "192.168.2.1", "this computer's own address"),
+        ("firmware", "ipxo.efi", "did you mean `ipxe.efi`"),
+    ] {
+        let refused = bench.refused(&[text(host.clone(), key, value)]);
+        assert!(refused[0].0 == Some(0) && refused[0].1.contains(says), "{key}: {refused:?}");
+    }
+    bench.lines(&[text(host.clone(), "name", "pc-01")]);
+    let refused = bench.refused(&[clear(host, "mac")]);
+    assert!(refused[0].0 == Some(0) && refused[0].1.contains("`mac`"), "{refused:?}");
+}
+
+#[test]
+fn a_machine_without_an_entry_gets_one_for_all_of_its_keys() {
+    let mut bench = bench();
+    let folder = Folder::open_or_create(bench.dir.path()).unwrap();
+    let mac = "52:54:00:00:00:02".parse().unwrap();
+    let hosts = [(HostId(7), HostRef::New { mac, uuid: None })].into();
+    let around = SettingSurroundings { folder: &folder, interfaces: &[], hosts: &hosts };
+    let host = SettingPlace::Host { host: HostId(7) };
+    let nothing = bench.document.change_settings(&[clear(host.clone(), "name")], &around).unwrap();
+    assert!(nothing.is_empty());
+    assert_eq!(bench.document.text(), LAB, "nothing is taken away from what is not there");
+    let wrong = [text(host.clone(), "name", "pc-02"), text(host.clone(), "address", "10.0.0.1")];
+    let found = bench.document.change_settings(&wrong, &around).unwrap();
+    assert!(found.len() == 1 && found[0].change == Some(1) && found[0].error, "{found:?}");
+    let right = [text(host.clone(), "name", "pc-02"), text(host, "address", "192.168.2.7")];
+    assert!(bench.document.change_settings(&right, &around).unwrap().is_empty());
+    let lab = crate::lab::parse(bench.document.text()).unwrap();
+    assert_eq!(lab.hosts.len(), 2, "{}", bench.document.text());
+    assert_eq!((lab.hosts[1].macs.clone(), lab.hosts[1].address), (vec![mac], Some([192, 168, 2, 7].into())));
+}
+
+#[test]
 fn unknown_machines_are_erased_only_where_that_is_said() {
     let mut bench = bench();
     let install = Install { profile: "debian".parse().unwrap(), then: InstallThen::Local };
