@@ -2,7 +2,10 @@
 //!
 //! What the engine says (findings, the doctor, error codes) has an id, and its sentence stands in `assets/lang/en.toml`; another
 //! language has a table with the same ids. What the window says is named by its English text, which stands where it is drawn;
-//! another language has a table from that text to its own. What a table does not have is said in English.
+//! another language has a table from that text to its own. What a table does not have is said in English. Errors are made in English
+//! and said in another language where a person reads them: see [`said()`].
+
+mod said;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -13,6 +16,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Certainty, Finding, Severity};
+
+pub use said::{errors, said};
 
 const ENGLISH: &str = include_str!("../../assets/lang/en.toml");
 const GERMAN: &str = include_str!("../../assets/lang/de.toml");
@@ -28,7 +33,7 @@ static SENTENCES_GERMAN: Table = LazyLock::new(|| read(GERMAN));
 static TEXTS_GERMAN: Table = LazyLock::new(|| read(WINDOW_GERMAN));
 
 /// A language that there are tables for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Language {
     /// English; complete by construction.
@@ -68,7 +73,7 @@ thread_local! {
     static SPOKEN_HERE: Cell<Option<Language>> = const { Cell::new(None) };
 }
 
-/// From now on everything is said in this language. What was said before stays as it is.
+/// From now on everything is said in this language. What was said before is said anew by whoever shows it: see [`said()`].
 pub fn speak(language: Language) {
     let index = Language::ALL.iter().position(|l| *l == language).unwrap_or_default();
     SPOKEN.store(u8::try_from(index).unwrap_or_default(), Ordering::Relaxed);
@@ -147,7 +152,8 @@ pub(crate) fn finding(id: &str, severity: Severity, params: &[Param<'_>]) -> Fin
     }
 }
 
-/// One pass from left to right, so that a parameter's own braces mean nothing.
+/// One pass from left to right, so that a parameter's own braces mean nothing. A parameter that is an error is said in the language
+/// that is spoken, too.
 #[must_use]
 pub fn fill(sentence: &str, params: &[Param<'_>]) -> String {
     let mut out = String::new();
@@ -159,7 +165,11 @@ pub fn fill(sentence: &str, params: &[Param<'_>]) -> String {
             break;
         };
         match params.iter().find(|(n, _)| *n == name) {
-            Some((_, value)) => out.push_str(&value.to_string()),
+            Some((_, value)) => match value.to_string() {
+                // A single word is a name.
+                value if spoken() != Language::English && value.contains(' ') => out.push_str(&said(&value)),
+                value => out.push_str(&value),
+            },
             // Left to be seen: a sentence with a hole must not look whole.
             None => out.extend(["{", name, "}"]),
         }

@@ -229,7 +229,7 @@ pub(super) fn plan(files: Vec<Brought>, profile: Option<ProfileForm>) -> Plan {
 pub(super) fn what(kind: &Result<Kind, String>) -> String {
     let kind = match kind {
         Ok(kind) => kind,
-        Err(why) => return say::clean_to(why, 160),
+        Err(why) => return say::quoted(why, 160),
     };
     match kind {
         Kind::Disk { format, table: Some((table, parts)), .. } => {

@@ -1,9 +1,10 @@
 //! An event as one line of the events screen. What a client sent is cleaned here, once.
 
 use bootyard_core::api::{ClientKind, EventKind, HttpsRefusal, ProxyStyle};
+use bootyard_core::lang::said;
 
 use super::lang::t;
-use super::say::{self, bytes, clean, span};
+use super::say::{self, CLIENT_TEXT, bytes, clean, span};
 
 fn client(kind: ClientKind) -> &'static str {
     match kind {
@@ -28,6 +29,12 @@ fn of(done: u64, total: u64) -> String {
     if total > 0 { t!("{done} of {total}", done = bytes(done), total = bytes(total)) } else { bytes(done) }
 }
 
+/// Several sentences of the engine in a row.
+fn quoted_all(list: &[String]) -> String {
+    let said: Vec<_> = list.iter().map(|text| said(text)).collect();
+    say::clean_to(&said.join(" "), 400)
+}
+
 /// The line.
 pub(super) fn line(kind: &EventKind) -> String {
     clean_line(kind).unwrap_or_else(|| clean(&kind.name()))
@@ -49,13 +56,13 @@ fn engine(kind: &EventKind) -> Option<String> {
         }
         EventKind::EngineStopped { error: None } => t!("Stopped serving").into(),
         EventKind::EngineStopped { error: Some(error) } => {
-            t!("Stopped serving: {error}", error = say::clean_to(error, 400))
+            t!("Stopped serving: {error}", error = say::quoted(error, 400))
         }
         EventKind::ServiceUp { service, address } => {
             t!("{service} listens on {address}", service = say::service(*service), address = address)
         }
         EventKind::ServiceFailed { service, error } => {
-            t!("{service} does not run: {error}", service = say::service(*service), error = say::clean_to(error, 400))
+            t!("{service} does not run: {error}", service = say::service(*service), error = say::quoted(error, 400))
         }
         EventKind::ModeChosen { interface, mode, because } => {
             t!(
@@ -98,7 +105,7 @@ fn engine(kind: &EventKind) -> Option<String> {
         EventKind::DiskDeleted { disk } => t!("{disk} was deleted", disk = clean(disk)),
         EventKind::LabChanged => t!("lab.toml was read anew").into(),
         EventKind::LabBroken { problems } => {
-            t!("lab.toml has problems: {problems}", problems = say::clean_to(&problems.join(" "), 400))
+            t!("lab.toml has problems: {problems}", problems = quoted_all(problems))
         }
         EventKind::Assigned { to, by } => t!("Assigned by {by}: {boot}", by = clean(by), boot = say::boot(to)),
         EventKind::WakeSent { interfaces } => {
@@ -107,7 +114,7 @@ fn engine(kind: &EventKind) -> Option<String> {
         EventKind::JobStarted { what, .. } => t!("Began: {what}", what = clean(what)),
         EventKind::JobEnded { what, error: None, .. } => t!("Done: {what}", what = clean(what)),
         EventKind::JobEnded { what, error: Some(error), .. } => {
-            t!("Failed: {what}: {error}", what = clean(what), error = say::clean_to(error, 400))
+            t!("Failed: {what}: {error}", what = clean(what), error = say::quoted(error, 400))
         }
         _ => return None,
     })
@@ -133,7 +140,7 @@ fn dhcp(kind: &EventKind) -> Option<String> {
             }
         }
         EventKind::DhcpNak { address, reason } => {
-            t!("Refused {address}: {reason}", address = address, reason = clean(reason))
+            t!("Refused {address}: {reason}", address = address, reason = say::quoted(reason, CLIENT_TEXT))
         }
         EventKind::DhcpRelease { address } => t!("Gave {address} back", address = address),
         EventKind::BootFileUnfit { file, made_for, arch } => t!(
@@ -171,11 +178,11 @@ fn dhcp(kind: &EventKind) -> Option<String> {
             )
         }
         EventKind::DhcpDecline { address } => t!("Found {address} in use; it is withheld", address = address),
-        EventKind::DhcpSilent { reason, .. } => t!("Not answered: {reason}", reason = clean(reason)),
-        EventKind::DhcpIgnored { reason, .. } => t!("Ignored: {reason}", reason = clean(reason)),
+        EventKind::DhcpSilent { reason, .. } => t!("Not answered: {reason}", reason = say::quoted(reason, CLIENT_TEXT)),
+        EventKind::DhcpIgnored { reason, .. } => t!("Ignored: {reason}", reason = say::quoted(reason, CLIENT_TEXT)),
         EventKind::RouterSolicitation { answered: true, .. } => t!("Router solicitation answered").into(),
         EventKind::RouterSolicitation { answered: false, reason: Some(why) } => {
-            t!("Router solicitation left alone: {why}", why = clean(why))
+            t!("Router solicitation left alone: {why}", why = say::quoted(why, CLIENT_TEXT))
         }
         EventKind::RouterSolicitation { answered: false, reason: None } => t!("Router solicitation left alone").into(),
         _ => return None,
@@ -271,7 +278,7 @@ fn files(kind: &EventKind) -> Option<String> {
                 "TFTP {file} failed with error {code}: {message}",
                 file = clean(file),
                 code = code,
-                message = clean(message)
+                message = say::quoted(message, CLIENT_TEXT)
             )
         }
         EventKind::TftpUnanswered { file, block_size, tries, next, .. } => {
@@ -332,14 +339,18 @@ fn iscsi(kind: &EventKind) -> Option<String> {
         }
         EventKind::IscsiRefused { target, status, reason, .. } => {
             let status = format!("{status:04x}");
-            let (target, reason) = (clean(target), clean(reason));
+            let (target, reason) = (clean(target), say::quoted(reason, CLIENT_TEXT));
             t!("Login to {target} refused with {status}: {reason}", target = target, status = status, reason = reason)
         }
         EventKind::IscsiRedirected { target, to, .. } => {
             t!("Login to {target} was sent on to {to}", target = clean(target), to = to)
         }
         EventKind::IscsiEnded { target, reason, .. } => {
-            t!("Session with {target} ended: {reason}", target = clean(target), reason = clean(reason))
+            t!(
+                "Session with {target} ended: {reason}",
+                target = clean(target),
+                reason = say::quoted(reason, CLIENT_TEXT)
+            )
         }
         EventKind::IscsiProgress { target, read, written, .. } => {
             t!(
@@ -354,7 +365,7 @@ fn iscsi(kind: &EventKind) -> Option<String> {
                 "Error of {target} at block {lba}: {message}",
                 target = clean(target),
                 lba = lba,
-                message = clean(message)
+                message = say::quoted(message, CLIENT_TEXT)
             )
         }
         // What system it has is told to diagnosis, and is no trouble.

@@ -3,7 +3,7 @@
 use bootyard_core::api::{HostView, JobKind, JobView, Progress, ServiceKind, Severity, Stage, Step, StepPart};
 use bootyard_core::boot::Arch;
 use bootyard_core::lab::{Boot, Install, InstallThen, IscsiBoot, Writes};
-use bootyard_core::lang::{Language, spoken};
+use bootyard_core::lang::{Language, said, spoken};
 use eframe::egui::{Context, Key, KeyboardShortcut, ModifierNames};
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use super::lang::t;
 use super::theme::Tone;
 
 /// The longest text of a client that is shown in one piece, in characters.
-const CLIENT_TEXT: usize = 120;
+pub(super) const CLIENT_TEXT: usize = 120;
 
 /// The longest sentence, in characters: it quotes clients.
 const SENTENCE: usize = 600;
@@ -38,9 +38,14 @@ pub(super) fn clean_to(text: &str, longest: usize) -> String {
     out
 }
 
-/// A sentence of the engine, made harmless; it begins as sentences do and ends with a full stop.
+/// What the engine says in a few words, in the language that is spoken, made harmless; at most this many characters.
+pub(super) fn quoted(text: &str, longest: usize) -> String {
+    clean_to(&said(text.trim()), longest)
+}
+
+/// A sentence of the engine in the language that is spoken, made harmless; it begins as sentences do and ends with a full stop.
 pub(super) fn sentence(text: &str) -> String {
-    let mut out = capital(&clean_to(text.trim(), SENTENCE));
+    let mut out = capital(&quoted(text, SENTENCE));
     if !out.is_empty() && !out.ends_with(['.', '!', '?', '…', ':']) {
         out.push('.');
     }

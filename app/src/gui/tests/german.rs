@@ -171,6 +171,67 @@ fn dialogs_are_german_and_what_they_do_is_the_same() {
     sees_all(&window, "profile", &["Kernel-Argumente", "Den Kernel wählen"]);
 }
 
+/// The engine refuses in English, wherever it runs.
+#[test]
+fn a_refused_command_is_said_in_german() {
+    let _german = German::spoken();
+    let mut window = Window::over(three_waiting());
+    window.key(Modifiers::COMMAND, Key::A);
+    window.key(Modifiers::NONE, Key::A);
+    window.click("debian-12 installieren");
+    window.click("3 Rechner löschen und installieren");
+    let refused = "cannot write /srv/lab 1/lab.toml: No space left on device (os error 28)";
+    let command = window.answer(Err(CommandError::new(refused)));
+    assert!(matches!(command, Command::Assign { .. }), "{command:?}");
+    window.wait_for("Schreiben gescheitert: /srv/lab 1/lab.toml: kein Platz mehr auf der Platte (Systemfehler 28).");
+    assert!(!window.sees("No space left"));
+}
+
+#[test]
+fn a_start_that_failed_and_a_name_that_is_none_are_said_in_german() {
+    let _german = German::spoken();
+    let mut shot = rooms();
+    shot.engine = EngineState::Failed {
+        error: "UDP port 67 on 192.168.2.1 is taken by dnsmasq (pid 812); stop it, then start again".into(),
+    };
+    let mut window = Window::over(shot);
+    assert!(
+        window
+            .sees("Der UDP-Port 67 an 192.168.2.1 ist belegt durch dnsmasq (PID 812); das anhalten, dann neu starten."),
+        "{:#?}",
+        texts(&window)
+    );
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::F2);
+    window.harness.event(eframe::egui::Event::Text("Ä".into()));
+    window.frames();
+    assert!(window.sees("ist kein Name; 1 bis 63 Zeichen"), "{:#?}", texts(&window));
+}
+
+#[test]
+fn a_finding_is_said_anew_in_the_language_that_is_chosen() {
+    let english = Finding {
+        seen: "Another DHCP server answers on br0: 192.168.2.254.".into(),
+        means: "Machines may get its address and its boot file; new offers of ours are held back.".into(),
+        ..sample::trouble()
+    };
+    let mut failed = sample::host(1, Stage::Failed, Boot::Wait);
+    failed.findings = vec![english];
+    let mut window = Window::over(Snapshot { hosts: vec![std::sync::Arc::new(failed)], ..sample::bench(0) });
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::Enter);
+    assert!(window.sees("answers on br0: 192.168.2.254") && window.sees("Machines may get its address"));
+    let _german = German::spoken();
+    window.frames();
+    let said = texts(&window);
+    assert!(
+        said.iter().any(|text| text.contains("anderer DHCP-Server") && text.contains("192.168.2.254.")),
+        "{said:#?}"
+    );
+    assert!(said.iter().any(|text| text.contains("Rechner bekommen womöglich seine Adresse")), "{said:#?}");
+    assert!(!window.sees("answers on br0") && !window.sees("Machines may get its address"));
+}
+
 #[test]
 fn numbers_have_a_comma_in_german() {
     use crate::gui::{disk_ask, say};

@@ -5,6 +5,7 @@ mod chain;
 mod check;
 mod direct;
 mod disks;
+mod errors;
 mod first;
 mod fresh;
 mod german;

@@ -47,11 +47,11 @@ struct Said {
     file: String,
 }
 
-fn manifest(path: &str) -> PathBuf {
+pub(super) fn manifest(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+pub(super) fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -135,10 +135,11 @@ impl Said {
 }
 
 /// How many tokens an attribute takes after its `#`; the whole item where it is for tests alone.
-fn attribute(after: &[TokenTree]) -> usize {
+pub(super) fn attribute(after: &[TokenTree]) -> usize {
     let inner = usize::from(matches!(after.first(), Some(TokenTree::Punct(p)) if p.as_char() == '!'));
     let Some(TokenTree::Group(group)) = after.get(inner) else { return 0 };
-    if group.stream().to_string().replace(' ', "") != "cfg(test)" {
+    let text = group.stream().to_string().replace(' ', "");
+    if text != "cfg(test)" && !text.starts_with("cfg(all(test,") {
         return inner + 1;
     }
     let ends = |t: &TokenTree| match t {
@@ -146,11 +147,15 @@ fn attribute(after: &[TokenTree]) -> usize {
         TokenTree::Punct(p) => p.as_char() == ';',
         _ => false,
     };
-    inner + 2 + after[inner + 1..].iter().position(ends).unwrap()
+    let item = &after[inner + 1..];
+    // A variant ends with a comma, and the last one with its enum.
+    let is_comma = |t: &TokenTree| matches!(t, TokenTree::Punct(p) if p.as_char() == ',');
+    let end = item.iter().position(ends).or_else(|| item.iter().position(is_comma));
+    inner + 1 + end.map_or(item.len(), |end| end + 1)
 }
 
 /// Whether what stands before these is matched against, and not said.
-fn is_pattern(after: &[TokenTree]) -> bool {
+pub(super) fn is_pattern(after: &[TokenTree]) -> bool {
     match after {
         [TokenTree::Punct(a), TokenTree::Punct(b), ..] if a.as_char() == '=' => b.as_char() == '>',
         [TokenTree::Punct(a), ..] => a.as_char() == '|',
@@ -160,6 +165,27 @@ fn is_pattern(after: &[TokenTree]) -> bool {
 
 /// Begins as a sentence, has two words, or goes where a person reads.
 fn is_read(text: &str, call: &str) -> bool {
+    let plain = without_parameters(text);
+    let pairs: Vec<(char, char)> = plain.chars().zip(plain.chars().skip(1)).collect();
+    let capital =
+        text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().nth(1).is_some_and(char::is_lowercase);
+    capital
+        || has_words(text)
+        || (READ.contains(&call) && pairs.iter().any(|(a, b)| a.is_alphabetic() && b.is_alphabetic()))
+}
+
+/// Whether two words stand beside one another.
+pub(super) fn has_words(text: &str) -> bool {
+    let plain = without_parameters(text);
+    let is_word = |word: &str| word.len() > 1 && word.chars().all(|c| c.is_ascii_lowercase());
+    plain.split(|c: char| !c.is_alphanumeric() && c != ' ').any(|part| {
+        let list: Vec<&str> = part.split(' ').collect();
+        list.windows(2).any(|two| is_word(two[1]) && two[0].chars().filter(char::is_ascii_alphabetic).count() > 1)
+    })
+}
+
+/// What stands outside of braces.
+pub(super) fn without_parameters(text: &str) -> String {
     let mut plain = String::new();
     let mut depth = 0_u32;
     for c in text.chars() {
@@ -170,20 +196,11 @@ fn is_read(text: &str, call: &str) -> bool {
             _ => {}
         }
     }
-    let pairs: Vec<(char, char)> = plain.chars().zip(plain.chars().skip(1)).collect();
-    let is_word = |word: &str| word.len() > 1 && word.chars().all(|c| c.is_ascii_lowercase());
-    let words: Vec<&str> = plain.split(|c: char| !c.is_alphanumeric() && c != ' ').collect();
-    let two = words.iter().any(|part| {
-        let list: Vec<&str> = part.split(' ').collect();
-        list.windows(2).any(|two| is_word(two[1]) && two[0].chars().filter(char::is_ascii_alphabetic).count() > 1)
-    });
-    let capital =
-        text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().nth(1).is_some_and(char::is_lowercase);
-    capital || two || (READ.contains(&call) && pairs.iter().any(|(a, b)| a.is_alphabetic() && b.is_alphabetic()))
+    plain
 }
 
 /// The text of a string literal; none where it is another one.
-fn string(literal: &str) -> Option<String> {
+pub(super) fn string(literal: &str) -> Option<String> {
     let body = literal.strip_prefix('"')?.strip_suffix('"')?;
     let mut out = String::new();
     let mut rest = body.chars().peekable();

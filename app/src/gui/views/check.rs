@@ -10,7 +10,7 @@ use eframe::egui::{Align, Button, CollapsingHeader, Label, Layout, RichText, Ui}
 use super::View;
 use crate::gui::action::{Action, UiCommand};
 use crate::gui::lang::{count, t};
-use crate::gui::say::{clean_to, sentence};
+use crate::gui::say::{clean_to, quoted, sentence};
 use crate::gui::theme::{self, Tone};
 use crate::gui::widgets::field::{command_button_ui, section_ui, weak_ui};
 use crate::gui::widgets::{badge, finding, icon, progress};
@@ -125,7 +125,7 @@ impl Check {
             icon::tone_ui(ui, tone(&row.state));
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 if let Some((act, does)) = row.fix.as_ref().and_then(|fix| Some((fix.act.as_ref()?, &fix.does))) {
-                    let button = ui.add_enabled(!self.is_looking(), Button::new(clean_to(does, 80)));
+                    let button = ui.add_enabled(!self.is_looking(), Button::new(quoted(does, 80)));
                     if button.on_hover_text(t!("Does it, then checks again")).clicked() {
                         view.push(Action::Look(Some(act.clone())));
                     }
@@ -230,7 +230,7 @@ impl Check {
     fn fix_ui(&self, ui: &mut Ui, view: &mut View<'_>, fix: &Fix) {
         ui.add_space(2.0);
         if let Some(act) = &fix.act {
-            let button = ui.add_enabled(self.coming.is_none(), Button::new(clean_to(&fix.does, 80)));
+            let button = ui.add_enabled(self.coming.is_none(), Button::new(quoted(&fix.does, 80)));
             if button.on_hover_text(t!("Does it, then checks again")).clicked() {
                 view.push(Action::Look(Some(act.clone())));
             }

@@ -2,6 +2,7 @@
 
 use bootyard_core::api::{Command, HostId, Snapshot};
 use bootyard_core::lab::Name;
+use bootyard_core::lang::said;
 use eframe::egui::{Button, Context, Id, Key, Modal, Response, RichText, ScrollArea, Ui, vec2};
 
 use super::View;
@@ -183,7 +184,7 @@ fn rename_ui(ui: &mut Ui, view: &mut View<'_>, host: HostId, name: &mut String) 
     let text = name.trim().to_owned();
     let problem = if text.is_empty() { None } else { text.parse::<Name>().err().map(|e| e.to_string()) };
     if let Some(problem) = &problem {
-        ui.label(RichText::new(problem).color(theme::palette(ui).tone(theme::Tone::Bad)));
+        ui.label(RichText::new(said(problem)).color(theme::palette(ui).tone(theme::Tone::Bad)));
     }
     buttons_ui(ui, view, |ui, view| {
         let pressed = primary_button_ui(ui, problem.is_none(), t!("Rename")).clicked();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bootyard_core::api::{Command, NewDisk, NewProfile, Snapshot};
 use bootyard_core::lab::{Name, Writes};
+use bootyard_core::lang::said;
 use eframe::egui::{Response, RichText, TextEdit, Ui, vec2};
 
 use super::View;
@@ -179,7 +180,7 @@ pub(super) fn name(text: &str, taken: bool) -> Result<String, String> {
     if taken {
         return Err(t!("{text} is taken; choose another name", text = say::clean_to(text, 63)));
     }
-    text.parse::<Name>().map(|n| n.to_string()).map_err(|e| e.to_string())
+    text.parse::<Name>().map(|n| n.to_string()).map_err(|e| said(&e.to_string()).into_owned())
 }
 
 /// The field of a file, with the button that opens the desktop's dialog. Returns the field.

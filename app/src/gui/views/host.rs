@@ -65,7 +65,7 @@ pub(crate) fn host_ui(ui: &mut Ui, view: &mut View<'_>, id: HostId, panes: Panes
         maintenance::callout_ui(ui, view, host);
         direct::callout_ui(ui, view, host);
         if let Some(p) = &host.progress {
-            let what = host.activity.as_deref().map(say::clean).unwrap_or_default();
+            let what = host.activity.as_deref().map(|text| say::quoted(text, say::CLIENT_TEXT)).unwrap_or_default();
             ui.horizontal(|ui| {
                 ui.label(&what);
                 if p.total == 0 {

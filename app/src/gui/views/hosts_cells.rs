@@ -166,7 +166,7 @@ pub(super) fn now_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) {
     let silent = say::is_silent(host, now);
     let worst = finding::worst(&host.findings);
     let stopped = |f: &Finding| f.severity == Severity::Error || host.stage == Stage::Failed;
-    let activity = host.activity.as_deref().map(say::clean).unwrap_or_default();
+    let activity = host.activity.as_deref().map(|text| say::quoted(text, say::CLIENT_TEXT)).unwrap_or_default();
     match (worst, &host.progress) {
         (Some((worst, tone)), progress) if stopped(worst) || progress.is_none() => {
             if chip_ui(ui, worst, tone) {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bootyard_core::api::{HostId, HostView, Severity, Snapshot, Stage};
-use bootyard_core::lang::{Language, spoken};
+use bootyard_core::lang::{Language, said, spoken};
 use jiff::Timestamp;
 
 use super::disks_model::natural;
@@ -478,7 +478,8 @@ fn searched(host: &HostView) -> String {
     all.extend(told.into_iter().filter_map(|text| text.as_deref()));
     all.push(say::stage(host.stage));
     all.extend(host.arch.map(say::arch));
-    all.extend(host.findings.iter().map(|f| f.seen.as_str()));
+    let findings: Vec<_> = host.findings.iter().map(|f| said(&f.seen)).collect();
+    all.extend(findings.iter().map(|seen| &**seen));
     let mut text = all.join("\n");
     let made = host.macs.iter().map(ToString::to_string).chain(host.ip.map(|ip| ip.to_string()));
     for more in made.chain([say::boot(&host.boot)]) {

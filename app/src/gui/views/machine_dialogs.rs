@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bootyard_core::api::{Command, DiskAct, HostId};
 use bootyard_core::lab::Name;
+use bootyard_core::lang::said;
 use eframe::egui::{Button, Key, RichText, Ui};
 
 use super::View;
@@ -40,7 +41,7 @@ pub(super) fn group_ui(ui: &mut Ui, view: &mut View<'_>, hosts: &[HostId], name:
     let text = name.trim().to_owned();
     let problem = if text.is_empty() { None } else { text.parse::<Name>().err().map(|e| e.to_string()) };
     if let Some(problem) = &problem {
-        ui.label(RichText::new(problem).color(theme::palette(ui).tone(Tone::Bad)));
+        ui.label(RichText::new(said(problem)).color(theme::palette(ui).tone(Tone::Bad)));
     }
     buttons_ui(ui, view, |ui, view| {
         let act = if text.is_empty() { t!("Take out of the group") } else { t!("Put into the group") };

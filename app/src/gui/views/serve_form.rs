@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bootyard_core::api::{EngineState, InterfaceView, Snapshot};
 use bootyard_core::lab::Mode;
+use bootyard_core::lang::said;
 use bootyard_core::net::Ipv4Cidr;
 use eframe::egui::{Label, RichText, Ui};
 
@@ -111,7 +112,7 @@ impl ServeForm {
         let mode = self.mode(shot);
         let address = if chosen.addresses.is_empty() {
             let text = self.proposed_address(mode).trim().to_owned();
-            text.parse::<Ipv4Cidr>().map_err(|e| e.to_string())?;
+            text.parse::<Ipv4Cidr>().map_err(|e| said(&e.to_string()).into_owned())?;
             if !self.consent {
                 return Err(t!("Agree to the address first").into());
             }

@@ -322,7 +322,8 @@ impl SettingsForm {
                 }
                 for target in targets::targets(shot) {
                     let response = ui.add_enabled(target.problem.is_none(), Button::new(say::boot(&target.boot)));
-                    let response = response.on_disabled_hover_text(target.problem.clone().unwrap_or_default());
+                    let response = response
+                        .on_disabled_hover_text(target.problem.as_deref().map(say::sentence).unwrap_or_default());
                     if response.clicked() {
                         chosen = Some(Some(target.boot));
                     }

@@ -65,7 +65,7 @@ fn node(link: &Explained, client: ClientKind) -> Node {
         title,
         over: link.over.clone(),
         brief: say::clean_to(&link.brief, 80),
-        decides: decides.unwrap_or_else(|| say::clean_to(&link.because, 80)),
+        decides: decides.unwrap_or_else(|| say::quoted(&link.because, 80)),
         sentence: say::sentence(&given),
         tone: link.ends.then_some(Tone::Bad),
     }
@@ -92,7 +92,7 @@ pub(crate) fn title(link: Link, client: ClientKind) -> String {
 
 /// What decides about a link, with the place in lab.toml.
 pub(crate) fn because(link: &Explained) -> String {
-    let because = say::clean_to(&link.because, 400);
+    let because = say::quoted(&link.because, 400);
     match &link.setting {
         Some(setting) => format!("{because} ({})", place(setting)),
         None => because,

@@ -280,7 +280,7 @@ fn axis_ui(ui: &mut Ui, span: i64, full: f32, text_width: f32, end_width: f32, f
 
 /// What the step says of itself; where that is a file or a target it stays as it is.
 fn text(step: &Step) -> String {
-    let text = say::clean(&step.text);
+    let text = say::quoted(&step.text, say::CLIENT_TEXT);
     match step.stage {
         Stage::Seen
         | Stage::Ipxe
