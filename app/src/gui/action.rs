@@ -155,10 +155,12 @@ pub(super) enum Dialog {
         /// Their names.
         hosts: Vec<String>,
     },
-    /// Close the window although machines run from our disks?
+    /// Close the window although machines run from our disks, or something is not done?
     Close {
-        /// Their names.
+        /// The machines' names.
         hosts: Vec<String>,
+        /// What is not done.
+        jobs: Vec<String>,
     },
     /// Name a machine.
     Rename {
@@ -214,10 +216,12 @@ pub(super) enum Dialog {
     Keys,
     /// Open a lab, or make one.
     Lab(LabForm),
-    /// Close this lab although machines run from its disks, and open another?
+    /// Close this lab although machines run from its disks, or something is not done, and open another?
     Leave {
-        /// Their names.
+        /// The machines' names.
         hosts: Vec<String>,
+        /// What is not done.
+        jobs: Vec<String>,
         /// The other lab's folder.
         to: PathBuf,
         /// Whether it is there.

@@ -191,11 +191,12 @@ impl App {
         if self.quitting || !ctx.input(|i| i.viewport().close_requested()) {
             return;
         }
-        let hosts = targets::running_from_disks(&self.shot);
-        // Another process goes on serving them.
-        if !is_served_elsewhere(&self.shot) && !hosts.is_empty() && !self.gone.load(Ordering::Relaxed) {
+        let (hosts, jobs) = (targets::running_from_disks(&self.shot), targets::under_way(&self.shot));
+        let costs = !hosts.is_empty() || !jobs.is_empty();
+        // Another process goes on with all of it.
+        if costs && !is_served_elsewhere(&self.shot) && !self.gone.load(Ordering::Relaxed) {
             ctx.send_viewport_cmd(ViewportCommand::CancelClose);
-            self.dialog = Some(Dialog::Close { hosts });
+            self.dialog = Some(Dialog::Close { hosts, jobs });
         }
     }
 

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use bootyard_core::api::{Command, DiskView, HostId, HostView, OverlayView, ProfileView, Snapshot};
+use bootyard_core::api::{
+    Command, DiskView, HostId, HostView, JobKind, JobState, JobView, OverlayView, ProfileView, Snapshot,
+};
 use bootyard_core::lab::{
     Boot, Install, InstallThen, IscsiArgs, IscsiBoot, IscsiVia, Name, SettingChange, SettingValue, Writes,
 };
 
 use super::lang::t;
 use super::say;
+use super::views::images;
 
 /// One entry of an assignment menu.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,6 +146,15 @@ pub(super) fn hosts<'a>(shot: &'a Snapshot, ids: &[HostId]) -> impl Iterator<Ite
 /// The names of these hosts, in the order of the list.
 pub(super) fn names(shot: &Snapshot, ids: &[HostId]) -> Vec<String> {
     hosts(shot, ids).map(say::host_name).collect()
+}
+
+/// What is going on that would have to be done again if it were ended.
+pub(super) fn under_way(shot: &Snapshot) -> Vec<String> {
+    let lost = |job: &&JobView| {
+        let again = matches!(job.kind, JobKind::HashImage | JobKind::InspectDisk | JobKind::SelfTest);
+        job.state == JobState::Running && !again
+    };
+    shot.jobs.iter().filter(lost).map(|job| images::doing(job.kind, &images::about(job))).collect()
 }
 
 /// Machines that run from our disks now: their names.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::{Arch, FirmwareFile};
 use crate::lang;
@@ -135,7 +137,7 @@ fn classify(name: &str, path: &Path) -> Option<(Arch, u64)> {
         (&mut file).take(4096).read_to_end(&mut head).ok()?;
         let arch = of_machine(pe_machine(&head)?)?;
         // A boot loader or shim that somebody put there is for those who name it.
-        if kind(&name) == 3 && !mentions_ipxe(&mut file)? {
+        if kind(&name) == 3 && !is_ipxe(path, &mut file)? {
             return None;
         }
         return Some((arch, size));
@@ -168,6 +170,27 @@ fn runs_on(name: &str, path: &Path) -> Option<Arch> {
     let mut head = Vec::new();
     File::open(path).ok()?.take(4096).read_to_end(&mut head).ok()?;
     of_machine(pe_machine(&head)?)
+}
+
+/// What is known of the programs that were searched: the folder is looked at each second, and they need not be read each time.
+static SEARCHED: Mutex<BTreeMap<PathBuf, (u64, SystemTime, bool)>> = Mutex::new(BTreeMap::new());
+/// So many are remembered.
+const MOST_SEARCHED: usize = 200;
+
+fn is_ipxe(path: &Path, file: &mut File) -> Option<bool> {
+    let about = file.metadata().ok()?;
+    let (size, changed) = (about.len(), about.modified().ok()?);
+    let mut searched = SEARCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    match searched.get(path) {
+        Some((s, c, found)) if (*s, *c) == (size, changed) => return Some(*found),
+        _ => {}
+    }
+    let found = mentions_ipxe(file)?;
+    if searched.len() >= MOST_SEARCHED {
+        searched.clear();
+    }
+    searched.insert(path.to_owned(), (size, changed, found));
+    Some(found)
 }
 
 fn mentions_ipxe(file: &mut File) -> Option<bool> {

@@ -66,6 +66,8 @@ pub(super) struct Run {
     asked: HashMap<String, Instant>,
     pub(super) dirty: bool,
     pub(super) stamp: Option<crate::lab::Stamp>,
+    /// The stamp of one that is being written, as it was at the last look.
+    changing: Option<Option<crate::lab::Stamp>>,
     refreshing: Option<JoinHandle<Refreshed>>,
 }
 
@@ -94,6 +96,7 @@ impl Run {
             asked: HashMap::new(),
             dirty: true,
             stamp: None,
+            changing: None,
             refreshing: None,
         }
     }
@@ -231,14 +234,28 @@ impl Run {
         if let Some(serving) = &self.serving {
             ipxe.into_iter().for_each(|mac| serving.ipxe_stage(mac, false));
         }
-        if self.shared.folder.stamp() != self.stamp {
-            self.reload(true).await;
-        }
+        self.follow_file().await;
         self.retry().await;
         if self.refreshing.is_none() {
             let sessions = self.serving.as_ref().map(Serving::sessions).unwrap_or_default();
             self.refreshing = Some(tokio::spawn(refresh::run(self.shared.clone(), sessions)));
         }
+    }
+
+    /// Takes over a lab.toml that somebody has written. One that another file took the place of is whole; one that is written in place
+    /// may be half of what it will be, and the half may be valid, so it has to stand still from one look to the next.
+    async fn follow_file(&mut self) {
+        let stamp = self.shared.folder.stamp();
+        if stamp == self.stamp {
+            self.changing = None;
+            return;
+        }
+        let in_place = matches!((stamp, self.stamp), (Some(new), Some(old)) if new.is_same_file(old));
+        if in_place && self.changing.replace(stamp) != Some(stamp) {
+            return;
+        }
+        self.changing = None;
+        self.reload(true).await;
     }
 
     fn refreshed(&mut self, refreshed: Refreshed) {

@@ -113,6 +113,14 @@ pub struct Stamp {
     inode: u64,
 }
 
+impl Stamp {
+    /// Whether the file was written in place: what is renamed over another is a file of its own.
+    #[must_use]
+    pub fn is_same_file(self, other: Self) -> bool {
+        self.inode == other.inode
+    }
+}
+
 impl Folder {
     /// Opens a lab, or makes one: lab.toml (mode 0600, without networks), `disks/`, `media/`, `firmware/`. What is there stays.
     ///

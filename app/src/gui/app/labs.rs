@@ -71,17 +71,18 @@ impl App {
         self.prefs.recent.iter().filter(|lab| **lab != self.shot.lab).cloned().collect()
     }
 
-    /// Goes to another lab; asks first where machines would lose their disks, as closing does.
+    /// Goes to another lab; asks first where machines would lose their disks or something is not done, as closing does.
     pub(super) fn open_lab(&mut self, ctx: &Context, to: &Path, way: Way) {
         if to == self.shot.lab {
             self.note(ctx, t!("This lab is open already"));
             return;
         }
-        let hosts = targets::running_from_disks(&self.shot);
-        if self.shut.is_some() || hosts.is_empty() || labs::is_served_elsewhere(&self.shot) {
+        let (hosts, jobs) = (targets::running_from_disks(&self.shot), targets::under_way(&self.shot));
+        let free = hosts.is_empty() && jobs.is_empty();
+        if self.shut.is_some() || free || labs::is_served_elsewhere(&self.shot) {
             self.open_lab_now(ctx, to.to_owned(), way);
         } else {
-            self.dialog = Some(Dialog::Leave { hosts, to: to.to_owned(), way });
+            self.dialog = Some(Dialog::Leave { hosts, jobs, to: to.to_owned(), way });
         }
     }
 

@@ -431,8 +431,19 @@ fn closing_asks_too_and_keeps_serving_when_told_so() {
     window.sent_nothing();
     assert!(!window.sees("2 machines run from disks"));
     close(&mut window);
+    // The sample imports a disk.
+    assert!(window.sees("What is not done is cancelled") && window.sees("Importing fedora-41.qcow2"));
     window.click("Stop and close");
     assert_eq!(window.done(), Command::Stop);
+
+    let mut window = Window::over(Snapshot { disks: vec![], ..bench(30) });
+    close(&mut window);
+    assert!(window.sees("1 task is not done"));
+    window.click("Minimise and go on");
+    window.sent_nothing();
+    let mut window = Window::over(Snapshot { disks: vec![], jobs: vec![], ..bench(30) });
+    close(&mut window);
+    assert!(!window.sees("is not done"), "nothing is lost");
 }
 
 #[test]

@@ -68,22 +68,32 @@ fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
                 }
             });
         }
-        Dialog::Close { hosts } => {
-            running_title_ui(ui, hosts.len());
-            if hosts.len() == 1 {
-                ui.label(t!("Keep serving: the window is minimised, and nothing changes for it."));
-                ui.label(t!("Stop: it loses its disk at once."));
-            } else {
-                ui.label(t!("Keep serving: the window is minimised, and nothing changes for them."));
-                ui.label(t!("Stop: they lose their disks at once."));
+        Dialog::Close { hosts, jobs } => {
+            lost_title_ui(ui, hosts, jobs);
+            match hosts.len() {
+                0 => {}
+                1 => {
+                    ui.label(t!("Keep serving: the window is minimised, and nothing changes for it."));
+                    ui.label(t!("Stop: it loses its disk at once."));
+                    names_ui(ui, hosts);
+                }
+                _ => {
+                    ui.label(t!("Keep serving: the window is minimised, and nothing changes for them."));
+                    ui.label(t!("Stop: they lose their disks at once."));
+                    names_ui(ui, hosts);
+                }
             }
-            names_ui(ui, hosts);
+            lost_jobs_ui(ui, jobs);
+            let (stay, go) = match hosts.is_empty() {
+                true => (t!("Minimise and go on"), t!("Cancel it and close")),
+                false => (t!("Keep serving"), t!("Stop and close")),
+            };
             buttons_ui(ui, view, |ui, view| {
-                if primary_button_ui(ui, true, t!("Keep serving")).clicked() {
+                if primary_button_ui(ui, true, stay).clicked() {
                     view.push(Action::KeepServing);
                     view.push(Action::CloseDialog);
                 }
-                if danger_button_ui(ui, t!("Stop and close")).clicked() {
+                if danger_button_ui(ui, go).clicked() {
                     view.push(Action::StopAndQuit);
                     view.push(Action::CloseDialog);
                 }
@@ -114,11 +124,27 @@ fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
         Dialog::Palette { filter, meant, recent } => palette::palette_ui(ui, view, filter, meant, recent),
         Dialog::Keys => keys::keys_ui(ui, view),
         Dialog::Lab(form) => labs::form_ui(ui, view, form),
-        Dialog::Leave { hosts, to, way } => labs::leave_ui(ui, view, hosts, to, *way),
+        Dialog::Leave { hosts, jobs, to, way } => labs::leave_ui(ui, view, (hosts, jobs), to, *way),
         Dialog::AddFiles { paths } => brought::files_ui(ui, view, paths),
         Dialog::AddFirmware { files } => brought::firmware_ui(ui, view, files),
         Dialog::Notes(notes) => brought::notes_ui(ui, view, notes),
         Dialog::Recording(recording) => brought::recording_ui(ui, view, recording),
+    }
+}
+
+/// What ends with the window or its lab.
+pub(super) fn lost_title_ui(ui: &mut Ui, hosts: &[String], jobs: &[String]) {
+    if hosts.is_empty() {
+        title_ui(ui, &count!(jobs.len(), "{n} task is not done", "{n} tasks are not done"));
+    } else {
+        running_title_ui(ui, hosts.len());
+    }
+}
+
+pub(super) fn lost_jobs_ui(ui: &mut Ui, jobs: &[String]) {
+    if !jobs.is_empty() {
+        ui.label(t!("What is not done is cancelled. Nothing half-made stays, and what it was made of is not changed:"));
+        names_ui(ui, jobs);
     }
 }
 

@@ -121,7 +121,7 @@ pub(crate) fn about(job: &JobView) -> String {
 }
 
 /// A job while it runs.
-pub(super) fn doing(kind: JobKind, what: &str) -> String {
+pub(crate) fn doing(kind: JobKind, what: &str) -> String {
     match kind {
         JobKind::ImportDisk => t!("Importing {what}", what = what),
         JobKind::CreateDisk => t!("Creating {what}", what = what),

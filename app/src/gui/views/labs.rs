@@ -6,7 +6,7 @@ use eframe::egui::containers::menu::MenuButton;
 use eframe::egui::{Button, Key, Label, RichText, ScrollArea, Ui, ViewportCommand, vec2};
 
 use super::View;
-use super::dialogs::{buttons_ui, names_ui, title_ui};
+use super::dialogs::{buttons_ui, lost_jobs_ui, lost_title_ui, names_ui, title_ui};
 use super::forms::{self, path_ui};
 use crate::gui::action::{Action, PickFor, UiCommand};
 use crate::gui::labs::{self, LabForm, Way};
@@ -125,18 +125,20 @@ pub(super) fn form_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut LabForm) {
 }
 
 /// Machines run from disks of the lab that is to be left.
-pub(super) fn leave_ui(ui: &mut Ui, view: &mut View<'_>, hosts: &[String], to: &Path, way: Way) {
-    title_ui(
-        ui,
-        &count!(hosts.len(), "{n} machine runs from disks of this lab", "{n} machines run from disks of this lab"),
-    );
-    ui.label(count!(
-        hosts.len(),
-        "To open {lab}, this lab is closed first: it loses its disk at once.",
-        "To open {lab}, this lab is closed first: they lose their disks at once.",
-        lab = labs::name(to)
-    ));
-    names_ui(ui, hosts);
+pub(super) fn leave_ui(ui: &mut Ui, view: &mut View<'_>, (hosts, jobs): (&[String], &[String]), to: &Path, way: Way) {
+    lost_title_ui(ui, hosts, jobs);
+    if hosts.is_empty() {
+        ui.label(t!("To open {lab}, this lab is closed first.", lab = labs::name(to)));
+    } else {
+        ui.label(count!(
+            hosts.len(),
+            "To open {lab}, this lab is closed first: it loses its disk at once.",
+            "To open {lab}, this lab is closed first: they lose their disks at once.",
+            lab = labs::name(to)
+        ));
+        names_ui(ui, hosts);
+    }
+    lost_jobs_ui(ui, jobs);
     buttons_ui(ui, view, |ui, view| {
         if danger_button_ui(ui, &t!("Stop and open {lab}", lab = labs::name(to))).clicked() {
             view.push(Action::OpenLabNow(to.to_owned(), way));
