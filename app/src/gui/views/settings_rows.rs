@@ -119,7 +119,7 @@ pub(super) fn row_ui(ui: &mut Ui, drafts: &mut Drafts, settings: &Settings, card
                     ui.ctx().data_mut(|data| data.insert_temp(mark, true));
                 }
                 notes_ui(ui, drafts, settings, card, field);
-            })
+            });
         }
     }
 }
