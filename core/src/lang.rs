@@ -235,20 +235,24 @@ mod tests {
         speak_here(Language::English);
     }
 
-    /// Commands, paths, settings; ports and codes.
+    /// What a text has in backticks, for people to type: commands, paths, settings.
+    pub(super) fn typed(text: &str) -> Vec<String> {
+        sorted(text.split('`').skip(1).step_by(2))
+    }
+
+    /// Its numbers: ports and codes.
+    pub(super) fn numbers(text: &str) -> Vec<String> {
+        sorted(text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()))
+    }
+
+    fn sorted<'t>(parts: impl Iterator<Item = &'t str>) -> Vec<String> {
+        let mut parts: Vec<String> = parts.map(str::to_owned).collect();
+        parts.sort();
+        parts
+    }
+
     #[test]
     fn what_is_typed_stays_as_it_is_in_another_language() {
-        let typed = |text: &str| {
-            let mut parts: Vec<String> = text.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-            parts.sort();
-            parts
-        };
-        let numbers = |text: &str| {
-            let parts = text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty());
-            let mut parts: Vec<String> = parts.map(str::to_owned).collect();
-            parts.sort();
-            parts
-        };
         for (english, german) in SENTENCES.iter().filter_map(|(id, english)| Some((english, SENTENCES_GERMAN.get(id)?)))
         {
             assert_eq!(typed(english), typed(german), "{german}");

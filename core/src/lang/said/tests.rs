@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::lang::tests::{numbers, typed};
 use crate::lang::{Language, fill, finding, speak_here};
 
 /// Speaks German on this thread until it is dropped.
@@ -259,17 +260,6 @@ fn every_form_is_found_again() {
 #[test]
 fn the_german_of_an_error_has_its_parameters_and_what_is_typed() {
     let holes = |text: &str| -> BTreeSet<String> { Template::new(text).holes.into_iter().collect() };
-    let typed = |text: &str| {
-        let mut parts: Vec<String> = text.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        parts.sort();
-        parts
-    };
-    let numbers = |text: &str| {
-        let parts = text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty());
-        let mut parts: Vec<String> = parts.map(str::to_owned).collect();
-        parts.sort();
-        parts
-    };
     assert!(errors().len() > 500, "{}", errors().len());
     for (english, german) in errors() {
         assert_eq!(holes(english), holes(german), "{english}");
