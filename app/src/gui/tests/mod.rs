@@ -162,6 +162,17 @@ impl Window {
         self.answer(Ok(Reply::Done))
     }
 
+    /// The desktop asks it to close.
+    fn close(&mut self) {
+        let input = self.harness.input_mut();
+        let root = input.viewports.entry(input.viewport_id).or_default();
+        root.events.push(eframe::egui::ViewportEvent::Close);
+        self.harness.step();
+        let input = self.harness.input_mut();
+        input.viewports.entry(input.viewport_id).or_default().events.clear();
+        self.frames();
+    }
+
     /// Draws frames until this is on the screen.
     fn wait_for(&mut self, part: &str) {
         for _ in 0..2000 {
@@ -416,33 +427,24 @@ fn stopping_names_the_machines_that_lose_their_disks() {
 #[test]
 fn closing_asks_too_and_keeps_serving_when_told_so() {
     let mut window = Window::over(bench(30));
-    let close = |window: &mut Window| {
-        let input = window.harness.input_mut();
-        let root = input.viewports.entry(input.viewport_id).or_default();
-        root.events.push(eframe::egui::ViewportEvent::Close);
-        window.harness.step();
-        let input = window.harness.input_mut();
-        input.viewports.entry(input.viewport_id).or_default().events.clear();
-        window.frames();
-    };
-    close(&mut window);
+    window.close();
     assert!(window.sees("2 machines run from disks"));
     window.click("Keep serving");
     window.sent_nothing();
     assert!(!window.sees("2 machines run from disks"));
-    close(&mut window);
+    window.close();
     // The sample imports a disk.
     assert!(window.sees("What is not done is cancelled") && window.sees("Importing fedora-41.qcow2"));
     window.click("Stop and close");
     assert_eq!(window.done(), Command::Stop);
 
     let mut window = Window::over(Snapshot { disks: vec![], ..bench(30) });
-    close(&mut window);
+    window.close();
     assert!(window.sees("1 task is not done"));
     window.click("Minimise and go on");
     window.sent_nothing();
     let mut window = Window::over(Snapshot { disks: vec![], jobs: vec![], ..bench(30) });
-    close(&mut window);
+    window.close();
     assert!(!window.sees("is not done"), "nothing is lost");
 }
 

@@ -40,7 +40,7 @@ const WIDE: [f32; 2] = [1280.0, 800.0];
 const SMALL: [f32; 2] = [900.0, 600.0];
 const NARROW: [f32; 2] = [420.0, 600.0];
 
-const SCENES: [Scene; 48] = [
+const SCENES: [Scene; 50] = [
     Scene { name: "first-start", size: WIDE, lab: first::with_address, go: looked },
     Scene { name: "loading", size: SMALL, lab: Snapshot::default, go: |_| {} },
     Scene { name: "machines", size: WIDE, lab: rooms, go: two_selected },
@@ -88,6 +88,8 @@ const SCENES: [Scene; 48] = [
     Scene { name: "add-profile", size: SMALL, lab: || bench(3), go: |w| w.key(Modifiers::COMMAND, Key::P) },
     Scene { name: "stop", size: SMALL, lab: || bench(30), go: |w| w.click("Stop") },
     Scene { name: "palette", size: SMALL, lab: || bench(3), go: |w| w.key(Modifiers::COMMAND, Key::K) },
+    Scene { name: "close", size: WIDE, lab: || bench(30), go: Window::close },
+    Scene { name: "close-unfinished", size: WIDE, lab: || Snapshot { disks: vec![], ..bench(30) }, go: Window::close },
     Scene { name: "keys", size: WIDE, lab: || bench(3), go: |w| w.key(Modifiers::NONE, Key::F1) },
 ];
 
