@@ -138,7 +138,7 @@ impl Xfs {
     fn block_at(&self, number: u64) -> Option<u64> {
         let (group, within) = (number >> self.group_bits, number & ((1 << self.group_bits) - 1));
         let linear = group.checked_mul(self.group_blocks)?.checked_add(within)?;
-        (group < self.groups && within < self.group_blocks && linear < self.blocks).then_some(linear * self.block)
+        (group < self.groups && within < self.group_blocks && linear < self.blocks).then(|| linear * self.block)
     }
 
     fn inode(&self, number: u64) -> io::Result<Inode> {
@@ -237,7 +237,8 @@ impl Xfs {
             let block = offset / self.block;
             // In the order of their offsets: a sound file's are.
             let index = extents.partition_point(|e| e.offset <= block);
-            let here = index.checked_sub(1).and_then(|n| extents.get(n)).filter(|e| block - e.offset < e.len);
+            let covers = |e: &&Extent| block.checked_sub(e.offset).is_some_and(|within| within < e.len);
+            let here = index.checked_sub(1).and_then(|n| extents.get(n)).filter(covers);
             let until = match here {
                 Some(extent) => extent.last().saturating_mul(self.block),
                 None => extents.get(index).map_or(u64::MAX, |next| next.offset.saturating_mul(self.block)),
