@@ -79,7 +79,7 @@ async fn who_does_not_agree_is_let_go_and_a_taken_port_stops_nobody_else() {
     std::fs::write(dir.path().join("f"), b"plain").unwrap();
     let (first, _events) = config(dir.path(), LOCAL);
     let short = Limits { head_within: Duration::from_millis(150), ..Limits::default() };
-    let service = start_with(first, short).unwrap();
+    let service = start_with(first, short).await.unwrap();
     let to = service.secure_addresses()[0];
     for says in ["", "GET /f HTTP/1.1\r\nHost: x\r\n\r\n"] {
         let mut stream = TcpStream::connect(to).await.unwrap();

@@ -1,13 +1,16 @@
-//! The HTTP server's sockets and tasks: one listener for each address, one task for each connection.
+//! The HTTP server's sockets and tasks: one listener for each address, one task for each connection, all on a thread of their own. One
+//! thread sends more than any network of a bench takes, without the wakings and the locks that several need between them; and a scan of
+//! an image on the engine's threads holds no transfer up.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{self, IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::exchange::Ends;
@@ -95,7 +98,8 @@ pub struct Service {
     secure_addresses: Vec<SocketAddr>,
     secure_failure: Option<NetError>,
     stop: watch::Sender<bool>,
-    listeners: JoinSet<()>,
+    /// Closed by the end of the thread.
+    ended: oneshot::Receiver<()>,
 }
 
 impl Service {
@@ -118,18 +122,18 @@ impl Service {
     }
 
     /// Takes no more connections, gives answers under way two seconds, and ends.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         let _ = self.stop.send(true);
-        while self.listeners.join_next().await.is_some() {}
+        let _closed = self.ended.await;
     }
 }
 
 /// Starts listening. Without its ports HTTPS alone is not served: see [`Service::secure_failure`].
 ///
 /// # Errors
-/// [`NetError`] when a port for HTTP can't be had; none is kept then.
+/// [`NetError`] when a port for HTTP can't be had, or the thread; nothing is kept then.
 pub async fn start<A: App>(config: Config<A>) -> Result<Service, NetError> {
-    start_with(config, Limits::default())
+    start_with(config, Limits::default()).await
 }
 
 /// The same without the kernel's own way of sending files, as it is where there is none: to compare the two.
@@ -138,12 +142,12 @@ pub async fn start<A: App>(config: Config<A>) -> Result<Service, NetError> {
 /// As [`start`].
 #[doc(hidden)]
 pub async fn start_portable<A: App>(config: Config<A>) -> Result<Service, NetError> {
-    start_with(config, Limits { library_only: true, ..Limits::default() })
+    start_with(config, Limits { library_only: true, ..Limits::default() }).await
 }
 
 type Binds = [(SocketAddrV4, Option<String>)];
 
-fn open(ports: &dyn PortSet, binds: &Binds, what: &str) -> Result<Vec<TcpListener>, NetError> {
+fn open(ports: &dyn PortSet, binds: &Binds, what: &str) -> Result<Vec<net::TcpListener>, NetError> {
     let mut sockets = Vec::new();
     for (bind, interface) in binds {
         let spec = TcpSpec { bind: SocketAddr::V4(*bind), interface: interface.clone() };
@@ -151,12 +155,12 @@ fn open(ports: &dyn PortSet, binds: &Binds, what: &str) -> Result<Vec<TcpListene
         crate::net::suit_a_lan(&socket);
         let io = |source| NetError::Io { what: format!("listen for {what} on {bind}"), source };
         socket.set_nonblocking(true).map_err(io)?;
-        sockets.push(TcpListener::from_std(socket).map_err(io)?);
+        sockets.push(socket);
     }
     Ok(sockets)
 }
 
-fn start_with<A: App>(config: Config<A>, limits: Limits) -> Result<Service, NetError> {
+async fn start_with<A: App>(config: Config<A>, limits: Limits) -> Result<Service, NetError> {
     let plain = open(&*config.ports, &config.binds, "HTTP")?;
     let (mut secure, mut tls, mut secure_failure) = (Vec::new(), None, None);
     if let Some(wanted) = config.secure {
@@ -166,7 +170,7 @@ fn start_with<A: App>(config: Config<A>, limits: Limits) -> Result<Service, NetE
             Err(error) => secure_failure = Some(error),
         }
     }
-    let listens = |sockets: &[TcpListener]| sockets.iter().filter_map(|s| s.local_addr().ok()).collect();
+    let listens = |sockets: &[net::TcpListener]| sockets.iter().filter_map(|s| s.local_addr().ok()).collect();
     let (addresses, secure_addresses) = (listens(&plain), listens(&secure));
     let (stop, stopped) = watch::channel(false);
     let told = config.app.clone();
@@ -180,14 +184,41 @@ fn start_with<A: App>(config: Config<A>, limits: Limits) -> Result<Service, NetE
         stopped,
         tap: config.tap,
     });
-    let mut listeners = JoinSet::new();
-    for socket in plain {
-        listeners.spawn(listen(shared.clone(), socket, None));
-    }
-    for socket in secure {
-        listeners.spawn(listen(shared.clone(), socket, tls.clone()));
-    }
-    Ok(Service { addresses, secure_addresses, secure_failure, stop, listeners })
+    let sockets = plain.into_iter().map(|socket| (socket, None));
+    let sockets = sockets.chain(secure.into_iter().map(|socket| (socket, tls.clone()))).collect();
+    let ((began, begins), (end, ended)) = (oneshot::channel(), oneshot::channel());
+    let thread = thread::Builder::new().name("http".into()).spawn(move || {
+        let _closed_at_the_end: oneshot::Sender<()> = end;
+        serve(&shared, sockets, began);
+    });
+    let io = |source| NetError::Io { what: "start the HTTP server's thread".into(), source };
+    thread.map_err(io)?;
+    begins.await.unwrap_or_else(|_| Err(io::Error::other("it ended at once"))).map_err(io)?;
+    Ok(Service { addresses, secure_addresses, secure_failure, stop, ended })
+}
+
+/// A socket to listen on, and what HTTPS shows for itself there.
+type Listening = (net::TcpListener, Option<Tls>);
+
+/// The thread: listens until the server is stopped or dropped. Says in `began` whether it can.
+fn serve<A: App>(shared: &Arc<Shared<A>>, sockets: Vec<Listening>, began: oneshot::Sender<io::Result<()>>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(began.send(Err(error))),
+    };
+    runtime.block_on(async {
+        let mut listeners = JoinSet::new();
+        for (socket, tls) in sockets {
+            match TcpListener::from_std(socket) {
+                Ok(socket) => drop(listeners.spawn(listen(shared.clone(), socket, tls))),
+                Err(error) => return drop(began.send(Err(error))),
+            }
+        }
+        let _ = began.send(Ok(()));
+        while listeners.join_next().await.is_some() {}
+    });
+    // A read that hangs on a disk must not hold the end up.
+    runtime.shutdown_background();
 }
 
 /// What every connection has in common.
@@ -260,8 +291,9 @@ async fn listen<A: App>(shared: Arc<Shared<A>>, socket: TcpListener, tls: Option
         }
     }
     drop(socket);
-    let _ = tokio::time::timeout(shared.limits.stop_within, async { while connections.join_next().await.is_some() {} })
-        .await;
+    // Where the server was dropped, nobody waits.
+    let within = if *stopped.borrow() { shared.limits.stop_within } else { Duration::ZERO };
+    let _ = tokio::time::timeout(within, async { while connections.join_next().await.is_some() {} }).await;
     connections.shutdown().await;
 }
 

@@ -60,14 +60,13 @@ async fn serve(folder: &Path) -> (Service, Reports, Arc<Site>) {
     serve_within(folder, limits()).await
 }
 
-#[allow(clippy::unused_async, reason = "the server's tasks need a runtime to be started in")]
 async fn serve_within(folder: &Path, limits: Limits) -> (Service, Reports, Arc<Site>) {
     let (reporter, reports) = reports();
     let app = Arc::new(Site { folder: folder.into(), ..Site::default() });
     let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
     let config =
         Config { binds, secure: None, ports: Arc::new(Loopback), app: app.clone(), reporter, tap: <_>::default() };
-    (start_with(config, limits).unwrap(), reports, app)
+    (start_with(config, limits).await.unwrap(), reports, app)
 }
 
 /// Sends bytes on a new connection and reads to its end.
@@ -185,6 +184,25 @@ async fn a_client_that_hangs_up_frees_its_held_request_and_a_stop_waits_for_none
     tokio::time::timeout(Duration::from_secs(30), service.stop()).await.unwrap();
     let none = tokio::time::timeout(Duration::from_millis(50), events.next()).await;
     assert!(none.is_err(), "a request without an answer was told");
+}
+
+#[tokio::test]
+async fn a_dropped_server_lets_go_of_its_clients_and_its_port() {
+    let dir = tempfile::tempdir().unwrap();
+    let (service, _events, site) = serve(dir.path()).await;
+    let to = service.addresses()[0];
+    let mut held = TcpStream::connect(to).await.unwrap();
+    held.write_all(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(service);
+    let ended = tokio::time::timeout(Duration::from_secs(30), held.read_to_end(&mut Vec::new())).await;
+    assert!(ended.is_ok() && site.left.load(Ordering::Relaxed), "its client waits for it");
+    let free = async {
+        while TcpStream::connect(to).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), free).await.expect("the thread listens on");
 }
 
 #[tokio::test]
