@@ -61,8 +61,9 @@ pub enum Output<S, R = std::convert::Infallible, P = std::convert::Infallible> {
     },
     /// Make this durable, then hand the ticket back to `handle`.
     Persist(Ticket, P),
-    /// Something happened that hosts, findings, the window and the history are folded from.
-    Event(Observation),
+    /// Something happened that hosts, findings, the window and the history are folded from. Boxed: outputs are moved about, and most
+    /// are no events.
+    Event(Box<Observation>),
 }
 
 /// See the module's text for the loop.

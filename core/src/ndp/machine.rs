@@ -97,7 +97,7 @@ impl NdpMachine {
                 }
                 let who = Who { mac: Some(mac), ip: None, uuid: None };
                 let kind = EventKind::RouterSolicitation { answered: !router, reason };
-                self.out.push_back(Output::Event(Observation::of(who, kind)));
+                self.out.push_back(Output::Event(Box::new(Observation::of(who, kind))));
             }
             _ => {}
         }

@@ -127,7 +127,7 @@ async fn run(
                         tap.frame(true, &reply.frame);
                     }
                 }
-                Output::Event(observation) => reporter.report(Now::read(), observation),
+                Output::Event(observation) => reporter.report(Now::read(), *observation),
                 Output::SendRange { source, .. } => match source {},
                 Output::Persist(_, nothing) => match nothing {},
             }

@@ -183,7 +183,7 @@ impl Carrier {
                 }
                 Output::Event(observation) => {
                     if let Some(reporter) = &self.reporter {
-                        reporter.report(now, observation);
+                        reporter.report(now, *observation);
                     }
                 }
                 Output::Persist(_, never) => match never {},

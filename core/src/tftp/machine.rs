@@ -161,7 +161,7 @@ impl Transfer {
     }
 
     fn event(&mut self, kind: EventKind) {
-        self.out.push_back(Output::Event(Observation::of(self.who.clone(), kind)));
+        self.out.push_back(Output::Event(Box::new(Observation::of(self.who.clone(), kind))));
     }
 
     fn arm(&mut self, now: Now) {

@@ -154,7 +154,9 @@ fn progress_is_told_four_times_a_second_at_most() {
     let mut told = Vec::new();
     let mut take = |now: u64, outputs: Vec<Output<Vec<u8>, Blocks>>| {
         for output in outputs {
-            if let Output::Event(Observation { kind: EventKind::TftpProgress { sent, total, .. }, .. }) = output {
+            if let Output::Event(observation) = output
+                && let EventKind::TftpProgress { sent, total, .. } = observation.kind
+            {
                 told.push((now, sent, total));
             }
         }

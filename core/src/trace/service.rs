@@ -193,7 +193,7 @@ impl Core {
         }
         let mut events = Vec::new();
         while let Some(Output::Event(event)) = self.observer.poll() {
-            events.push(event);
+            events.push(*event);
         }
         self.reporter.report_all(Now::read(), events);
         self.keep(ready);

@@ -208,7 +208,7 @@ impl DhcpMachine {
         let Some(pending) = self.pending.remove(&ticket) else { return };
         if ok {
             self.out.extend(pending.reply.map(Output::Send));
-            self.out.extend(pending.event.map(Output::Event));
+            self.out.extend(pending.event.map(Box::new).map(Output::Event));
             return;
         }
         if let Some(undo) = pending.undo {
@@ -233,7 +233,7 @@ impl DhcpMachine {
     }
 
     fn event(&mut self, who: Who, kind: EventKind) {
-        self.out.push_back(Output::Event(Observation::of(who, kind)));
+        self.out.push_back(Output::Event(Box::new(Observation::of(who, kind))));
     }
 
     /// An event that a flood of forged requests could multiply.

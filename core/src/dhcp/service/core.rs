@@ -185,7 +185,7 @@ impl Core {
                     self.turn.tickets.push(ticket);
                     self.turn.records.extend(records);
                 }
-                Output::Event(observation) => self.turn.events.push(observation),
+                Output::Event(observation) => self.turn.events.push(*observation),
                 Output::SendRange { source, .. } => match source {},
             }
         }

@@ -92,6 +92,6 @@ impl Core {
 
     pub(super) fn event(&mut self, who: Option<&Who>, kind: EventKind) {
         let who = who.cloned().unwrap_or_else(|| Who::ip(self.ends.peer.ip()));
-        self.out.push_back(Output::Event(Observation::of(who, kind)));
+        self.out.push_back(Output::Event(Box::new(Observation::of(who, kind))));
     }
 }

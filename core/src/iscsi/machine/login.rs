@@ -159,7 +159,7 @@ impl Login {
         self.identity = Some(identity);
         match normal {
             Some(request) => {
-                let ticket = core.request(Request::Authorize(request));
+                let ticket = core.request(Request::Authorize(Box::new(request)));
                 self.waiting = Some((ticket, login.clone(), pairs));
                 Ok(())
             }
@@ -273,8 +273,8 @@ impl Login {
         };
         if ready && login.transit && login.next == FULL {
             // The reply waits until the session is made: it carries its handle.
-            let request = Request::Open { login: identity.login.clone(), grant: self.grant.clone(), isid: login.isid };
-            let ticket = core.request(request);
+            let (asks, grant) = (Box::new(identity.login.clone()), self.grant.clone().map(Box::new));
+            let ticket = core.request(Request::Open { login: asks, grant, isid: login.isid });
             self.waiting = Some((ticket, login.clone(), reply));
             return Ok(());
         }

@@ -80,13 +80,13 @@ pub struct Opened {
 #[derive(Debug)]
 pub enum Request {
     /// Ask [`super::Gate::authorize`].
-    Authorize(LoginRequest),
+    Authorize(Box<LoginRequest>),
     /// End an older session of the same name, get a handle, open the disk. Without a grant: a discovery session.
     Open {
         /// Who.
-        login: LoginRequest,
+        login: Box<LoginRequest>,
         /// The gate's answer.
-        grant: Option<Grant>,
+        grant: Option<Box<Grant>>,
         /// Initiator's part of the session's name.
         isid: [u8; 6],
     },

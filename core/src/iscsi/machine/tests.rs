@@ -162,7 +162,7 @@ impl Bench {
                     let now = self.now();
                     match request {
                         Request::Authorize(login) => {
-                            self.login = Some(login);
+                            self.login = Some(*login);
                             let answer = match self.refuse {
                                 Some(status) => {
                                     Err(self.redirect.map_or_else(|| Refusal::new(status, "no"), Refusal::moved))

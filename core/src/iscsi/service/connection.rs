@@ -387,9 +387,9 @@ impl<'a, G: Gate> Worker<'a, G> {
                 }
                 Output::Event(observation) => {
                     if matches!(observation.kind, EventKind::IscsiEnded { .. }) {
-                        self.ended.push(observation);
+                        self.ended.push(*observation);
                     } else {
-                        self.shared.reporter.report(self.now, observation);
+                        self.shared.reporter.report(self.now, *observation);
                     }
                 }
                 Output::SendRange { source, .. } => match source {},
@@ -415,7 +415,7 @@ impl<'a, G: Gate> Worker<'a, G> {
                 self.handle(Input::Authorized(ticket, answer));
             }
             Request::Open { login, grant, isid } => {
-                let answer = self.open(&login, grant, isid);
+                let answer = self.open(&login, grant.map(|grant| *grant), isid);
                 self.handle(Input::Opened(ticket, answer));
             }
             Request::Targets { initiator } => {

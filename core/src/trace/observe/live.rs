@@ -367,7 +367,7 @@ impl Machine for Live {
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.out.pop_front().map(Output::Event)
+        self.out.pop_front().map(Box::new).map(Output::Event)
     }
 
     fn deadline(&self) -> Option<Duration> {

@@ -48,7 +48,7 @@ pub fn record(packets: &[Packet]) -> Vec<(Now, Observation)> {
     let Some(first) = packets.first().map(|packet| packet.time) else { return told };
     let mut drain = |recorder: &mut Recorder, now: Now| {
         while let Some(Output::Event(observation)) = recorder.poll() {
-            told.push((now, observation));
+            told.push((now, *observation));
         }
     };
     let mut last = Duration::ZERO;
@@ -230,7 +230,7 @@ impl Machine for Recorder {
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.out.pop_front().map(Output::Event)
+        self.out.pop_front().map(Box::new).map(Output::Event)
     }
 
     fn deadline(&self) -> Option<Duration> {

@@ -77,7 +77,7 @@ impl Bench {
     fn drain(&mut self) -> Vec<Observation> {
         std::iter::from_fn(|| self.live.poll())
             .map(|output| match output {
-                Output::Event(observation) => observation,
+                Output::Event(observation) => *observation,
                 other => panic!("an observer says {other:?}"),
             })
             .collect()
