@@ -1,6 +1,8 @@
 //! What all benchmarks share: how they begin, which rows they run, and a server process's CPU time.
 #![allow(dead_code, reason = "each benchmark uses a part")]
 
+pub(crate) mod awake;
+
 use std::fmt::Display;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;

@@ -6,7 +6,6 @@
 //! best of the repeats; CPU time is the operating system's count for the whole target process.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "prints a table")]
 
-mod awake;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;
@@ -105,7 +104,7 @@ fn measure(options: &Options) -> Fallible<bool> {
     let mut outcomes = Vec::new();
     for row in &options.rows {
         let (mut own, mut other) = (Best::default(), Best::default());
-        let awake = row.awake.then(awake::Awake::begin).transpose();
+        let awake = row.awake.then(common::awake::Awake::begin).transpose();
         if let Err(error) = &awake {
             eprintln!("{}: processors sleep between requests: {error}", row.title);
         }

@@ -88,6 +88,10 @@ fn measure(options: &Options) -> Fallible<bool> {
     for row in &options.rows {
         let mut figures: Vec<(&'static str, Figures)> = Vec::new();
         let repeats = row.runs(options.repeats);
+        let awake = row.awake.then(common::awake::Awake::begin).transpose();
+        if let Err(error) = &awake {
+            eprintln!("{}: processors sleep between blocks: {error}", row.title);
+        }
         for repeat in 1..=repeats {
             for server in &servers {
                 if shown {

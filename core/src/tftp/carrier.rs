@@ -215,6 +215,7 @@ impl Carrier {
             }
         }
         self.packets = packets;
+        self.file.prepare(offset, len);
         Ok(())
     }
 
