@@ -181,9 +181,19 @@ impl Rings {
         match view.body {
             Body::Ip { from, to, transport, .. } => {
                 if let Some((client, address)) = dhcp_client(&transport) {
-                    let Some(address) = address else { return Some((client, Weight::Asks)) };
-                    self.learn(address, client);
-                    return Some((client, Weight::Boots));
+                    return match (client, address) {
+                        (Some(client), None) => Some((client, Weight::Asks)),
+                        (Some(client), Some(address)) => {
+                            self.learn(address, client);
+                            Some((client, Weight::Boots))
+                        }
+                        // It comes and goes by a relay, whose the frame is; what goes to all is no machine's. Who had the address
+                        // before has it no more.
+                        (None, address) => {
+                            address.map(|address| self.by_ip.remove(&address));
+                            Some((other.unwrap_or_default(), Weight::Asks))
+                        }
+                    };
                 }
                 let known = self.by_ip.get(if outgoing { &to } else { &from }).copied();
                 let weight = if outgoing { Weight::Boots } else { Weight::Asks };
@@ -210,8 +220,9 @@ impl Rings {
     }
 }
 
-/// The client of a DHCP message, and the address that an ACK gives it.
-fn dhcp_client(transport: &Transport<'_>) -> Option<(MacAddr, Option<IpAddr>)> {
+/// The client of a DHCP message, unless it is no Ethernet station (one on InfiniBand has a longer number, which begins like no MAC or
+/// like another's), and the address that an ACK gives it.
+fn dhcp_client(transport: &Transport<'_>) -> Option<(Option<MacAddr>, Option<IpAddr>)> {
     const PORTS: [u16; 3] = [67, 68, 4011];
     let Transport::Udp(udp) = transport else { return None };
     if !PORTS.contains(&udp.from) && !PORTS.contains(&udp.to) {
@@ -220,8 +231,9 @@ fn dhcp_client(transport: &Transport<'_>) -> Option<(MacAddr, Option<IpAddr>)> {
     let message = Dhcp::decode(udp.payload).ok()?;
     let [a, b, c, d, e, f, ..] = message.chaddr;
     let mac = MacAddr([a, b, c, d, e, f]);
+    let client = Some(mac).filter(|mac| message.hlen == 6 && !mac.is_group() && *mac != MacAddr::default());
     let acknowledged = message.option(code::MESSAGE_TYPE) == Some(&[5]) && !message.yiaddr.is_unspecified();
-    Some((mac, acknowledged.then_some(message.yiaddr.into())))
+    Some((client, acknowledged.then_some(message.yiaddr.into())))
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
+use std::net::Ipv4Addr;
+
 use super::*;
-use crate::trace::testing::{CLIENT, Ends, SERVER, Story, THEM, US, arp, bpdu, packet, tcp, udp};
+use crate::trace::testing::{
+    CLIENT, Ends, ROUTER, SERVER, Story, THEM, US, arp, bpdu, dhcp, dhcp_down, packet, tcp, udp,
+};
 
 fn push(rings: &mut Rings, frame: Vec<u8>, bulk: bool) {
     let kept = Kept { data: frame.clone(), bulk };
@@ -64,6 +68,33 @@ fn a_machine_s_packets_are_its_own_by_dhcp_by_address_and_by_hardware() {
     assert_eq!(held.packets.len(), story.packets.len() + 2, "all of its own, the routed one and the bridge's");
     assert!(rings.of(&[MacAddr([2, 6, 6, 6, 6, 6])]).packets.is_empty(), "a stranger has not even the bridge's");
     assert_eq!((CLIENT.octets()[3], SERVER.octets()[3]), (20, 1));
+}
+
+#[test]
+fn a_client_on_infiniband_is_nobody_whose_address_its_number_begins_with() {
+    let mut rings = Rings::default();
+    let story = Story::healthy();
+    for p in &story.packets {
+        rings.push(p.clone(), Kept { data: p.data.clone(), bulk: false }, |mac| mac == US);
+    }
+    let before = rings.of(&[THEM]).packets.len();
+    // Its number begins with the bytes of a machine here; a relay passes on what it says, and it gets the address that this machine had.
+    let of = |op, kind, options: &[(u8, &[u8])]| {
+        let mut packet = dhcp(op, kind, options);
+        (packet.htype, packet.hlen, packet.giaddr) = (32, 16, Ipv4Addr::new(192, 168, 77, 254));
+        packet
+    };
+    let mut ack = of(2, 5, &[]);
+    ack.yiaddr = CLIENT;
+    let by_relay = |packet: &Dhcp, ends: Ends| udp(ends, &packet.encode(&[], 1472));
+    let up = Ends { link: (ROUTER, US), ip: ([192, 168, 77, 254].into(), SERVER), port: (67, 67) };
+    push(&mut rings, by_relay(&of(1, 1, &[]), up), false);
+    push(&mut rings, by_relay(&ack, up.back()), false);
+    push(&mut rings, dhcp_down(&ack), false);
+    let routed = Ends { link: (ROUTER, US), ..Ends::up(2009, 69) };
+    push(&mut rings, udp(routed, b"\0\x01routed\0octet\0"), false);
+    assert_eq!(rings.of(&[THEM]).packets.len(), before, "nothing of it is this machine's");
+    assert_eq!(rings.of(&[ROUTER]).packets.len(), 3, "what the relay sent and got is the relay's");
 }
 
 #[test]
