@@ -1,6 +1,6 @@
 //! Starts, supervises and stops it all; the only module that knows all the others.
 //!
-//! * [`state`] is what is folded from events, behind one lock; [`boots`] and [`views`] are parts of it.
+//! * [`state`] is what is folded from events, behind one lock; [`boots`], [`clock`] and [`views`] are parts of it.
 //! * [`run`] is the loop: observations in, snapshots out, commands carried out ([`commands`], [`machines`], [`settings`]).
 //! * [`serving`] starts and stops the servers; [`web`], [`gate`] and [`files`] answer what they ask: what does this path mean, who
 //!   may use this disk, where is this boot file. [`firmware`] takes in boot files that a person brings.
@@ -10,6 +10,7 @@
 
 mod alarms;
 mod boots;
+mod clock;
 mod commands;
 pub mod control;
 mod direct;

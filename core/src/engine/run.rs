@@ -128,7 +128,7 @@ impl Run {
             tokio::select! {
                 batch = self.reports.next() => self.fold(batch),
                 () = until(silence), if silence.is_some() => {
-                    self.dirty |= self.shared.state().silence(Now::read().wall);
+                    self.dirty |= self.shared.state().silence(Now::read());
                 }
                 Some((command, answer)) = self.end.commands.recv() => self.command(command, answer).await,
                 Some(request) = self.requests.recv() => self.request(request).await,
@@ -229,7 +229,7 @@ impl Run {
 
     /// Looks at what changes without telling: time, lab.toml, interfaces, files.
     async fn look(&mut self) {
-        let (changed, ipxe) = self.shared.state().tick(Now::read().wall);
+        let (changed, ipxe) = self.shared.state().tick(Now::read());
         self.dirty |= changed;
         if let Some(serving) = &self.serving {
             ipxe.into_iter().for_each(|mac| serving.ipxe_stage(mac, false));
@@ -511,9 +511,9 @@ impl Run {
     }
 }
 
-/// Sleeps until a wall time. What is due now takes a moment all the same: a clock may be just behind what was asked for.
-async fn until(at: Option<jiff::Timestamp>) {
-    let left = at.map(|at| at.duration_since(Now::read().wall)).and_then(|left| Duration::try_from(left).ok());
+/// Sleeps until it is so long after the start. What is due now takes a moment all the same: a clock may be just behind what was asked for.
+async fn until(at: Option<Duration>) {
+    let left = at.map(|at| at.saturating_sub(Now::read().boot));
     tokio::time::sleep(left.unwrap_or_default().clamp(Duration::from_millis(1), LOOK_EVERY)).await;
 }
 

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::alarms::Alarms;
 use super::boots::{Boots, PendingInstall};
+use super::clock::Clock;
 use super::views;
 use crate::api::{
     ClientKind, DiskView, EngineState, Event, EventKind, Finding, FirmwareView, HostId, HostView, InterfaceView,
@@ -23,12 +24,13 @@ use crate::diagnose::{Findings, LabFindings};
 use crate::hosts::{BootRecord, Directory, Host};
 use crate::lab::{Boot, IscsiBoot, IscsiVia, Lab, Problem, Settings};
 use crate::lang::finding;
+use crate::machine::Now;
 use crate::net::{Interface, MacAddr, SELF_TEST};
 
 /// What the self-test caused may be told so long after its end.
-const SELF_TEST_ECHOES: std::time::Duration = std::time::Duration::from_secs(10);
-/// Silence is looked at each second. Where more than this has gone by, or less than nothing, this computer slept, or its clock was set:
-/// nobody has listened, and what was waited for is not known not to have come.
+const SELF_TEST_ECHOES: Duration = Duration::from_secs(10);
+/// Silence is looked at each second. Where more than this has gone by, this computer slept: nobody has listened, and what was waited for
+/// is not known not to have come.
 const SLEPT: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 /// The snapshot carries this many of the last events.
 const RECENT: usize = 400;
@@ -38,6 +40,8 @@ const RECENT: usize = 400;
 pub(super) struct Tracked {
     pub(super) host: Host,
     pub(super) findings: Findings,
+    /// Since when it is in its stage, by the clock that never jumps.
+    pub(super) entered: Option<Duration>,
 }
 
 /// What an event changed that others must act on.
@@ -111,6 +115,7 @@ pub(super) struct State {
     services: BTreeMap<ServiceKind, ServiceView>,
     pub(super) lab_findings: LabFindings,
     alarms: Alarms,
+    clock: Clock,
     /// When silence was looked at last.
     listened: Option<Timestamp>,
     /// When the doctor's self-test ended last.
@@ -149,6 +154,7 @@ impl State {
             services: BTreeMap::new(),
             lab_findings: LabFindings::default(),
             alarms: Alarms::default(),
+            clock: Clock::default(),
             listened: None,
             self_tested: None,
             seq,
@@ -232,6 +238,7 @@ impl State {
             // It is no machine: nobody is told, and nothing is kept of it.
             return folded;
         }
+        self.look_at_clock(at);
         self.seq += 1;
         let event = Arc::new(Event {
             v: VERSION,
@@ -242,15 +249,19 @@ impl State {
             source: observation.kind.source(),
             kind: observation.kind,
         });
+        let steady = self.clock.steadied(&event);
         if let Some(id) = id {
             folded.epoch = self.given_root_path(id, &event.kind).then_some(id);
             let tracked = self.hosts.entry(id).or_default();
-            let before = tracked.host.runs_ipxe();
+            let (before, since) = (tracked.host.runs_ipxe(), tracked.host.since);
             let changed = tracked.host.apply(&event);
+            if tracked.host.since != since {
+                tracked.entered = Some(at.boot);
+            }
             if changed.new_boot {
                 tracked.findings.clear();
             }
-            tracked.findings.apply(&event, self.lab_findings.around());
+            tracked.findings.apply(&steady, self.lab_findings.around());
             self.alarms.set(id, tracked.findings.deadline());
             let after = tracked.host.runs_ipxe();
             folded.record = changed.record.then_some(id);
@@ -261,7 +272,7 @@ impl State {
             self.views.remove(&id);
         }
         let troubled = matches!(event.kind, EventKind::ImageTrouble { .. });
-        self.lab_findings.apply(&event);
+        self.lab_findings.apply(&steady);
         if troubled {
             self.views.clear();
         }
@@ -373,9 +384,19 @@ impl State {
         false
     }
 
+    /// It is `now`. Where the clock was set, what machines did before is told by the new time.
+    fn look_at_clock(&mut self, now: Now) {
+        let by = self.clock.look(now);
+        if !by.is_zero() {
+            self.hosts.values_mut().for_each(|tracked| tracked.host.clock_set(by));
+            self.views.clear();
+        }
+    }
+
     /// Time passes: whether something changed, and whose iPXE is known to run no more.
-    pub(super) fn tick(&mut self, now: Timestamp) -> (bool, Vec<MacAddr>) {
+    pub(super) fn tick(&mut self, now: Now) -> (bool, Vec<MacAddr>) {
         let (mut changed, mut ipxe) = (self.silence(now), Vec::new());
+        let now = now.wall;
         for (id, tracked) in &mut self.hosts {
             let before = tracked.host.runs_ipxe();
             // Where something is wrong it is to be seen how far it came.
@@ -390,9 +411,9 @@ impl State {
         (changed, ipxe)
     }
 
-    /// When a machine's silence will mean something.
-    pub(super) fn deadline(&self) -> Option<Timestamp> {
-        self.alarms.first()
+    /// When a machine's silence will mean something, by the clock that never jumps.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.alarms.first().map(|at| self.clock.boot(at))
     }
 
     /// What was not heard means nothing.
@@ -404,9 +425,11 @@ impl State {
     }
 
     /// It is `now`: machines whose silence means something by now. True when that told something.
-    pub(super) fn silence(&mut self, now: Timestamp) -> bool {
+    pub(super) fn silence(&mut self, now: Now) -> bool {
+        self.look_at_clock(now);
+        let now = self.clock.steady(now.wall);
         let last = self.listened.replace(now);
-        if last.is_some_and(|last| now.duration_since(last).abs() > SLEPT) {
+        if last.is_some_and(|last| now.duration_since(last) > SLEPT) {
             self.deaf();
             return false;
         }
@@ -446,6 +469,7 @@ impl State {
         };
         let mut findings = self.own_findings();
         findings.extend(self.lab_findings.list(proxy));
+        self.clock.show(&mut findings);
         findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
         Snapshot {
             v: VERSION,
@@ -487,8 +511,9 @@ impl State {
         let entry = self.entry(id);
         let fallback = Tracked::default();
         let tracked = self.hosts.get(&id).unwrap_or(&fallback);
-        let view =
+        let mut view =
             views::host_view(id, &tracked.host, &tracked.findings, &self.lab, entry, &self.plan, &self.directory);
+        self.clock.show(&mut view.findings);
         let view = Arc::new(view);
         self.views.insert(id, view.clone());
         view
@@ -526,8 +551,6 @@ fn hide_token(kind: &mut EventKind) {
 mod tests {
     use super::*;
     use crate::api::Stage;
-    use crate::machine::Now;
-    use std::time::Duration;
 
     fn reported(who: Who, kind: EventKind) -> Reported {
         Reported { at: Now::at(Duration::from_secs(1)), observation: Observation::of(who, kind) }
@@ -607,6 +630,22 @@ mod tests {
     #[test]
     fn a_silence_becomes_a_finding_at_its_deadline() {
         let mut state = State::new(0, vec![]);
+        let ack = asks_for_no_file(&mut state);
+        let folder = std::path::Path::new("/lab");
+        assert!(state.snapshot(folder).hosts[0].findings.is_empty());
+        let due = Now::at(state.deadline().unwrap());
+        assert!(!state.silence(Now::at(due.boot - Duration::from_millis(1))));
+        assert!(state.silence(due));
+        let finding = state.snapshot(folder).hosts[0].findings[0].clone();
+        assert_eq!(
+            (finding.id.as_str(), finding.events, finding.since),
+            ("boot-file-not-asked", vec![ack.seq], Some(due.wall))
+        );
+        assert_eq!(state.deadline(), None);
+    }
+
+    /// A firmware that has its address and does not ask for its boot file yet; the last event.
+    fn asks_for_no_file(state: &mut State) -> Arc<Event> {
         let who = || Who::mac(MacAddr([2, 0, 0, 0, 0, 1]));
         state.fold(reported(who(), discover(ClientKind::PxeRom)));
         let ack = EventKind::DhcpAck {
@@ -617,41 +656,67 @@ mod tests {
             disk: None,
             lease_seconds: 60,
         };
-        let ack = state.fold(reported(who(), ack)).event.unwrap();
-        let folder = std::path::Path::new("/lab");
-        assert!(state.snapshot(folder).hosts[0].findings.is_empty());
-        let due = state.deadline().unwrap();
-        assert!(!state.silence(due - jiff::SignedDuration::from_millis(1)));
-        assert!(state.silence(due));
-        let finding = state.snapshot(folder).hosts[0].findings[0].clone();
-        assert_eq!(
-            (finding.id.as_str(), finding.events, finding.since),
-            ("boot-file-not-asked", vec![ack.seq], Some(due))
-        );
-        assert_eq!(state.deadline(), None);
+        state.fold(reported(who(), ack)).event.unwrap()
     }
 
     #[test]
     fn what_came_while_this_computer_slept_is_not_missed() {
-        for slept in [3600, -3600] {
+        let mut state = State::new(0, vec![]);
+        asks_for_no_file(&mut state);
+        assert!(!state.silence(Now::at(Duration::from_secs(1))));
+        assert!(!state.silence(Now::at(Duration::from_secs(3601))), "nobody has listened for the request");
+        assert_eq!(state.deadline(), None);
+        assert!(!state.silence(Now::at(Duration::from_secs(3602))));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_no_silence_longer_or_shorter() {
+        for hours in [1, -1] {
             let mut state = State::new(0, vec![]);
-            let who = || Who::mac(MacAddr([2, 0, 0, 0, 0, 1]));
-            let asked = state.fold(reported(who(), discover(ClientKind::PxeRom))).event.unwrap().time;
-            let ack = EventKind::DhcpAck {
-                client: ClientKind::PxeRom,
-                address: Some([192, 168, 2, 20].into()),
-                file: Some("snponly.efi".into()),
-                root_path: None,
-                disk: None,
-                lease_seconds: 60,
+            let given = asks_for_no_file(&mut state);
+            let set = |boot| {
+                let now = Now::at(boot);
+                Now { wall: now.wall + jiff::SignedDuration::from_hours(hours), ..now }
             };
-            state.fold(reported(who(), ack));
-            assert!(!state.silence(asked));
-            let woke = asked + jiff::SignedDuration::from_secs(slept);
-            assert!(!state.silence(woke), "nobody has listened for the request");
-            assert_eq!(state.deadline(), None);
-            assert!(!state.silence(woke + jiff::SignedDuration::from_secs(1)));
+            assert!(!state.silence(Now::at(Duration::from_secs(1))));
+            let due = state.deadline().unwrap();
+            assert!(!state.silence(set(Duration::from_secs(2))));
+            assert_eq!(state.deadline(), Some(due), "it is waited for as before");
+            // What happens then is told by the new time, and measured from what happened before.
+            let other = Who::mac(MacAddr([2, 0, 0, 0, 0, 2]));
+            let observation = Observation::of(other, discover(ClientKind::PxeRom));
+            let event = state.fold(Reported { at: set(due), observation }).event.unwrap();
+            assert_eq!(event.time, set(due).wall);
+            for second in 3..due.as_secs() {
+                assert!(!state.silence(set(Duration::from_secs(second))));
+            }
+            assert!(!state.silence(set(due - Duration::from_millis(1))));
+            assert!(state.silence(set(due)), "{hours} h");
+            let shot = state.snapshot(std::path::Path::new("/lab"));
+            let finding = &shot.hosts[0].findings[0];
+            assert_eq!((finding.events.clone(), finding.since), (vec![given.seq], Some(set(due).wall)));
         }
+    }
+
+    #[test]
+    fn a_waiting_machine_is_not_gone_because_the_clock_was_set() {
+        let mut state = State::new(0, vec![]);
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let served = || {
+            let (boot, dialect, because) = (Boot::Wait, "ipxe".to_owned(), String::new());
+            EventKind::ScriptServed { boot, dialect, because }
+        };
+        state.fold(reported(Who::mac(mac), discover(ClientKind::Ipxe)));
+        state.fold(reported(Who::mac(mac), served()));
+        let set = |seconds, hours| {
+            let now = Now::at(Duration::from_secs(seconds));
+            Now { wall: now.wall + jiff::SignedDuration::from_hours(hours), ..now }
+        };
+        assert_eq!(state.tick(set(2, 1)), (false, vec![]), "an hour has not passed");
+        let waits = &state.hosts.values().next().unwrap();
+        assert_eq!((waits.host.since, waits.entered), (Some(set(1, 1).wall), Some(Duration::from_secs(1))));
+        assert!(!state.tick(set(3, -1)).0);
+        assert!(state.tick(set(180, -1)).0, "but three minutes have");
     }
 
     #[test]
@@ -661,11 +726,11 @@ mod tests {
         state.fold(reported(Who::mac(mac), discover(ClientKind::Ipxe)));
         let dialect = "ipxe".to_owned();
         let served = EventKind::ScriptServed { boot: Boot::Wait, dialect, because: String::new() };
-        let at = state.fold(reported(Who::mac(mac), served)).event.unwrap().time;
+        state.fold(reported(Who::mac(mac), served));
         let folder = std::path::Path::new("/lab");
-        assert_eq!(state.tick(at + jiff::SignedDuration::from_secs(60)), (false, vec![]));
+        assert_eq!(state.tick(Now::at(Duration::from_secs(61))), (false, vec![]));
         assert_eq!(state.snapshot(folder).hosts[0].stage, Stage::Waiting);
-        let (changed, ipxe) = state.tick(at + jiff::SignedDuration::from_secs(180));
+        let (changed, ipxe) = state.tick(Now::at(Duration::from_secs(181)));
         assert!(changed && ipxe == [mac], "no router is told to it any more: {ipxe:?}");
         assert_eq!(state.snapshot(folder).hosts[0].stage, Stage::Absent);
     }

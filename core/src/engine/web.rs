@@ -19,7 +19,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::shared::{SETTLE, Shared};
@@ -325,11 +324,9 @@ impl Web {
             return None;
         }
         let state = self.0.state();
-        let host = state.hosts.get(&caller.id).map(|t| &t.host);
-        let since = host.and_then(|h| h.since.filter(|_| h.stage == Stage::Waiting));
-        let waited = since.map_or(SignedDuration::ZERO, |since| Now::read().wall.duration_since(since));
-        // A clock that was set back has not waited.
-        Some(timeout.saturating_sub(Duration::try_from(waited).unwrap_or_default()))
+        let waits = state.hosts.get(&caller.id).filter(|tracked| tracked.host.stage == Stage::Waiting);
+        let waited = waits.and_then(|waits| Some(Now::read().boot.saturating_sub(waits.entered?)));
+        Some(timeout.saturating_sub(waited.unwrap_or_default()))
     }
 
     /// The menu's choice, which holds for this boot only. Only a machine that is given the menu may choose.

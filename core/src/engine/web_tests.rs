@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bench::{A, B, Bench, IP_A, IP_B, answer, path_in};
 use super::web::Web;
-use crate::api::{Command, EventKind, Stage, Who};
+use crate::api::{Command, Event, EventKind, Stage, Who};
 use crate::http::{self, App};
 use crate::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia};
 
@@ -224,6 +224,25 @@ async fn who_chose_to_wait_goes_on_when_its_wait_is_over() {
         _ => None,
     });
     assert_eq!(given, Some((Boot::Local, true)));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_makes_no_wait_longer() {
+    let bench = Bench::new(&host("\"menu\"")).await;
+    let toml = bench.toml().replace("mode = \"dhcp\"", "mode = \"dhcp\"\nwait-timeout = \"1s\"");
+    std::fs::write(bench.dir.path().join("lab.toml"), toml).unwrap();
+    bench.call(Command::Reload).await.unwrap();
+    bench.addressed(A, IP_A).await;
+    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/choose.ipxe?to=wait")).await;
+    bench.events().await;
+    // By that clock it has begun to wait an hour after now.
+    for tracked in bench.shared.state().hosts.values_mut() {
+        tracked.host.clock_set(jiff::SignedDuration::from_hours(1));
+    }
+    bench.get(IP_A, &path_in(&script, &format!("{BOOT_A}/wait.ipxe"))).await;
+    let events = bench.events().await;
+    let over = |e: &std::sync::Arc<Event>| matches!(&e.kind, EventKind::ScriptServed { boot: Boot::Local, .. });
+    assert!(events.iter().any(over), "{events:?}");
 }
 
 #[tokio::test]

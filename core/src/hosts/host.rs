@@ -266,6 +266,18 @@ impl Host {
         gone
     }
 
+    /// This computer's clock was set forward by so much: what silence is measured from is told by the new time. Steps keep the times at
+    /// which they were seen.
+    pub fn clock_set(&mut self, by: SignedDuration) {
+        let Self { since, last_seen, woken, sessions_ended, leased, heard, meter, .. } = self;
+        for at in [since, last_seen, woken, sessions_ended, leased, heard].into_iter().flatten() {
+            *at = at.checked_add(by).unwrap_or(*at);
+        }
+        if let Some((_, meter)) = meter {
+            meter.clock_set(by);
+        }
+    }
+
     /// A machine that has fallen silent where it would be heard, and of which nobody knows anything wrong, is off, too. True when it is.
     pub fn fell_silent(&mut self, now: Timestamp) -> bool {
         let silent = self.patience().zip(self.last_seen).is_some_and(|(most, heard)| now.duration_since(heard) > most);

@@ -1,6 +1,6 @@
 //! How fast a number grows: the rate over about the last second.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Progress;
 
@@ -35,6 +35,11 @@ impl Meter {
         self.progress
     }
 
+    /// This computer's clock was set forward by so much.
+    pub(super) fn clock_set(&mut self, by: SignedDuration) {
+        self.since = self.since.checked_add(by).unwrap_or(self.since);
+    }
+
     pub(super) fn progress(&self) -> Progress {
         self.progress
     }
@@ -54,5 +59,14 @@ mod tests {
         assert_eq!(meter.update(at(1000), 1000, 10_000).rate, 1000);
         assert_eq!(meter.update(at(2000), 5000, 10_000).rate, 4000);
         assert_eq!(meter.update(at(3000), 10, 10_000), Progress { done: 10, total: 10_000, rate: 0 });
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_leaves_the_rate_as_it_was() {
+        let (at, hour) = (|ms| Now::at(Duration::from_millis(ms)).wall, SignedDuration::from_hours(1));
+        let mut meter = Meter::start(at(0), 0, 10_000);
+        assert_eq!(meter.update(at(1000), 1000, 10_000).rate, 1000);
+        meter.clock_set(-hour);
+        assert_eq!(meter.update(at(2000) - hour, 5000, 10_000).rate, 4000);
     }
 }

@@ -36,7 +36,7 @@ impl Host {
         let Some(heard) = self.heard.filter(|heard| now.duration_since(*heard) > GAP) else { return };
         let last = self.timeline.last_mut().filter(|s| s.state == StepState::Active && s.text == name);
         if let Some(step) = last.filter(|step| step.gaps.len() < MAX_GAPS) {
-            step.gaps.push((heard.max(step.start), now));
+            step.gaps.push((heard.max(step.start).min(now), now));
         }
     }
 
