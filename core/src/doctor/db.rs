@@ -22,7 +22,7 @@ impl Check for Database {
         let opened = Db::open_readonly(&path).and_then(|db| {
             let (leases, hosts) = (db.leases()?.len(), db.hosts()?.len());
             db.epochs()?;
-            Ok((leases, hosts))
+            Ok((leases, hosts, db.unread()))
         });
         let mut reserve = path.clone().into_os_string();
         reserve.push(".reserve");
@@ -30,8 +30,11 @@ impl Check for Database {
             // Made, and not written yet.
             Err(DbError::Missing(_)) => about.row("new", State::Ok, &[]),
             Err(error) => about.row("unreadable", State::Failed, &[("error", &error), ("path", &path.display())]),
+            Ok((.., unread)) if !unread.is_empty() => {
+                about.row("left-out", State::Warning, &[("count", &unread.len()), ("records", &unread.join("; "))])
+            }
             Ok(_) if fs::metadata(&reserve).is_err() => about.row("no-reserve", State::Warning, &[]),
-            Ok((leases, hosts)) => about.row("fine", State::Ok, &[("leases", &leases), ("hosts", &hosts)]),
+            Ok((leases, hosts, _)) => about.row("fine", State::Ok, &[("leases", &leases), ("hosts", &hosts)]),
         }]
     }
 }

@@ -146,6 +146,26 @@ async fn what_was_seen_is_there_again_and_numbers_go_on() {
 }
 
 #[tokio::test]
+async fn a_record_that_cannot_be_read_keeps_no_lab_from_opening() {
+    let bench = Bench::new("").await;
+    bench.addressed(A, IP_A).await;
+    bench.addressed(B, [192, 168, 2, 22].into()).await;
+    bench.events().await;
+    let Bench { dir, engine, shared } = bench;
+    drop(shared);
+    engine.close().await;
+    let db = rusqlite::Connection::open(dir.path().join("lab.db")).unwrap();
+    db.execute_batch("UPDATE hosts SET record = '{' WHERE id = 1").unwrap();
+    drop(db);
+    let engine = Engine::open(dir.path(), Options::default()).await.unwrap();
+    let snapshot = engine.handle().snapshot();
+    assert_eq!(snapshot.hosts.iter().map(|h| h.macs[0]).collect::<Vec<_>>(), [B]);
+    let told = snapshot.findings.iter().find(|f| f.id == "lab-not-read").expect("it is told");
+    assert!(told.seen.contains("(1): hosts 1: "), "{}", told.seen);
+    engine.close().await;
+}
+
+#[tokio::test]
 async fn a_forgotten_machines_number_is_nobody_elses() {
     let bench = Bench::new("").await;
     bench.addressed(A, IP_A).await;

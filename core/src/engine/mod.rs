@@ -187,6 +187,7 @@ fn restore(db: &Db) -> Result<State, DbError> {
         let (id, epoch) = shared::epoch_of(record);
         state.boots.restore(id, epoch);
     }
+    state.unread = db.unread();
     Ok(state)
 }
 

@@ -32,6 +32,8 @@ const SELF_TEST_ECHOES: Duration = Duration::from_secs(10);
 /// Silence is looked at each second. Where more than this has gone by, this computer slept: nobody has listened, and what was waited for
 /// is not known not to have come.
 const SLEPT: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
+/// Of what could not be read of lab.db so many are named.
+const UNREAD: usize = 3;
 /// The snapshot carries this many of the last events.
 const RECENT: usize = 400;
 
@@ -106,6 +108,8 @@ pub(super) struct State {
     pub(super) settings: Arc<Settings>,
     /// What is wrong with the folder, as long as the engine has it.
     pub(super) storage_problem: Option<String>,
+    /// What of lab.db could not be read at the start.
+    pub(super) unread: Vec<String>,
     /// What could not be written to lab.toml; until something can.
     pub(super) not_written: Option<String>,
     /// Whose engine it is.
@@ -150,6 +154,7 @@ impl State {
             restart_needed: false,
             settings: Arc::default(),
             storage_problem: None,
+            unread: Vec::new(),
             not_written: None,
             services: BTreeMap::new(),
             lab_findings: LabFindings::default(),
@@ -497,6 +502,11 @@ impl State {
         let mut list = Vec::new();
         if self.restart_needed {
             list.push(finding("restart-needed", Severity::Warning, &[]));
+        }
+        if !self.unread.is_empty() {
+            let some: Vec<&str> = self.unread.iter().take(UNREAD).map(String::as_str).collect();
+            let (count, records) = (self.unread.len(), some.join("; "));
+            list.push(finding("lab-not-read", Severity::Warning, &[("count", &count), ("records", &records)]));
         }
         if let Some(problem) = self.storage_problem.as_ref().or(self.not_written.as_ref()) {
             list.push(finding("lab-not-written", Severity::Error, &[("problem", problem)]));

@@ -27,7 +27,7 @@ struct Row {
 }
 
 /// Findings that are no rule of the field but what our own servers say of a request.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "tftp-failed",
     "http-refused",
     "no-boot-file",
@@ -39,6 +39,7 @@ const OWN: [&str; 12] = [
     "lab-broken",
     "foreign-dhcp",
     "restart-needed",
+    "lab-not-read",
     "lab-not-written",
 ];
 

@@ -6,6 +6,8 @@
 //! leases survive. Reads go through a connection of their own; they take a moment on the disk, and see what has been written, not
 //! what is queued ([`Db::flush`] waits for that).
 //!
+//! A row that cannot be read is left out and told ([`Db::unread`]): it is no reason to do without the others.
+//!
 //! Leases are written to the end of a [`journal`] and folded into their table when it is long or nothing happens, for a lease must be
 //! on disk before its acknowledgement leaves, and thirty machines at once touch thirty places of the table.
 
@@ -107,6 +109,7 @@ struct Inner {
     path: PathBuf,
     reader: Mutex<Connection>,
     writer: Option<Writer>,
+    unread: Mutex<tables::Unread>,
 }
 
 impl Db {
@@ -127,7 +130,7 @@ impl Db {
         let reserve = Reserve::of(path);
         let writer = Writer::start(conn, path, reserve)?;
         let reader = Self::reader(path)?;
-        Ok(Self(Arc::new(Inner { path: path.to_owned(), reader: Mutex::new(reader), writer: Some(writer) })))
+        Ok(Self::with(path, reader, Some(writer)))
     }
 
     /// Opens lab.db for reading, beside a running engine or without one. Writes are answered with [`DbError::NotWritable`].
@@ -142,7 +145,12 @@ impl Db {
         if tables::version(&reader, path)? == 0 {
             return Err(DbError::Missing(path.display().to_string()));
         }
-        Ok(Self(Arc::new(Inner { path: path.to_owned(), reader: Mutex::new(reader), writer: None })))
+        Ok(Self::with(path, reader, None))
+    }
+
+    fn with(path: &Path, reader: Connection, writer: Option<Writer>) -> Self {
+        let (path, reader) = (path.to_owned(), Mutex::new(reader));
+        Self(Arc::new(Inner { path, reader, writer, unread: Mutex::default() }))
     }
 
     fn reader(path: &Path) -> Result<Connection, DbError> {
@@ -157,6 +165,23 @@ impl Db {
         // A panic elsewhere leaves a connection in order.
         let conn = self.0.reader.lock().unwrap_or_else(PoisonError::into_inner);
         read(&conn).map_err(|e| DbError::of("read", &self.0.path, &e))
+    }
+
+    /// Reads rows, and keeps what is wrong with those that cannot be read: see [`Db::unread`].
+    fn read_rows<T>(
+        &self,
+        read: impl FnOnce(&Connection, &mut tables::Unread) -> rusqlite::Result<T>,
+    ) -> Result<T, DbError> {
+        let mut unread = tables::Unread::new();
+        let rows = self.read(|conn| read(conn, &mut unread))?;
+        self.0.unread.lock().unwrap_or_else(PoisonError::into_inner).append(&mut unread);
+        Ok(rows)
+    }
+
+    /// What could not be read of the rows that were asked for until now, and was left out: each with its table, its key and why.
+    #[must_use]
+    pub fn unread(&self) -> Vec<String> {
+        self.0.unread.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     fn queue(&self, change: impl FnOnce(&mut writer::Pending)) {
@@ -178,7 +203,7 @@ impl Db {
     /// # Errors
     /// [`DbError`].
     pub fn leases(&self) -> Result<Vec<LeaseRecord>, DbError> {
-        self.read(tables::leases)
+        self.read_rows(tables::leases)
     }
 
     /// Queues leases at once; the future is ready when they are durable. A record replaces the one of its address.
@@ -211,7 +236,7 @@ impl Db {
     /// # Errors
     /// [`DbError`].
     pub fn hosts(&self) -> Result<Vec<HostRecord>, DbError> {
-        self.read(tables::hosts)
+        self.read_rows(tables::hosts)
     }
 
     /// Queues a machine's record; it replaces the one of its id.
@@ -247,7 +272,7 @@ impl Db {
     /// # Errors
     /// [`DbError`].
     pub fn epochs(&self) -> Result<Vec<EpochRecord>, DbError> {
-        self.read(tables::epochs)
+        self.read_rows(tables::epochs)
     }
 
     /// Queues a host's epoch at once; the future is ready when it is durable.
@@ -326,7 +351,7 @@ impl Db {
     /// # Errors
     /// [`DbError`].
     pub fn confirmed(&self) -> Result<Vec<ConfirmedInterface>, DbError> {
-        self.read(tables::confirmed)
+        self.read_rows(tables::confirmed)
     }
 
     /// Remembers that a person confirmed an interface on this computer ([`this_machine`]).

@@ -1,13 +1,13 @@
 //! The tables of lab.db and their SQL.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::types::Type;
-use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior, params};
+use rusqlite::types::{Type, ValueRef};
+use rusqlite::{Connection, ErrorCode, Row, Rows, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -240,18 +240,46 @@ where
     text.parse().map_err(|e: T::Err| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, e.into()))
 }
 
+/// What cannot be read, each with its table, its key and why.
+pub(super) type Unread = BTreeSet<String>;
+
+/// The rows that `read` can read. One that it cannot, because a person wrote it or another version of the program, is left out and
+/// noted: the others are as good as before.
+fn readable<T>(
+    table: &str,
+    mut rows: Rows<'_>,
+    unread: &mut Unread,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        match read(row) {
+            Ok(read) => all.push(read),
+            Err(error) => {
+                let key = match row.get_ref(0)? {
+                    ValueRef::Integer(number) => number.to_string(),
+                    ValueRef::Text(text) => String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).collect(),
+                    other => format!("of type {}", other.data_type()),
+                };
+                unread.insert(format!("{table} {key}: {error}"));
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// Every lease: the table's, and what the journal says since.
-pub(super) fn leases(conn: &Connection) -> rusqlite::Result<Vec<LeaseRecord>> {
+pub(super) fn leases(conn: &Connection, unread: &mut Unread) -> rusqlite::Result<Vec<LeaseRecord>> {
     // One view of both, so that a fold meanwhile takes nothing away.
     let view = conn.unchecked_transaction()?;
-    let mut leases: Changes = folded_leases(&view)?.into_iter().map(|l| (l.address, Some(l))).collect();
+    let mut leases: Changes = folded_leases(&view, unread)?.into_iter().map(|l| (l.address, Some(l))).collect();
     leases.extend(journal(&view)?);
     Ok(leases.into_values().flatten().collect())
 }
 
-fn folded_leases(conn: &Connection) -> rusqlite::Result<Vec<LeaseRecord>> {
+fn folded_leases(conn: &Connection, unread: &mut Unread) -> rusqlite::Result<Vec<LeaseRecord>> {
     let mut statement = conn.prepare("SELECT address, mac, uuid, hostname, state, expires FROM leases")?;
-    let rows = statement.query_map([], |row| {
+    readable("leases", statement.query([])?, unread, |row| {
         let uuid: Option<String> = row.get(2)?;
         let state: String = row.get(4)?;
         Ok(LeaseRecord {
@@ -266,25 +294,28 @@ fn folded_leases(conn: &Connection) -> rusqlite::Result<Vec<LeaseRecord>> {
             },
             expires: text::<Timestamp>(row, 5)?,
         })
-    })?;
-    rows.collect()
+    })
 }
 
-fn records<T: DeserializeOwned>(conn: &Connection, sql: &str) -> rusqlite::Result<Vec<T>> {
-    let mut statement = conn.prepare(sql)?;
-    let rows = statement.query_map([], |row| {
-        let json: String = row.get(0)?;
-        serde_json::from_str(&json).map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, e.into()))
-    })?;
-    rows.collect()
+/// The records of a table that holds JSON by number.
+fn records<T: DeserializeOwned>(
+    conn: &Connection,
+    (table, key): (&str, &str),
+    unread: &mut Unread,
+) -> rusqlite::Result<Vec<T>> {
+    let mut statement = conn.prepare(&format!("SELECT {key}, record FROM {table} ORDER BY {key}"))?;
+    readable(table, statement.query([])?, unread, |row| {
+        let json: String = row.get(1)?;
+        serde_json::from_str(&json).map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, e.into()))
+    })
 }
 
-pub(super) fn hosts(conn: &Connection) -> rusqlite::Result<Vec<HostRecord>> {
-    records(conn, "SELECT record FROM hosts ORDER BY id")
+pub(super) fn hosts(conn: &Connection, unread: &mut Unread) -> rusqlite::Result<Vec<HostRecord>> {
+    records(conn, ("hosts", "id"), unread)
 }
 
-pub(super) fn epochs(conn: &Connection) -> rusqlite::Result<Vec<EpochRecord>> {
-    records(conn, "SELECT record FROM epochs ORDER BY host")
+pub(super) fn epochs(conn: &Connection, unread: &mut Unread) -> rusqlite::Result<Vec<EpochRecord>> {
+    records(conn, ("epochs", "host"), unread)
 }
 
 pub(super) fn recent_events(conn: &Connection, limit: usize) -> rusqlite::Result<Vec<Event>> {
@@ -323,10 +354,11 @@ pub(super) fn last_host(conn: &Connection) -> rusqlite::Result<HostId> {
     Ok(HostId(id.cast_unsigned()))
 }
 
-pub(super) fn confirmed(conn: &Connection) -> rusqlite::Result<Vec<ConfirmedInterface>> {
+pub(super) fn confirmed(conn: &Connection, unread: &mut Unread) -> rusqlite::Result<Vec<ConfirmedInterface>> {
     let mut statement = conn.prepare("SELECT mac, machine FROM confirmed")?;
-    let rows = statement.query_map([], |row| Ok(ConfirmedInterface { mac: text(row, 0)?, machine: row.get(1)? }))?;
-    rows.collect()
+    readable("confirmed", statement.query([])?, unread, |row| {
+        Ok(ConfirmedInterface { mac: text(row, 0)?, machine: row.get(1)? })
+    })
 }
 
 fn style_word(style: ProxyStyle) -> &'static str {

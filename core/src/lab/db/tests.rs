@@ -365,3 +365,36 @@ async fn a_lab_from_before_boots_were_remembered_is_carried_over() {
     db.flush().await.unwrap();
     assert_eq!(db.boots_of(HostId(3)).unwrap(), [boot(1)]);
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_left_out_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lab.db");
+    let db = Db::open(&path).unwrap();
+    for n in [3, 4] {
+        db.put_host(host(n));
+        db.put_epoch(epoch(n)).await.unwrap();
+    }
+    db.commit_leases(vec![lease(1, LeaseState::Bound), lease(2, LeaseState::Bound)]).await.unwrap();
+    let [mac, other] = [8, 9].map(|n| MacAddr([2, 0, 0, 0, 0, n]));
+    db.confirm(mac, this_machine());
+    db.confirm(other, this_machine());
+    db.flush().await.unwrap();
+    drop(db);
+    let spoil = "UPDATE hosts SET record = '{' WHERE id = 3;
+        UPDATE epochs SET record = x'00ff' WHERE host = 4;
+        UPDATE leases SET expires = 'soon' WHERE address = '192.168.2.1';
+        UPDATE confirmed SET mac = 'mine' WHERE mac LIKE '%08';";
+    Connection::open(&path).unwrap().execute_batch(spoil).unwrap();
+    for db in [Db::open(&path).unwrap(), Db::open_readonly(&path).unwrap()] {
+        assert_eq!(db.unread(), Vec::<String>::new());
+        assert_eq!((db.hosts().unwrap(), db.epochs().unwrap()), (vec![host(4)], vec![epoch(3)]));
+        assert_eq!(db.leases().unwrap(), [lease(2, LeaseState::Bound)]);
+        assert_eq!(db.confirmed().unwrap(), [ConfirmedInterface { mac: other, machine: this_machine() }]);
+        db.hosts().unwrap();
+        let unread = db.unread();
+        let named = ["confirmed mine: ", "epochs 4: ", "hosts 3: ", "leases 192.168.2.1: "];
+        assert_eq!(unread.len(), named.len(), "{unread:?}");
+        assert!(unread.iter().zip(named).all(|(told, name)| told.starts_with(name)), "{unread:?}");
+    }
+}
