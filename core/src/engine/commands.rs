@@ -36,6 +36,7 @@ impl Run {
             | Command::History { .. }
             | Command::Explain(_)
             | Command::Boots { .. }
+            | Command::AddFirmware { .. }
             | Command::Ping => Ok(Reply::Done),
             Command::Mend { act } => self.mend(act).await,
             Command::Confirm { interface, address, mode } => self.confirm(&interface, address.as_deref(), mode).await,
@@ -61,7 +62,6 @@ impl Run {
             Command::Disk { disk, act } => self.disk_act(&disk, act).await,
             Command::AddProfile(profile) => self.add_profile(profile),
             Command::Settings { changes, trial } => self.settings(changes, trial).await,
-            Command::AddFirmware { from } => self.add_firmware(from).await,
             Command::CancelJob { job } => {
                 self.jobs.cancel(job);
                 Ok(Reply::Done)

@@ -499,6 +499,7 @@ impl Run {
             Command::Explain(question) => self.explain(question, answer).await,
             // It takes seconds, and others need not wait for it.
             Command::Disk { disk, act: DiskAct::Inspect { host } } => self.look_into(&disk, host, answer).await,
+            Command::AddFirmware { from } => self.add_firmware(from, answer),
             // It takes seconds, and nothing else waits for it.
             Command::Doctor { interface, self_test } => self.doctor(interface, self_test, answer),
             other => {
