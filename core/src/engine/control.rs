@@ -184,7 +184,13 @@ async fn serve(stream: UnixStream, handle: EngineHandle) {
                     let Ok(Up { id, command }) = serde_json::from_str(&line) else { return };
                     let (handle, replies) = (handle.clone(), replies.clone());
                     tokio::spawn(async move {
-                        let result = match handle.call(command).await {
+                        // The call first: what came from a client is done, also when it is gone by now; but nobody waits for it then.
+                        let result = tokio::select! {
+                            biased;
+                            result = handle.call(command) => result,
+                            () = replies.closed() => return,
+                        };
+                        let result = match result {
                             Ok(reply) => Ok(reply),
                             Err(HandleError::Refused(error)) => Err(error),
                             Err(HandleError::Gone) => Err(CommandError::new(HandleError::Gone)),
@@ -341,6 +347,21 @@ mod tests {
         let path = server.path.clone();
         drop(server);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn what_a_client_asked_that_has_gone_is_waited_for_by_nobody() {
+        let lab = tempfile::tempdir().unwrap();
+        let (handle, mut end) = EngineHandle::channel(Snapshot::default());
+        let server = Server::start(lab.path(), handle).unwrap();
+        let remote = connect(lab.path()).await.unwrap().unwrap();
+        let call = tokio::spawn(async move { remote.call(Command::Ping).await });
+        let (command, mut answer) = end.commands.recv().await.unwrap();
+        assert_eq!(command, Command::Ping);
+        call.abort();
+        let gone = tokio::time::timeout(Duration::from_secs(20), answer.closed()).await;
+        gone.expect("whoever carries it out can see that nobody waits");
+        drop(server);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -70,6 +70,22 @@ pub(super) fn look(
     InspectionCache::new(store.dir()).get_or(&disk.name, &store.image_path(disk), store.generation(disk), read)
 }
 
+/// Does blocking work that somebody waits for, and tells it to stop once nobody does. `None`: nobody does any more.
+async fn while_wanted<T: Send + 'static>(
+    answer: &mut Answer,
+    work: impl FnOnce(&Arc<AtomicBool>) -> T + Send + 'static,
+) -> Option<Result<T, String>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = stop.clone();
+    tokio::select! {
+        done = blocking(move || work(&told)) => Some(done),
+        () = answer.closed() => {
+            stop.store(true, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
 /// Why what was taken out of a disk for a profile is no longer what the disk would start, as far as that is known.
 pub(super) fn stale(shared: &Shared, lab: &Lab, profile: &Name, record: &Record) -> Option<String> {
     let disk = lab.disks.iter().find(|d| d.name.as_str() == record.disk && record.host.is_none())?;
@@ -80,8 +96,8 @@ pub(super) fn stale(shared: &Shared, lab: &Lab, profile: &Name, record: &Record)
 }
 
 impl Run {
-    /// Looks into a disk and answers when it is done.
-    pub(super) async fn look_into(&mut self, disk: &str, host: Option<String>, answer: Answer) {
+    /// Looks into a disk and answers when it is done. Whoever stops waiting cancels it.
+    pub(super) async fn look_into(&mut self, disk: &str, host: Option<String>, mut answer: Answer) {
         self.catch_up().await;
         let (disk, key) = match self.looked_at(disk, host.as_deref()) {
             Ok(found) => found,
@@ -91,7 +107,8 @@ impl Run {
         tokio::spawn(async move {
             let (name, of_image) = (disk.name.clone(), key.is_none());
             let store = shared.store.clone();
-            let found = blocking(move || look(&store, &disk, key.as_ref(), &Arc::default())).await;
+            let work = move |stop: &Arc<AtomicBool>| look(&store, &disk, key.as_ref(), stop);
+            let Some(found) = while_wanted(&mut answer, work).await else { return };
             let reply = match found {
                 Ok(Ok(found)) => {
                     if of_image {
@@ -304,6 +321,28 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_nobody_waits_for_any_more_stops() {
+        let (mut answer, asked) = tokio::sync::oneshot::channel();
+        let (began, begins) = tokio::sync::oneshot::channel();
+        let (ended, ends) = tokio::sync::oneshot::channel();
+        let look = tokio::spawn(async move {
+            let work = move |stop: &Arc<AtomicBool>| {
+                began.send(()).unwrap();
+                let start = Instant::now();
+                while !stop.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(20) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                ended.send(stop.load(Ordering::Relaxed)).unwrap();
+            };
+            while_wanted(&mut answer, work).await
+        });
+        begins.await.unwrap();
+        drop(asked);
+        assert_eq!(look.await.unwrap(), None);
+        assert!(ends.await.unwrap(), "the work itself was told");
+    }
 
     #[test]
     fn an_image_is_looked_into_once_and_never_more_often_than_every_five_minutes() {
