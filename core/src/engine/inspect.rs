@@ -14,7 +14,7 @@ use super::judge::Telling;
 use super::run::{Answer, Run};
 use super::serving::blocking;
 use super::shared::{Request, Shared};
-use crate::api::{CommandError, JobKind, JobState, JobView, Reply};
+use crate::api::{CommandError, DiskView, JobKind, JobState, JobView, ProfileView, Reply};
 use crate::disks::{Store, Whose};
 use crate::inspect::{
     Choice, Extraction, ImageFile, Inspection, InspectionCache, Of, Record, inspect, record_of, take, taken_part,
@@ -40,7 +40,6 @@ impl Looks {
         {
             return false;
         }
-        self.0.retain(|(image, _), _| image.exists());
         self.0.insert(one.clone(), (now, Some(of.clone())));
         true
     }
@@ -183,47 +182,29 @@ impl Run {
         Ok(Reply::Job { id })
     }
 
-    /// Unless this engine is there for one command only: images out of which kernels were taken are looked into once they are other ones,
-    /// and those in which the reason may be why a machine goes no further.
-    pub(super) fn inspect_taken(&mut self) {
-        if !self.options.control {
-            return;
-        }
-        let (lab, of, wondered) = {
-            let state = self.shared.state();
-            let busy = |name: &str| state.disks.iter().any(|d| d.name == *name && d.sessions > 0);
-            // One that its host is writing to changes with every second.
-            let wanted = |d: &&Disk| d.writes != Writes::Image || !busy(d.name.as_str());
-            let taken = |d: &&Disk| state.profiles.iter().any(|p| p.taken_from.as_deref() == Some(d.name.as_str()));
-            let wondered: BTreeSet<String> =
-                state.hosts.values().filter_map(|t| t.findings.wonders()).map(str::to_owned).collect();
-            let asked = |d: &&Disk| taken(d) || wondered.contains(d.name.as_str());
-            let of: Vec<Disk> = state.lab.disks.iter().filter(asked).filter(wanted).cloned().collect();
-            (state.lab.clone(), of, wondered)
-        };
-        let cache = InspectionCache::new(self.shared.store.dir());
-        for disk in of {
-            let store = self.shared.store.clone();
-            let (path, generation) = (store.image_path(&disk), store.generation(&disk));
+    /// Images out of which kernels were taken are looked into once they are other ones, and those in which the reason may be why a
+    /// machine goes no further.
+    pub(super) fn inspect_taken(&self, candidates: Vec<Candidate>) {
+        for Candidate { disk, image, of, found, wondered } in candidates {
             let what = disk.name.to_string();
             let running =
                 |j: &JobView| j.kind == JobKind::InspectDisk && j.what == what && j.state == JobState::Running;
-            let Some(of) = InspectionCache::of(&path, generation) else { continue };
-            let one = (path.clone(), what.clone());
-            if let Some(found) = cache.get(&disk.name, &path, generation) {
-                if wondered.contains(&what) {
+            if let Some(found) = found {
+                if wondered {
                     self.shared.judged.tell(&self.shared.reporter, &disk.name, &found, Telling::News);
                 }
                 continue;
             }
+            let one = (image, what.clone());
             if self.jobs.views().iter().any(running) || !looks().begin(&one, &of, Instant::now()) {
                 continue;
             }
-            cache.prune(&lab);
             let shared = self.shared.clone();
             self.jobs.start(JobKind::InspectDisk, what, move |job| {
+                let lab = shared.state().lab.clone();
+                InspectionCache::new(shared.store.dir()).prune(&lab);
                 let stop = job.cancel_shared();
-                let found = look(&store, &disk, None, &stop);
+                let found = look(&shared.store, &disk, None, &stop);
                 if stop.load(Ordering::Relaxed) {
                     looks().stopped(&one);
                 }
@@ -231,6 +212,48 @@ impl Run {
             });
         }
     }
+}
+
+/// An image that may be worth a look, as it is now.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    disk: Disk,
+    image: PathBuf,
+    of: Of,
+    /// What is known to be in it.
+    found: Option<Inspection>,
+    /// It may be why a machine goes no further.
+    wondered: bool,
+}
+
+/// The images of these disks out of which kernels were taken, or in which the reason may be why a machine goes no further. Reads files.
+pub(super) fn candidates(shared: &Shared, lab: &Lab, disks: &[DiskView], profiles: &[ProfileView]) -> Vec<Candidate> {
+    let wondered: BTreeSet<String> = {
+        let state = shared.state();
+        state.hosts.values().filter_map(|t| t.findings.wonders()).map(str::to_owned).collect()
+    };
+    let busy = |name: &str| disks.iter().any(|d| d.name == *name && d.sessions > 0);
+    // One that its host is writing to changes with every second.
+    let wanted = |d: &&Disk| d.writes != Writes::Image || !busy(d.name.as_str());
+    let taken = |d: &Disk| profiles.iter().any(|p| p.taken_from.as_deref() == Some(d.name.as_str()));
+    let asked = |d: &&Disk| taken(d) || wondered.contains(d.name.as_str());
+    let cache = InspectionCache::new(shared.store.dir());
+    let candidate = |disk: &Disk| {
+        let (image, generation) = (shared.store.image_path(disk), shared.store.generation(disk));
+        let of = InspectionCache::of(&image, generation)?;
+        let found = cache.get(&disk.name, &image, generation);
+        Some(Candidate { disk: disk.clone(), image, of, found, wondered: wondered.contains(disk.name.as_str()) })
+    };
+    let candidates = lab.disks.iter().filter(asked).filter(wanted).filter_map(candidate).collect();
+    forget_gone();
+    candidates
+}
+
+/// Forgets what was looked into and is no more. It is looked for with the lock let go: the loop needs that.
+fn forget_gone() {
+    let known: BTreeSet<PathBuf> = looks().0.keys().map(|(image, _)| image.clone()).collect();
+    let gone: BTreeSet<PathBuf> = known.into_iter().filter(|image| !image.exists()).collect();
+    looks().0.retain(|(image, _), _| !gone.contains(image));
 }
 
 fn looks() -> std::sync::MutexGuard<'static, Looks> {

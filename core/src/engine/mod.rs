@@ -110,18 +110,7 @@ impl Engine {
 
     /// The same, with what its loop and its servers share.
     async fn open_sharing(dir: &Path, options: Options) -> Result<(Self, Arc<Shared>), EngineError> {
-        let folder = Folder::open_or_create(dir)?;
-        let lock = folder.lock()?;
-        let db = Db::open(&folder.db())?;
-        let (reporter, reports) = reports();
-        let (requests, requests_rx) = mpsc::channel(1024);
-        let mut state = restore(&db)?;
-        state.keeper = Keeper { kind: options.keeper, pid: std::process::id() };
-        let store = Store::new(folder.disks());
-        let (handle, end) = EngineHandle::channel(Snapshot::default());
-        let shared = Arc::new(Shared::new(state, folder, db, store, reporter, requests));
-        let mut run = Run::new(shared.clone(), end, reports, requests_rx, options);
-        run.load().await;
+        let (run, shared, handle, lock) = prepare(dir, options).await?;
         let (close, closed) = oneshot::channel();
         let control = match options.control {
             true => Some(control::Server::start(dir, handle.clone())?),
@@ -143,6 +132,23 @@ impl Engine {
         let _already_gone_is_fine = self.close.send(());
         let _a_panic_ends_it_too = self.run.await;
     }
+}
+
+/// An engine's loop that has read its lab and does not run yet, what it shares, the handle to it, and the lab's lock.
+async fn prepare(dir: &Path, options: Options) -> Result<(Run, Arc<Shared>, EngineHandle, Lock), EngineError> {
+    let folder = Folder::open_or_create(dir)?;
+    let lock = folder.lock()?;
+    let db = Db::open(&folder.db())?;
+    let (reporter, reports) = reports();
+    let (requests, requests_rx) = mpsc::channel(1024);
+    let mut state = restore(&db)?;
+    state.keeper = Keeper { kind: options.keeper, pid: std::process::id() };
+    let store = Store::new(folder.disks());
+    let (handle, end) = EngineHandle::channel(Snapshot::default());
+    let shared = Arc::new(Shared::new(state, folder, db, store, reporter, requests));
+    let mut run = Run::new(shared.clone(), end, reports, requests_rx, options);
+    run.load().await;
+    Ok((run, shared, handle, lock))
 }
 
 /// The lab is this engine's until its loop has ended, also where the [`Engine`] is dropped without [`Engine::close`].

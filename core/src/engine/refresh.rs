@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::inspect::{Candidate, candidates};
 use super::run::Run;
 use super::serving::blocking;
 use super::shared::Shared;
@@ -13,7 +14,7 @@ use crate::disks::{DiskFacts, OverlayKey};
 use crate::inspect::record_of;
 use crate::iscsi::service::SessionInfo;
 use crate::jobs::Journal;
-use crate::lab::{Boot, Lab};
+use crate::lab::{Boot, Disk, Lab};
 use crate::media;
 use crate::net::{self, Interface};
 
@@ -25,18 +26,20 @@ pub(super) struct Refreshed {
     disks: Vec<DiskView>,
     profiles: Vec<ProfileView>,
     space: Option<Space>,
+    unasked: Unasked,
 }
 
-/// Looks. Reads folders and files, so it works beside the loop.
-pub(super) async fn run(shared: Arc<Shared>, sessions: Vec<SessionInfo>) -> Refreshed {
-    let (files, disks, profiles) = (Firmware::default(), Vec::new(), Vec::new());
-    let empty = Refreshed { interfaces: None, files, disks, profiles, space: None };
-    start(&shared, sessions).await.unwrap_or(empty)
+/// What is to be done about disks without anybody having asked for it.
+#[derive(Debug, Default)]
+pub(super) struct Unasked {
+    /// Images whose identity is not known.
+    pub(super) hash: Vec<Disk>,
+    /// Images that may be worth a look.
+    pub(super) inspect: Vec<Candidate>,
 }
 
-/// The same, once, for a caller that waits.
-pub(super) async fn start(shared: &Arc<Shared>, sessions: Vec<SessionInfo>) -> Result<Refreshed, String> {
-    let shared = shared.clone();
+/// Looks. Reads folders and files, so it works beside the loop. `unasked`: also for what is to be done about disks unasked.
+pub(super) async fn run(shared: Arc<Shared>, sessions: Vec<SessionInfo>, unasked: bool) -> Result<Refreshed, String> {
     blocking(move || {
         let (lab, assigned) = {
             let state = shared.state();
@@ -45,12 +48,22 @@ pub(super) async fn start(shared: &Arc<Shared>, sessions: Vec<SessionInfo>) -> R
         };
         let facts = shared.store.views(&lab);
         let found = find_firmware(&shared.folder.firmware());
+        let disks = disk_views(&shared, &lab, &facts, &assigned, &sessions);
+        let profiles = profile_views(&shared, &lab, &assigned);
+        let unasked = match unasked {
+            true => Unasked {
+                hash: lab.disks.iter().filter(|disk| shared.store.needs_identity(disk)).cloned().collect(),
+                inspect: candidates(&shared, &lab, &disks, &profiles),
+            },
+            false => Unasked::default(),
+        };
         Refreshed {
             interfaces: net::interfaces().ok(),
             files: found,
-            disks: disk_views(&shared, &lab, &facts, &assigned, &sessions),
-            profiles: profile_views(&shared, &lab, &assigned),
+            disks,
+            profiles,
             space: net::free_space(shared.folder.dir()).ok().map(|(free, total)| Space::of(free, total)),
+            unasked,
         }
     })
     .await
@@ -165,9 +178,9 @@ fn firmware_views(files: &Firmware) -> Vec<FirmwareView> {
         .collect()
 }
 
-/// Takes it into the state. Whether anything changed, and the boot files if these did.
-pub(super) fn apply(shared: &Shared, refreshed: Refreshed) -> (bool, Option<Firmware>) {
-    let Refreshed { interfaces, files, disks, profiles, space } = refreshed;
+/// Takes it into the state. Whether anything changed, the boot files if these did, and what is to be done unasked.
+pub(super) fn apply(shared: &Shared, refreshed: Refreshed) -> (bool, Option<Firmware>, Unasked) {
+    let Refreshed { interfaces, files, disks, profiles, space, unasked } = refreshed;
     let firmware = firmware_views(&files);
     let changed_files = {
         let plan = shared.plan.borrow();
@@ -187,7 +200,7 @@ pub(super) fn apply(shared: &Shared, refreshed: Refreshed) -> (bool, Option<Firm
     state.profiles = profiles;
     state.firmware = firmware;
     state.space = space;
-    (changed || changed_files, changed_files.then_some(files))
+    (changed || changed_files, changed_files.then_some(files), unasked)
 }
 
 /// The jobs' journal in lab.db.
@@ -211,13 +224,9 @@ impl Journal for JobJournal {
 }
 
 impl Run {
-    /// Unless this engine is there for one command only: images whose identity is not known yet are hashed, each in a job of its own; until then they are not served.
-    pub(super) fn identify(&mut self) {
-        if !self.options.control {
-            return;
-        }
-        let lab = self.shared.state().lab.clone();
-        for disk in lab.disks.iter().filter(|d| self.shared.store.needs_identity(d)) {
+    /// Images whose identity is not known yet are hashed, each in a job of its own; until then they are not served.
+    pub(super) fn identify(&self, unknown: Vec<Disk>) {
+        for disk in unknown {
             let what = disk.name.to_string();
             // One that failed is not tried again by itself: the disk's view says why it cannot be served. An image that was replaced
             // since it was hashed is.
@@ -225,7 +234,7 @@ impl Run {
             if self.jobs.views().iter().any(tried) {
                 continue;
             }
-            let (store, disk) = (self.shared.store.clone(), disk.clone());
+            let store = self.shared.store.clone();
             self.jobs.start(JobKind::HashImage, what, move |job| {
                 let progress = |done, total| job.progress(done, total);
                 store.identify(&disk, &progress, job.cancel_flag()).map(drop).map_err(|e| e.to_string())

@@ -18,12 +18,12 @@ use super::serving::{self, Serving};
 use super::shared::{Request, Shared, epoch_record};
 use super::{Options, record};
 use crate::api::{
-    Command, CommandError, DiskAct, EngineState, EventKind, HandleEnd, HostId, JobState, Observation, Reply, Reported,
-    Reports,
+    Command, CommandError, DiskAct, EngineState, EventKind, HandleEnd, HostId, JobState, JobView, Observation, Reply,
+    Reported, Reports,
 };
 use crate::boot::PlanNetwork;
 use crate::jobs::Jobs;
-use crate::lab::{Mode, Problem};
+use crate::lab::{Lab, Mode, Problem};
 use crate::machine::Now;
 use crate::net;
 
@@ -68,7 +68,17 @@ pub(super) struct Run {
     pub(super) stamp: Option<crate::lab::Stamp>,
     /// The stamp of one that is being written, as it was at the last look.
     changing: Option<Option<crate::lab::Stamp>>,
-    refreshing: Option<JoinHandle<Refreshed>>,
+    refreshing: Option<Refreshing>,
+}
+
+/// A look at files that is on its way.
+#[derive(Debug)]
+struct Refreshing {
+    task: JoinHandle<Result<Refreshed, String>>,
+    /// The jobs when it began.
+    jobs: Vec<JobView>,
+    /// What was in force then.
+    lab: Arc<Lab>,
 }
 
 impl Run {
@@ -110,7 +120,7 @@ impl Run {
         }
         let _undone = self.jobs.recover();
         self.reload(false).await;
-        if let Ok(refreshed) = refresh::start(&self.shared, Vec::new()).await {
+        if let Ok(refreshed) = refresh::run(self.shared.clone(), Vec::new(), self.options.control).await {
             self.refreshed(refreshed);
         }
         self.publish();
@@ -133,12 +143,7 @@ impl Run {
                 Some((command, answer)) = self.end.commands.recv() => self.command(command, answer).await,
                 Some(request) = self.requests.recv() => self.request(request).await,
                 ended = ended(&mut self.transition), if self.transition.is_some() => self.transitioned(ended),
-                refreshed = joined(&mut self.refreshing), if self.refreshing.is_some() => {
-                    self.refreshing = None;
-                    if let Some(refreshed) = refreshed {
-                        self.refreshed(refreshed);
-                    }
-                }
+                refreshed = looked(&mut self.refreshing), if self.refreshing.is_some() => self.looked(refreshed).await,
                 Ok(()) = jobs_changed.changed() => self.jobs_changed().await,
                 Ok(()) = plan.changed() => {
                     let plan = plan.borrow_and_update().clone();
@@ -234,40 +239,68 @@ impl Run {
         if let Some(serving) = &self.serving {
             ipxe.into_iter().for_each(|mac| serving.ipxe_stage(mac, false));
         }
-        self.follow_file().await;
+        self.follow_file(Glance::Look).await;
         self.retry().await;
-        if self.refreshing.is_none() {
-            let sessions = self.serving.as_ref().map(Serving::sessions).unwrap_or_default();
-            self.refreshing = Some(tokio::spawn(refresh::run(self.shared.clone(), sessions)));
-        }
+        self.refresh();
     }
 
     /// Takes over a lab.toml that somebody has written. One that another file took the place of is whole; one that is written in place
     /// may be half of what it will be, and the half may be valid, so it has to stand still from one look to the next.
-    async fn follow_file(&mut self) {
+    async fn follow_file(&mut self, glance: Glance) {
         let stamp = self.shared.folder.stamp();
         if stamp == self.stamp {
             self.changing = None;
             return;
         }
         let in_place = matches!((stamp, self.stamp), (Some(new), Some(old)) if new.is_same_file(old));
-        if in_place && self.changing.replace(stamp) != Some(stamp) {
+        if in_place && (glance == Glance::Between || self.changing.replace(stamp) != Some(stamp)) {
             return;
         }
         self.changing = None;
         self.reload(true).await;
     }
 
+    /// Begins a look at files beside the loop, unless one is on its way.
+    fn refresh(&mut self) {
+        if self.refreshing.is_none() {
+            let sessions = self.serving.as_ref().map(Serving::sessions).unwrap_or_default();
+            let (jobs, lab) = (self.jobs.views(), self.shared.state().lab.clone());
+            let task = tokio::spawn(refresh::run(self.shared.clone(), sessions, self.options.control));
+            self.refreshing = Some(Refreshing { task, jobs, lab });
+        }
+    }
+
+    /// A look at files has ended. One that may have missed what a job made counts for nothing.
+    async fn looked(&mut self, refreshed: Option<Refreshed>) {
+        let Some(began) = self.refreshing.take() else { return };
+        let (views, shown) = (self.jobs.views(), self.shared.state().jobs.clone());
+        let to_show = views.iter().any(|job| ended_since(job, &shown));
+        if to_show {
+            // What it made may be in lab.toml.
+            self.follow_file(Glance::Between).await;
+        }
+        let other_lab = !Arc::ptr_eq(&began.lab, &self.shared.state().lab);
+        if (to_show && other_lab) || views.iter().any(|job| ended_since(job, &began.jobs)) {
+            self.refresh();
+            return;
+        }
+        if let Some(refreshed) = refreshed {
+            self.refreshed(refreshed);
+        }
+        self.dirty |= shown != views;
+        self.shared.state().jobs = views;
+    }
+
     fn refreshed(&mut self, refreshed: Refreshed) {
-        let (changed, firmware) = refresh::apply(&self.shared, refreshed);
+        let (changed, firmware, unasked) = refresh::apply(&self.shared, refreshed);
         self.dirty |= changed;
         if let Some(found) = firmware {
             self.shared.change_plan(|plan| {
                 (plan.firmware, plan.files, plan.runs_on) = (found.by_arch, found.files, found.runs_on);
             });
         }
-        self.identify();
-        self.inspect_taken();
+        self.identify(unasked.hash);
+        self.inspect_taken(unasked.inspect);
         self.follow_links();
         self.follow_servers();
     }
@@ -319,24 +352,21 @@ impl Run {
         }
     }
 
-    /// Shows how the jobs stand. One that ended is shown as ended only when what it made is shown, too.
+    /// Shows how the jobs stand. One that ended is shown as ended only when what it made is shown, too: see [`Run::looked`].
     async fn jobs_changed(&mut self) {
-        let views = self.jobs.views();
-        let ended = {
-            let state = self.shared.state();
-            let running = |id| state.jobs.iter().any(|j| j.id == id && j.state == JobState::Running);
-            views
-                .iter()
-                .any(|j| j.state != JobState::Running && (running(j.id) || !state.jobs.iter().any(|o| o.id == j.id)))
-        };
-        if ended {
-            if self.shared.folder.stamp() != self.stamp {
-                self.reload(true).await;
-            }
-            let sessions = self.serving.as_ref().map(Serving::sessions).unwrap_or_default();
-            if let Ok(refreshed) = refresh::start(&self.shared, sessions).await {
-                self.refreshed(refreshed);
-            }
+        let shown = self.shared.state().jobs.clone();
+        let mut views = self.jobs.views();
+        if views.iter().any(|job| ended_since(job, &shown)) {
+            self.follow_file(Glance::Between).await;
+            self.refresh();
+            views.retain_mut(|job| match shown.iter().find(|before| before.id == job.id) {
+                Some(before) if ended_since(job, &shown) => {
+                    job.clone_from(before);
+                    true
+                }
+                Some(_) => true,
+                None => job.state == JobState::Running,
+            });
         }
         self.shared.state().jobs = views;
         self.dirty = true;
@@ -512,6 +542,21 @@ impl Run {
     }
 }
 
+/// When lab.toml is glanced at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Glance {
+    /// At a look, which comes a while after the one before.
+    Look,
+    /// At any moment between two.
+    Between,
+}
+
+/// Whether this job has ended, and was at work among `before`, or came and ended since.
+fn ended_since(job: &JobView, before: &[JobView]) -> bool {
+    let known = before.iter().find(|known| known.id == job.id);
+    job.state != JobState::Running && known.is_none_or(|known| known.state == JobState::Running)
+}
+
 /// Sleeps until it is so long after the start. What is due now takes a moment all the same: a clock may be just behind what was asked for.
 async fn until(at: Option<Duration>) {
     let left = at.map(|at| at.saturating_sub(Now::read().boot));
@@ -537,9 +582,21 @@ async fn ended(transition: &mut Option<Transition>) -> Ended {
     }
 }
 
+async fn looked(refreshing: &mut Option<Refreshing>) -> Option<Refreshed> {
+    match refreshing {
+        // Of one that failed inside the program the next will tell.
+        Some(refreshing) => (&mut refreshing.task).await.ok()?.ok(),
+        None => std::future::pending().await,
+    }
+}
+
 async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
     match task {
         Some(task) => task.await.ok(),
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;
