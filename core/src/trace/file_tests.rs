@@ -44,6 +44,29 @@ fn older_files_of_either_order_and_unit_are_read() {
     }
 }
 
+/// The variant of old kernels and tools: eight more bytes in the header of each packet.
+#[test]
+fn files_of_the_variant_with_longer_headers_are_read() {
+    for (magic, little) in [([0x34, 0xcd, 0xb2, 0xa1], true), ([0xa1, 0xb2, 0xcd, 0x34], false)] {
+        let whole = classic(magic, 1, little, 500_000);
+        let (start, record, frame) = (&whole[..24], &whole[24..40], &whole[40..]);
+        let mut file = start.to_vec();
+        // The packet type is a byte: 4 went out, 1 came in as a broadcast, 3 was another's.
+        for kind in [4, 1, 3] {
+            file.extend([record, &[2, 0, 0, 0, 0, 8, kind, 0], frame].concat());
+        }
+        let recording = read(&file).unwrap();
+        let ways: Vec<_> = recording.packets.iter().map(|p| p.outgoing).collect();
+        assert_eq!((ways, recording.cut), (vec![Some(true), Some(false), None], None));
+        for packet in &recording.packets {
+            assert_eq!(packet.data, frame);
+            assert_eq!(packet.time, Timestamp::new(1_767_225_600, 500_000_000).unwrap());
+        }
+        file.truncate(24 + 20);
+        assert!(read(&file).unwrap().cut.is_some(), "in the middle of a header");
+    }
+}
+
 #[test]
 fn packets_of_all_interfaces_at_once_become_frames() {
     // tcpdump -i any: a header of 16 bytes in the place of Ethernet's.
@@ -71,6 +94,33 @@ fn units_of_an_interface_are_its_own() {
     file[at] = 0x80 | 30;
     let binary = packets[0].time.as_nanosecond() * 1_000_000_000 / (1 << 30);
     assert_eq!(read(&file).unwrap().packets[0].time.as_nanosecond(), binary);
+}
+
+#[test]
+fn an_interface_s_offset_is_added_to_its_times() {
+    let packets = &Story::healthy().packets[..1];
+    let file = write(packets, &[]);
+    // Its resolution, then the end of its options.
+    let at = file.windows(8).position(|w| w == [9, 0, 1, 0, 9, 0, 0, 0]).unwrap() + 8;
+    let block = at - 8 - 16;
+    let with = |seconds: i64| {
+        let option = [&[14, 0, 8, 0][..], &seconds.to_le_bytes()].concat();
+        let mut file = [&file[..at], &option, &file[at..]].concat();
+        let len = u32::from_le_bytes(file[block + 4..block + 8].try_into().unwrap()) + 12;
+        file[block + 4..block + 8].copy_from_slice(&len.to_le_bytes());
+        let end = block + len as usize;
+        file[end - 4..end].copy_from_slice(&len.to_le_bytes());
+        read(&file).unwrap().packets[0].time
+    };
+    let second = packets[0].time.as_second();
+    for seconds in [0, 1_000_000, -1_000_000, -second] {
+        assert_eq!(
+            with(seconds).as_nanosecond(),
+            packets[0].time.as_nanosecond() + i128::from(seconds) * 1_000_000_000
+        );
+    }
+    // A time that no clock has shown is left as it was.
+    assert_eq!((with(i64::MAX), with(i64::MIN)), (packets[0].time, packets[0].time));
 }
 
 #[test]
@@ -110,6 +160,8 @@ proptest! {
         let mut old = classic([0xd4, 0xc3, 0xb2, 0xa1], 1, true, 0);
         let len = old.len();
         old[at % len] = value;
+        crate::trace::fuzz_file(&old);
+        old[..4].copy_from_slice(&[0x34, 0xcd, 0xb2, 0xa1]);
         crate::trace::fuzz_file(&old);
     }
 }

@@ -1,6 +1,6 @@
 //! The newer form: blocks, with options, among them comments.
 
-use super::read::{ETHERNET, Found, Order, comment, time};
+use super::read::{ETHERNET, Found, Order, comment, later, time};
 use super::{FileError, MAX_COMMENT, MAX_COMMENTS, Packet, Recording};
 
 const SECTION: u32 = 0x0a0d_0d0a;
@@ -19,6 +19,8 @@ const COMMENT: u16 = 1;
 const PROGRAM: u16 = 4;
 /// Of an interface: units of its times.
 const RESOLUTION: u16 = 9;
+/// Of an interface: seconds to add to its times.
+const OFFSET: u16 = 14;
 /// Of a packet: which way it went.
 const FLAGS: u16 = 2;
 
@@ -32,6 +34,8 @@ struct Interface {
     /// Most bytes of a packet; 0 without a bound.
     snap: u32,
     per_second: u128,
+    /// Seconds to add to its times.
+    offset: i64,
 }
 
 pub(super) fn read(data: &[u8]) -> Result<Recording, FileError> {
@@ -115,7 +119,9 @@ fn interface(order: Order, body: &[u8]) -> Option<Interface> {
         Some(power) => 10_u128.checked_pow(u32::from(power)).unwrap_or(u128::MAX),
         None => 1_000_000,
     };
-    Some(Interface { link, snap, per_second })
+    let told = options(order, body.get(8..)?).find(|(number, _)| *number == OFFSET);
+    let offset = told.and_then(|(_, value)| order.long(value, 0)).unwrap_or(0).cast_signed();
+    Some(Interface { link, snap, per_second, offset })
 }
 
 fn enhanced<'a>(order: Order, body: &'a [u8], interfaces: &[Interface]) -> Option<Found<'a>> {
@@ -131,7 +137,7 @@ fn enhanced<'a>(order: Order, body: &'a [u8], interfaces: &[Interface]) -> Optio
         2 => Some(true),
         _ => None,
     };
-    let time = time(ticks, interface.per_second);
+    let time = later(time(ticks, interface.per_second), interface.offset);
     Some(Found { link: interface.link, time, original, data, outgoing, comments: comments(order, after) })
 }
 

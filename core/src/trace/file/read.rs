@@ -31,6 +31,11 @@ impl Order {
         let bytes = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
         Some(if self.little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
     }
+
+    pub(super) fn long(self, bytes: &[u8], at: usize) -> Option<u64> {
+        let bytes = bytes.get(at..at.checked_add(8)?)?.try_into().ok()?;
+        Some(if self.little { u64::from_le_bytes(bytes) } else { u64::from_be_bytes(bytes) })
+    }
 }
 
 /// A time in units of which there are so many a second.
@@ -38,6 +43,13 @@ pub(super) fn time(ticks: u64, per_second: u128) -> Timestamp {
     let nanos = u128::from(ticks).saturating_mul(1_000_000_000) / per_second.max(1);
     let nanos = i128::from(u64::try_from(nanos).unwrap_or(u64::MAX));
     Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::MAX)
+}
+
+/// The time so many seconds later, or earlier; where [`time`] gives no such time, the time itself.
+pub(super) fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    let nanos = i128::from(seconds) * 1_000_000_000 + time.as_nanosecond();
+    let nanos = u64::try_from(nanos).ok();
+    nanos.and_then(|nanos| Timestamp::from_nanosecond(nanos.into()).ok()).unwrap_or(time)
 }
 
 /// A comment within its bound.
