@@ -409,6 +409,55 @@ fn what_is_beyond_the_most_statements_is_said_to_be_unread() {
     }
 }
 
+/// Classes that Kea looks at late hold where they are listed and nowhere else, in the words of old and new versions.
+#[test]
+fn a_class_that_holds_only_where_it_is_listed_is_no_class_of_everybody() {
+    let kea = |flag: &str, pool: &str, shared: &str, subnet: &str| {
+        format!(
+            "{{ \"Dhcp4\": {{ \"interfaces-config\": {{ \"interfaces\": [ \"eth1/10.8.0.1\" ] }},\n\"client-classes\": [\n\
+             {{ \"name\": \"script\", \"test\": \"option[77].hex == 'iPXE'\",\n{flag}\n\
+             \"boot-file-name\": \"http://10.8.0.1/menu.ipxe\" }} ],\n\
+             \"shared-networks\": [ {{ \"name\": \"n\",\n{shared}\n\"subnet4\": [\n\
+             {{ \"id\": 1, \"subnet\": \"10.8.0.0/24\", \"pools\": [ {{\n{pool}\n\
+             \"pool\": \"10.8.0.10-10.8.0.20\" }} ],\n{subnet}\n\
+             \"boot-file-name\": \"http://10.8.0.1/other.ipxe\" }} ] }} ] }} }}\n"
+        )
+    };
+    let script = |name: &str| format!("#!ipxe\nkernel http://10.8.0.1/{name}/linux\nboot\n");
+    let (menu, other) = (script("menu"), script("other"));
+    let read = |flag: &str, pool: &str, shared: &str, subnet: &str| {
+        let text = kea(flag, pool, shared, subnet);
+        of(&[("kea.json", &text), ("menu.ipxe", &menu), ("other.ipxe", &other)], None)
+    };
+    // What is in force for iPXE is the profile; the other script is lost.
+    let in_force = |import: &Import| {
+        let file =
+            |line: u32| import.statements.iter().find(|s| s.line == line && s.file.ends_with("kea.json")).unwrap();
+        let (class, subnet) = (file(5), file(13));
+        assert!(class.text.contains("menu.ipxe") && subnet.text.contains("other.ipxe"), "{class:?} {subnet:?}");
+        (class.because.contains("[[profile]]"), subnet.because.contains("[[profile]]"))
+    };
+    let (old, new) = ("\"only-if-required\": true,", "\"only-in-additional-list\": true,");
+    let (old_list, new_list) =
+        ("\"require-client-classes\": [ \"script\" ],", "\"evaluate-additional-classes\": [ \"script\" ],");
+    assert_eq!(in_force(&read("", "", "", "")), (true, false), "a class without the flag");
+    assert_eq!(in_force(&read("\"only-if-required\": false,", "", "", "")), (true, false), "the flag's default");
+    for flag in [old, new] {
+        let import = read(flag, "", "", "");
+        assert_eq!(in_force(&import), (false, true), "{flag} {:#?}", import.statements);
+        let class = of_line(&import, 5);
+        assert!(class.fate == Fate::Lost && class.because.contains("no subnet does"), "{class:?}");
+    }
+    for (flag, list) in [(old, old_list), (new, new_list)] {
+        assert_eq!(in_force(&read(flag, "", "", list)), (true, false), "listed by the subnet");
+        assert_eq!(in_force(&read(flag, "", list, "")), (true, false), "listed by the network around it");
+        assert_eq!(in_force(&read(flag, list, "", "")), (false, true), "listed by a pool");
+    }
+    let import = read(new, "", "", "\"evaluate-additional-classes\": [ \"script\", \"lost\" ],");
+    let list = import.statements.iter().find(|s| s.text.contains("evaluate-additional-classes")).unwrap();
+    assert!(list.fate == Fate::Lost && list.because.contains("`lost`"), "{list:?}");
+}
+
 /// The configuration of the issue, whole.
 #[test]
 fn the_issue_s_dhcpd_conf_becomes_a_lab_that_boots() {

@@ -1,6 +1,6 @@
 //! What each key of Kea's configuration is here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::json::{Entry, Json, parse};
 use crate::exchange::OWN_INITIATORS;
 use crate::exchange::client::When;
 use crate::exchange::ledger::{Id, Ledger, Said, names_secret};
-use crate::exchange::model::{Give, HostEntry, Model, Net, Params, Rule};
+use crate::exchange::model::{Give, HostEntry, Model, Net, Params, Rule, winners};
 use crate::exchange::source::{ITSELF, MOST_STATEMENTS, Source, Sources, real};
 use crate::exchange::words::{ipxe_code, is_ipxe_secret, lost_of_ipxe};
 use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
@@ -61,7 +61,8 @@ pub(in crate::exchange) fn read(source: &Source, sources: &mut Sources, ledger: 
         let id = ledger.add(&of(trouble.file), trouble.line, last, "…");
         ledger.lost(id, format!("not Kea's JSON from here on: {}", trouble.why));
     }
-    let mut reader = Reader { ledger, model, classes: HashMap::new(), of_macs: Vec::new() };
+    let (classes, additional) = (HashMap::new(), HashMap::new());
+    let mut reader = Reader { ledger, model, classes, additional, of_macs: Vec::new() };
     reader.top(&json);
     reader.machines();
 }
@@ -105,6 +106,8 @@ struct Reader<'a> {
     ledger: &'a mut Ledger,
     model: &'a mut Model,
     classes: HashMap<String, When>,
+    /// What classes say that hold only where they are listed, by their names.
+    additional: HashMap<String, Vec<Rule>>,
     /// Of classes for one machine.
     of_macs: Vec<(MacAddr, Rule)>,
 }
@@ -118,6 +121,29 @@ fn of_machine(test: &str) -> Option<(&str, MacAddr)> {
 
 fn get<'j>(map: &'j [Entry], key: &str) -> Option<&'j Json> {
     map.iter().find(|e| e.key == key).map(|e| &e.value)
+}
+
+/// The classes that a subnet or shared network lists to be looked at late, in their order. Before Kea 2.7.4 the key was another.
+fn listed(map: &[Entry]) -> impl Iterator<Item = &str> {
+    map.iter().filter(|e| lists_classes(&e.key)).flat_map(|e| e.value.list()).filter_map(Json::text)
+}
+
+fn lists_classes(key: &str) -> bool {
+    matches!(key, "evaluate-additional-classes" | "require-client-classes")
+}
+
+/// Whether a class holds only where it is listed.
+fn only_where_listed(class: &[Entry]) -> bool {
+    let flag = |e: &Entry| matches!(e.key.as_str(), "only-in-additional-list" | "only-if-required");
+    class.iter().any(|e| flag(e) && e.value.is_true())
+}
+
+/// All classes that any subnet or shared network lists. What a pool lists holds for some addresses of a subnet only.
+fn listed_anywhere(dhcp4: &[Entry]) -> BTreeSet<&str> {
+    let of = |map, key| get(map, key).map(Json::list).unwrap_or_default();
+    let shared = of(dhcp4, "shared-networks");
+    let within = shared.iter().flat_map(|network| of(network.map(), "subnet4"));
+    of(dhcp4, "subnet4").iter().chain(within).chain(shared).flat_map(|scope| listed(scope.map())).collect()
 }
 
 /// Where options and boot files go.
@@ -180,13 +206,13 @@ impl Reader<'_> {
         // Classes are used by what stands before them, too.
         for entry in map.iter().filter(|e| e.key == "client-classes") {
             self.block(entry);
-            self.client_classes(entry.value.list());
+            self.client_classes(entry.value.list(), &listed_anywhere(map));
         }
         for entry in map {
             match entry.key.as_str() {
                 "client-classes" => {}
                 "interfaces-config" => self.interfaces(entry),
-                "subnet4" => self.subnets(entry, &Params::default(), &[]),
+                "subnet4" => self.subnets(entry, &Params::default(), &[], &[]),
                 "shared-networks" => {
                     self.block(entry);
                     for shared in entry.value.list() {
@@ -226,19 +252,27 @@ impl Reader<'_> {
         }
     }
 
-    fn client_classes(&mut self, classes: &[Json]) {
+    /// `listed`: the classes that subnets and shared networks list.
+    fn client_classes(&mut self, classes: &[Json], listed: &BTreeSet<&str>) {
         let mut rules = Vec::new();
         for class in classes {
             let map = class.map();
             let name = get(map, "name").and_then(Json::text).unwrap_or_default().to_owned();
+            let only = only_where_listed(map);
+            if only && !listed.contains(name.as_str()) {
+                let why = "the class holds only where `evaluate-additional-classes` lists it, and no subnet does";
+                map.iter().for_each(|e| self.lose(e, why));
+                self.classes.insert(name, When::of(|_| None));
+                continue;
+            }
             let test = get(map, "test").and_then(Json::text);
-            let machine = test.and_then(of_machine);
+            let machine = test.and_then(of_machine).filter(|_| !only);
             let own = match machine.map(|(rest, _)| rest).or(test) {
                 Some(test) => when(test, &self.classes),
                 None => When::of(|_| None),
             };
-            // A class of one machine is no kind of client.
-            let kind = if machine.is_some() { When::of(|_| None) } else { own };
+            // A class of one machine is no kind of client; who is in one that is looked at late is not known to those before.
+            let kind = if machine.is_some() || only { When::of(|_| None) } else { own };
             self.classes.insert(name.clone(), kind);
             let before = std::mem::take(&mut self.model.class_rules);
             for entry in map {
@@ -258,12 +292,20 @@ impl Reader<'_> {
                     (_, false) => {
                         self.lose(entry, &format!("belongs to the class `{name}`, whose members import cannot tell"));
                     }
+                    ("only-in-additional-list" | "only-if-required", true) => {
+                        let why = if only { "the class is taken where it is listed" } else { "it holds everywhere" };
+                        self.ledger.implied(id, why);
+                    }
                     (_, true) => self.common(entry, To::Class(own)),
                 }
             }
             // Of several classes that a client is in, the first one's file is taken: it comes last here, where the last one wins.
-            let own = std::mem::replace(&mut self.model.class_rules, before);
+            let mut own = std::mem::replace(&mut self.model.class_rules, before);
             match machine {
+                None if only => {
+                    winners(&mut own, &mut self.model.outweighed);
+                    self.additional.insert(name, own);
+                }
                 Some((_, mac)) => self.of_macs.splice(0..0, own.into_iter().map(|r| (mac, r))).for_each(drop),
                 None => rules.splice(0..0, own).for_each(drop),
             }
@@ -299,20 +341,32 @@ impl Reader<'_> {
         let all = std::mem::take(&mut self.model.params);
         let rules = std::mem::take(&mut self.model.rules);
         for entry in map.iter().filter(|e| e.key != "subnet4" && e.key != "name") {
-            self.common(entry, To::All);
+            if lists_classes(&entry.key) { self.late_classes(entry) } else { self.common(entry, To::All) }
         }
+        let late = self.late_rules(listed(map));
         let own = std::mem::replace(&mut self.model.params, all);
         let own_rules = std::mem::replace(&mut self.model.rules, rules);
         for entry in map {
             match entry.key.as_str() {
                 "name" => self.imply(entry, "what is in it is listed by itself"),
-                "subnet4" => self.subnets(entry, &own, &own_rules),
+                "subnet4" => self.subnets(entry, &own, &own_rules, &late),
                 _ => {}
             }
         }
     }
 
-    fn subnets(&mut self, entry: &Entry, params: &Params, rules: &[Rule]) {
+    /// A list of classes that are looked at late; what they say is placed with the subnets.
+    fn late_classes(&mut self, entry: &Entry) {
+        let Some(id) = entry.id else { return };
+        let unknown = entry.value.list().iter().filter_map(Json::text).find(|name| !self.classes.contains_key(*name));
+        match unknown {
+            None => self.ledger.implied(id, "what its classes say is taken for the machines of this subnet"),
+            Some(name) => self.ledger.lost(id, format!("there is no class `{name}`")),
+        }
+    }
+
+    /// `late`: what classes say that a shared network around them lists.
+    fn subnets(&mut self, entry: &Entry, params: &Params, rules: &[Rule], late: &[Rule]) {
         self.block(entry);
         for subnet in entry.value.list() {
             let map = subnet.map();
@@ -335,7 +389,20 @@ impl Reader<'_> {
             for entry in map {
                 self.in_subnet(entry, net);
             }
+            // They outweigh the subnet's own file, and its classes those of the network around it.
+            let own = self.late_rules(listed(map));
+            if let Some(net) = self.model.nets.get_mut(net) {
+                net.rules.extend(late.iter().cloned().chain(own));
+            }
         }
+    }
+
+    /// What these classes say, of several the first one listed. No more is left than there are clients, however many subnets list them.
+    fn late_rules<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> Vec<Rule> {
+        let said: Vec<&Vec<Rule>> = names.filter_map(|name| self.additional.get(name)).collect();
+        let mut rules: Vec<Rule> = said.into_iter().rev().flatten().cloned().collect();
+        winners(&mut rules, &mut self.model.outweighed);
+        rules
     }
 
     fn in_subnet(&mut self, entry: &Entry, net: usize) {
@@ -350,6 +417,7 @@ impl Reader<'_> {
                 _ => self.ledger.implied(id, "Bootyard answers on its interface only"),
             },
             "reservations" => self.reservations(entry, Some(net)),
+            key if lists_classes(key) => self.late_classes(entry),
             "pools" => {
                 self.block(entry);
                 for pool in entry.value.list() {
@@ -641,9 +709,11 @@ fn no_equal(key: &str) -> String {
         "hooks-libraries" => "Bootyard runs no hooks".into(),
         "control-socket" | "control-sockets" => "Bootyard has a control socket of its own, for its own user".into(),
         "hosts-database" | "hosts-databases" => "reservations stand in lab.toml; import reads no database".into(),
-        "require-client-classes" | "client-class" | "only-if-required" | "evaluate-additional-classes" => {
-            "there are no classes here".into()
-        }
+        "require-client-classes"
+        | "client-class"
+        | "only-if-required"
+        | "only-in-additional-list"
+        | "evaluate-additional-classes" => "there are no classes here".into(),
         "min-valid-lifetime" => "a lease is as short as the client asks for, down to a minute".into(),
         key => format!("`{key}` has no equal here"),
     }
