@@ -63,7 +63,13 @@ pub struct ExportArgs {
 pub(super) fn import(args: &ImportArgs) -> Outcome {
     let there = args.into.join("lab.toml").exists();
     let old = if there { Some(Folder::open(&args.into)?.read_text()?) } else { None };
-    let options = Options { interface: args.interface.clone(), into: old.as_deref() };
+    // Without them dnsmasq's ranges may lack a netmask, which is told.
+    let interfaces = net::interfaces().unwrap_or_default();
+    let addresses = interfaces.into_iter().flat_map(|i| {
+        let name = i.name;
+        i.addresses.into_iter().map(move |address| (name.clone(), address))
+    });
+    let options = Options { interface: args.interface.clone(), into: old.as_deref(), addresses: addresses.collect() };
     let import = exchange::import(&args.files, &options)?;
     if args.json {
         output::json(&as_json(args, &import))?;

@@ -10,6 +10,7 @@ use super::model::Model;
 use super::source::{Source, SourceError, Sources};
 use super::{dhcpd, dnsmasq, kea, script, tgt};
 use crate::lab::LabError;
+use crate::net::Ipv4Cidr;
 
 /// Whose configuration a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,6 +49,8 @@ pub struct Options<'a> {
     pub interface: Option<String>,
     /// The lab.toml to which it is added; none: a new one.
     pub into: Option<&'a str>,
+    /// This computer's interfaces with their addresses: dnsmasq takes from them what its file does not say.
+    pub addresses: Vec<(String, Ipv4Cidr)>,
 }
 
 /// What came of it.
@@ -95,6 +98,9 @@ pub fn import(paths: &[PathBuf], options: &Options<'_>) -> Result<Import, Import
         read.push((source, format));
     }
     let (mut ledger, mut model) = (Ledger::default(), Model::default());
+    // The interface that is to serve comes first.
+    model.around.clone_from(&options.addresses);
+    model.around.sort_by_key(|(name, _)| options.interface.as_ref() != Some(name));
     for (source, format) in &read {
         one(*format, source, &mut sources, &mut ledger, &mut model);
     }

@@ -30,6 +30,8 @@ pub(super) struct Model {
     pub(super) interface: Option<Said<String>>,
     /// Addresses that are the server's own.
     pub(super) own: Vec<Ipv4Addr>,
+    /// This computer's interfaces with their addresses: see [`super::Options::addresses`].
+    pub(super) around: Vec<(String, Ipv4Cidr)>,
     /// Machines without a reservation are not answered.
     pub(super) strangers_ignored: Vec<Id>,
 }
@@ -150,6 +152,8 @@ pub(super) struct Net {
     pub(super) proxy: bool,
     /// Its machines are behind a relay, the file says.
     pub(super) relayed: bool,
+    /// How its netmask is known, where its statement says none.
+    pub(super) remark: Option<String>,
 }
 
 /// A reservation.

@@ -49,6 +49,7 @@ impl Builder<'_> {
         if network.ranges.is_empty() && !net.proxy {
             self.without_range(net);
         }
+        self.notes.extend(model.nets.iter().filter_map(|net| net.remark.clone()));
         let mut taken = vec![net.subnet];
         for (_, other) in model.nets.iter().enumerate().filter(|(n, _)| *n != local) {
             let both = |a: &Ipv4Cidr| a.contains(other.subnet.network()) || other.subnet.contains(a.network());

@@ -278,7 +278,16 @@ impl Reader<'_> {
             return self.block(block, &place.dead("its subnet is not understood"));
         };
         let (params, rules) = (place.params.clone(), place.rules.clone());
-        self.model.nets.push(Net { subnet, id, ranges: Vec::new(), params, rules, proxy: false, relayed: false });
+        self.model.nets.push(Net {
+            subnet,
+            id,
+            ranges: Vec::new(),
+            params,
+            rules,
+            proxy: false,
+            relayed: false,
+            remark: None,
+        });
         let net = Some(self.model.nets.len() - 1);
         self.block(block, &Place { net, outer: false, rules: Vec::new(), ..place.clone() });
     }

@@ -16,7 +16,8 @@ use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
 /// Reads a dnsmasq.conf into the model.
 pub(in crate::exchange) fn read(source: &Source, sources: &mut Sources, ledger: &mut Ledger, model: &mut Model) {
     let all = lines(source, sources, ledger);
-    let mut reader = Reader { ledger, model, tags: Tags::default(), plain: Vec::new(), tagged: Vec::new() };
+    let masks = Masks::of(&all, model);
+    let mut reader = Reader { ledger, model, masks, tags: Tags::default(), plain: Vec::new(), tagged: Vec::new() };
     // Tags are used before they are set, as often as not.
     let mut rest: Vec<&Line> = Vec::new();
     for line in &all {
@@ -45,12 +46,59 @@ pub(in crate::exchange) fn read(source: &Source, sources: &mut Sources, ledger: 
 struct Reader<'a> {
     ledger: &'a mut Ledger,
     model: &'a mut Model,
+    masks: Masks,
     tags: Tags,
     plain: Vec<(Holds, Rule)>,
     tagged: Vec<(Holds, Rule)>,
 }
 
 const DNS: &str = "Bootyard is no DNS server";
+
+/// What tells the netmask of a range that says none, best first. dnsmasq takes it from the interface on which it serves.
+struct Masks {
+    interfaces: Vec<(String, Ipv4Cidr)>,
+    /// `dhcp-option=option:netmask,…` for everybody.
+    option: Option<Ipv4Addr>,
+}
+
+impl Masks {
+    fn of(all: &[Line], model: &Model) -> Self {
+        let named: Vec<&str> = all.iter().filter(|l| l.key == "interface").map(|l| l.value.as_str()).collect();
+        let mut interfaces = model.around.clone();
+        interfaces.sort_by_key(|(name, _)| !named.contains(&name.as_str()));
+        let options = all.iter().filter(|l| l.key == "dhcp-option" || l.key == "dhcp-option-force");
+        let option = options.map(Line::parts).find_map(|parts| match parts.as_slice() {
+            [name, mask] if code(name) == Some(1) => mask.parse().ok(),
+            _ => None,
+        });
+        Self { interfaces, option }
+    }
+
+    /// The subnet of addresses, and how it is known.
+    fn subnet(&self, first: Ipv4Addr, last: Ipv4Addr, nets: &[Net]) -> Option<(Ipv4Cidr, Option<String>)> {
+        let both = |net: Ipv4Cidr| net.contains(first) && net.contains(last);
+        let whole = |prefix| Ipv4Cidr { address: Ipv4Cidr { address: first, prefix }.network(), prefix };
+        if let Some((name, net)) = self.interfaces.iter().find(|(_, net)| both(*net)) {
+            return Some((whole(net.prefix), Some(format!("is that of {name} on this computer, as dnsmasq takes it"))));
+        }
+        if let Some(net) = self.option.and_then(|mask| cidr(first, mask)).filter(|net| both(*net)) {
+            return Some((net, Some("is the one that `dhcp-option` tells machines".to_owned())));
+        }
+        if let Some(net) = nets.iter().map(|n| n.subnet).find(|net| both(*net)) {
+            return Some((net, None));
+        }
+        // Else the usual one, and for a range that is larger that of its class, as dnsmasq itself guesses behind a relay.
+        let class = match first.octets() {
+            [0..=127, ..] => 8,
+            [128..=191, ..] => 16,
+            _ => 24,
+        };
+        let net = [24, class].map(whole).into_iter().find(|net| both(*net))?;
+        let remark = "is a guess: dnsmasq takes that of its interface, which no file tells; write it behind the range's last address, or \
+                      import on that computer";
+        Some((net, Some(remark.to_owned())))
+    }
+}
 
 impl Reader<'_> {
     fn line(&mut self, line: &Line) {
@@ -296,22 +344,23 @@ impl Reader<'_> {
         let after = words.get(if proxy || fixed { 2 } else { addresses.len().min(2) }..).unwrap_or_default();
         let mask = if proxy || fixed { after.first().and_then(|w| w.parse().ok()) } else { addresses.get(2).copied() };
         let last = addresses.get(1).copied().filter(|_| !proxy && !fixed);
-        let guessed = Ipv4Cidr { address: first, prefix: 24 };
-        let subnet = match mask {
-            Some(mask) => cidr(first, mask),
-            None if last.is_none_or(|l| guessed.contains(l)) => {
-                Some(Ipv4Cidr { address: guessed.network(), prefix: 24 })
-            }
-            None => None,
+        let known = match mask {
+            Some(mask) => cidr(first, mask).map(|net| (net, None)),
+            None => self.masks.subnet(first, last.unwrap_or(first), &self.model.nets),
         };
-        let Some(subnet) = subnet else {
+        let Some((subnet, how)) = known else {
             return self.ledger.lost(id, "the range says no netmask; add it behind the last address");
         };
         let index = match self.model.nets.iter().position(|n| n.subnet == subnet) {
             Some(index) => index,
             None => {
                 let (ranges, params) = (Vec::new(), Params::default());
-                self.model.nets.push(Net { subnet, id, ranges, params, rules: Vec::new(), proxy, relayed: false });
+                let remark = how.map(|how| {
+                    let place = self.ledger.place(id);
+                    format!("{place}: the range says no netmask; the one of {subnet} {how}")
+                });
+                let rules = Vec::new();
+                self.model.nets.push(Net { subnet, id, ranges, params, rules, proxy, relayed: false, remark });
                 self.model.nets.len() - 1
             }
         };

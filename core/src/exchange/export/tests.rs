@@ -120,7 +120,7 @@ fn back(exports: &[Export], lab: &Lab) -> Import {
         }
     }
     let interface = Some(lab.networks[0].interface.clone());
-    import(&files, &Options { interface, into: None }).unwrap()
+    import(&files, &Options { interface, ..Options::default() }).unwrap()
 }
 
 fn sorted(mut lab: Lab) -> Lab {

@@ -409,6 +409,44 @@ fn what_is_beyond_the_most_statements_is_said_to_be_unread() {
     }
 }
 
+/// dnsmasq takes the netmask of the interface on which it serves.
+#[test]
+fn a_range_without_a_netmask_has_that_of_the_interface_or_a_guess_that_is_told() {
+    let read = |text: &str, around: &[(&str, &str)], interface: Option<&str>| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dnsmasq.conf");
+        fs::write(&path, text).unwrap();
+        let addresses = around.iter().map(|(name, net)| ((*name).to_owned(), net.parse().unwrap())).collect();
+        let options = Options { addresses, interface: interface.map(str::to_owned), into: None };
+        let import = import(&[path], &options).unwrap();
+        let lab = crate::lab::parse(&import.text).unwrap();
+        let notes: Vec<String> = import.notes.into_iter().filter(|n| n.contains("says no netmask")).collect();
+        (lab.networks[0].address.map(|a| a.to_string()), notes)
+    };
+    let (small, large) = ("listen-address=10.1.2.3\ndhcp-range=10.1.2.10,10.1.2.99\n", "10.1.2.10,10.1.9.99");
+    let large = format!("listen-address=10.1.2.3\ndhcp-range={large}\n");
+    let around = [("docker0", "172.17.0.1/16"), ("eth0", "10.1.7.7/19"), ("eth1", "10.1.200.1/16")];
+    for (text, around, interface, prefix, said) in [
+        (small.to_owned(), &around[..], None, 19, "eth0 on this computer"),
+        (small.to_owned(), &around[..], Some("eth1"), 16, "eth1 on this computer"),
+        (format!("{small}interface=eth1\n"), &around[..], None, 16, "eth1 on this computer"),
+        (large.clone(), &around[..], None, 19, "eth0 on this computer"),
+        (format!("{large}dhcp-option=1,255.255.240.0\n"), &around[..1], None, 20, "`dhcp-option`"),
+        (small.to_owned(), &around[..1], None, 24, "10.1.2.0/24 is a guess"),
+        (large, &[], None, 8, "10.0.0.0/8 is a guess"),
+    ] {
+        let (address, notes) = read(&text, around, interface);
+        assert_eq!(address, Some(format!("10.1.2.3/{prefix}")), "{text} {notes:?}");
+        assert!(notes.len() == 1 && notes[0].contains(said), "{text} {notes:?}");
+    }
+    // A second range of the same subnet is not told of again, and one with a netmask not at all.
+    let (address, notes) = read(&format!("{small}dhcp-range=10.1.2.110,10.1.2.120\n"), &[], None);
+    assert_eq!((address.as_deref(), notes.len()), (Some("10.1.2.3/24"), 1), "{notes:?}");
+    let text = "listen-address=10.1.2.3\ndhcp-range=10.1.2.10,10.1.2.99,255.255.0.0\ndhcp-range=10.1.9.10,10.1.9.99\n";
+    let (address, notes) = read(text, &[], None);
+    assert_eq!((address.as_deref(), notes), (Some("10.1.2.3/16"), Vec::new()));
+}
+
 /// Classes that Kea looks at late hold where they are listed and nowhere else, in the words of old and new versions.
 #[test]
 fn a_class_that_holds_only_where_it_is_listed_is_no_class_of_everybody() {

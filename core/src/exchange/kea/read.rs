@@ -384,6 +384,7 @@ impl Reader<'_> {
                 rules: rules.to_vec(),
                 proxy: false,
                 relayed: get(map, "relay").is_some(),
+                remark: None,
             });
             let net = self.model.nets.len() - 1;
             for entry in map {
