@@ -10,7 +10,9 @@ use crate::api::{Severity, VERSION};
 use crate::boot::Arch;
 use crate::disks::{OverlayFacts, Store};
 use crate::inspect::{BiosLoader, Inspection, InspectionCache, TableKind, Trouble, Way, inspect, record_of, troubles};
-use crate::lab::{Boot, Db, Disk, Host, HostRecord, IscsiArgs, IscsiBoot, Profile, Unknown, Writes};
+use crate::lab::{
+    Boot, Db, Disk, Host, HostRecord, Install, InstallThen, IscsiArgs, IscsiBoot, Lab, Profile, Unknown, Writes,
+};
 use crate::lang::Param;
 
 pub(super) struct Images;
@@ -73,7 +75,42 @@ impl Check for Images {
                 tell(row("image", &what, "stale", State::Warning, &[("why", &why)]));
             }
         }
+        to_be_filled(facts, &store).into_iter().for_each(tell);
     }
+}
+
+/// Of disks that installers are to write to, and machines boot from afterwards: what is in them now does not matter.
+fn to_be_filled(facts: &Facts, store: &Store) -> Vec<Row> {
+    let lab = &facts.lab;
+    let boots = lab.hosts.iter().filter_map(|host| host.boot.as_ref()).chain(strangers(lab));
+    let thens: Vec<&IscsiBoot> = boots
+        .filter_map(|boot| match boot {
+            Boot::Install(Install { then: InstallThen::Iscsi(then), .. }) => Some(then),
+            _ => None,
+        })
+        .collect();
+    let one = |disk: &Disk| {
+        let mut of = thens.iter().filter(|then| then.disk == disk.name).peekable();
+        of.peek()?;
+        let fresh = of.any(|then| then.writes.unwrap_or(disk.writes) == Writes::Fresh);
+        let (case, state, why) = match store.peek(disk, None) {
+            Err(error) => ("unread", State::Unknown, error.to_string()),
+            Ok(_) if disk.readonly => ("installer-readonly", State::Failed, String::new()),
+            Ok(_) if fresh => ("installer-fresh", State::Failed, String::new()),
+            Ok(_) => ("installer", State::Ok, String::new()),
+        };
+        let name = disk.name.as_str();
+        Some(row("image", &format!("{name}/installer"), case, state, &[("disk", &name), ("why", &why)]))
+    };
+    lab.disks.iter().filter(|disk| disk.redirect.is_none()).filter_map(one).collect()
+}
+
+/// What machines get that lab.toml does not know.
+fn strangers(lab: &Lab) -> impl Iterator<Item = &Boot> {
+    lab.networks.iter().filter_map(|network| match &network.unknown {
+        Unknown::Boot(boot) => Some(boot),
+        Unknown::ByMode => None,
+    })
 }
 
 /// A disk that machines get.
@@ -96,16 +133,12 @@ fn assigned<'f>(facts: &'f Facts, machines: &[HostRecord]) -> Vec<Assigned<'f>> 
         lab.hosts.iter().find(is)
     };
     let boots = lab.hosts.iter().filter_map(|host| host.boot.as_ref());
-    let unknown = lab.networks.iter().filter_map(|network| match &network.unknown {
-        Unknown::Boot(boot) => Some(boot),
-        Unknown::ByMode => None,
-    });
     let iscsi = |boot: &'f Boot| match boot {
         Boot::Iscsi(boot) => Some(boot),
         _ => None,
     };
     let mut seen = BTreeSet::new();
-    let strangers: Vec<&IscsiBoot> = unknown.filter_map(iscsi).collect();
+    let strangers: Vec<&IscsiBoot> = strangers(lab).filter_map(iscsi).collect();
     let all: Vec<&IscsiBoot> = boots.filter_map(iscsi).chain(strangers.iter().copied()).collect();
     let gets = |machine: &HostRecord, boot: &IscsiBoot| match entry(machine).and_then(|host| host.boot.as_ref()) {
         Some(Boot::Iscsi(own)) => own.disk == boot.disk && own.profile == boot.profile,
@@ -209,6 +242,52 @@ mod tests {
         let expected = [("image:empty", "blank", &State::Warning), ("image:gone", "unread", &State::Unknown)];
         assert_eq!(told, expected);
         assert!(rows[1].seen.contains("gone.raw"), "{rows:?}");
+    }
+
+    /// A disk that an installer is to fill may be blank, but it must be there, and what is written must stay.
+    #[tokio::test]
+    async fn a_disk_that_follows_an_installation_is_looked_at_as_what_it_will_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lab = "version = 1\n[[profile]]\nname = \"p\"\nkernel = \"linux\"\n\
+            [[disk]]\nname = \"blank\"\nimage = \"blank.raw\"\n[[disk]]\nname = \"gone\"\nimage = \"gone.raw\"\n\
+            [[disk]]\nname = \"fresh\"\nimage = \"blank.raw\"\nwrites = \"fresh\"\n\
+            [[disk]]\nname = \"shut\"\nimage = \"blank.raw\"\nreadonly = true\n\
+            [[disk]]\nname = \"elsewhere\"\nimage = \"none.raw\"\nredirect = \"192.0.2.1:3260\"\n"
+            .to_owned();
+        let thens = [
+            "{ iscsi = \"blank\" }",
+            "{ iscsi = \"blank\" }",
+            "{ iscsi = \"gone\" }",
+            "{ iscsi = \"fresh\" }",
+            "{ iscsi = \"shut\" }",
+            "{ iscsi = \"elsewhere\" }",
+            "\"local\"",
+        ];
+        for (n, then) in thens.iter().enumerate() {
+            lab += &format!("[[host]]\nmac = \"52:54:00:00:00:0{n}\"\nboot = {{ install = \"p\", then = {then} }}\n");
+        }
+        fs::write(dir.path().join("lab.toml"), &lab).unwrap();
+        fs::create_dir(dir.path().join("disks")).unwrap();
+        fs::write(dir.path().join("disks/blank.raw"), vec![0; 1 << 20]).unwrap();
+        let facts = Facts::read(dir.path().to_owned(), None, Arc::new(crate::net::Direct), None).unwrap();
+        let rows = Images.look(&facts);
+        let told: Vec<_> = rows.iter().map(|r| (r.id.as_str(), r.case.as_str(), &r.state)).collect();
+        let expected = [
+            ("image:blank/installer", "installer", &State::Ok),
+            ("image:gone/installer", "unread", &State::Unknown),
+            ("image:fresh/installer", "installer-fresh", &State::Failed),
+            ("image:shut/installer", "installer-readonly", &State::Failed),
+        ];
+        assert_eq!(told, expected, "{lab}");
+        assert!(rows[1].seen.contains("gone.raw") && rows[2].seen.starts_with("What machines write"), "{rows:?}");
+        // The machine keeps what the disk would throw away.
+        fs::write(
+            dir.path().join("lab.toml"),
+            lab.replace("iscsi = \"fresh\"", "iscsi = \"fresh\", writes = \"keep\""),
+        )
+        .unwrap();
+        let facts = Facts::read(dir.path().to_owned(), None, Arc::new(crate::net::Direct), None).unwrap();
+        assert!(Images.look(&facts).iter().any(|r| r.id == "image:fresh/installer" && r.state == State::Ok));
     }
 
     /// A boot sector of GRUB's and nothing for UEFI: who starts it depends on the machine's firmware, which is known once it was seen.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use bootyard_ports::capture::TcpPorts;
 use bootyard_ports::frame::{self, Purpose};
@@ -121,7 +122,35 @@ fn taken(protocol: &'static str, address: IpAddr, port: u16) -> NetError {
 
 /// What gives this program its ports.
 fn remedy() -> String {
+    remedy_for(&std::env::current_exe().unwrap_or_default()).to_owned()
+}
+
+/// Who installed a package has no `packaging/run`, and the package brings the program.
+fn remedy_for(program: &Path) -> &'static str {
+    if ["/usr", "/opt"].iter().any(|folder| program.starts_with(folder)) {
+        return "install Bootyard's package again, whose program `bootyard-ports` opens them and is missing here, \
+                or start `bootyard serve` with sudo";
+    }
     "run `packaging/run` once, which installs the small program `bootyard-ports` that opens them, \
      or start `bootyard serve` with sudo"
-        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_installed_a_package_is_sent_to_it_and_not_to_the_source() {
+        for (program, source) in [
+            ("/usr/bin/bootyard", false),
+            ("/usr/local/bin/bootyard", false),
+            ("/opt/bootyard/bootyard", false),
+            ("/home/me/bootyard/target/run/bootyard", true),
+            ("/var/tmp/bootyard/run/bootyard", true),
+        ] {
+            let remedy = remedy_for(Path::new(program));
+            assert_eq!(remedy.contains("packaging/run"), source, "{program}");
+            assert_eq!(remedy.contains("package again"), !source, "{program}");
+        }
+    }
 }
