@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use bootyard_core::boot::find_firmware;
-use bootyard_core::exchange::export::{self, ExportFormat, OutFile, Subject};
+use bootyard_core::exchange::export::{self, Export, ExportFormat, OutFile, Subject};
 use bootyard_core::exchange::{self, Fate, Import, Options};
 use bootyard_core::lab::{Folder, Lab, LabError, without_secrets};
 use bootyard_core::net;
@@ -16,6 +16,10 @@ use clap::Parser;
 use serde_json::json;
 
 use super::{Failure, Outcome, output};
+
+/// Where the export has the lab's kernels and their like, and how it has them.
+const MEDIA: &str = "http/media";
+const MEDIA_ARE: &str = "the lab's own files as hard links, or copies where there can be none";
 
 /// `bootyard import dhcpd.conf install.gpxe --into lab`
 #[derive(Debug, Parser)]
@@ -197,6 +201,14 @@ pub(super) fn export(dir: &Path, args: &ExportArgs) -> Outcome {
                     export.notes.push(format!("{}: {error:#}", name.display()));
                 }
             }
+            if export.copies.iter().any(|(_, name)| name.starts_with(MEDIA)) {
+                export
+                    .notes
+                    .push(format!("{MEDIA}/ holds {MEDIA_ARE}; copy the whole folder to the production server"));
+            }
+            let readme = readme(args.format, &export);
+            write_file(to, &readme)?;
+            export.files.push(readme);
         }
         None if args.json => {}
         None => {
@@ -266,19 +278,49 @@ fn write_file(to: &Path, file: &OutFile) -> anyhow::Result<()> {
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Boot files are copied; kernels and their like, which may be large, are linked to.
+/// What goes with the files, for whoever is given the folder.
+fn readme(format: ExportFormat, export: &Export) -> OutFile {
+    let mut text = format!("Written by `bootyard export {}`.\n", format.as_str());
+    if let Some(first) = export.files.first() {
+        text += &format!("{} is the configuration; what it names is beside it.\n", first.path.display());
+    }
+    if !export.notes.is_empty() {
+        text += "\nTo be done, and what is different from Bootyard:\n\n";
+    }
+    for note in &export.notes {
+        text += &format!("* {}\n", output::safe(note));
+    }
+    OutFile { path: "README".into(), text, secret: false }
+}
+
+/// Boot files are copied. Kernels and their like may be large: they are hard links where the file system has them, which cost nothing and,
+/// unlike symbolic ones, are whole files in every copy of the folder.
 fn bring(to: &Path, from: &Path, name: &Path) -> anyhow::Result<()> {
     let path = to.join(name);
     if !from.is_file() {
         anyhow::bail!("{} is not there; bring it", from.display());
     }
     parents(&path)?;
-    if name.starts_with("http/media") {
-        std::os::unix::fs::symlink(fs::canonicalize(from)?, &path)?;
-    } else {
-        fs::copy(from, &path)?;
+    let from = fs::canonicalize(from)?;
+    if name.starts_with(MEDIA) && fs::hard_link(&from, &path).is_ok() {
+        return Ok(());
     }
-    Ok(())
+    copy(&from, &path).with_context(|| format!("cannot copy {}; bring it", from.display()))
+}
+
+/// A copy that the disk has room for, or nothing.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let (size, free) = (fs::metadata(from)?.len(), net::free_space(to.parent().unwrap_or(to)));
+    if let Ok((free, _)) = free
+        && free < size
+    {
+        anyhow::bail!("it has {} MiB, and {} MiB are free", size >> 20, free >> 20);
+    }
+    let copied = fs::copy(from, to);
+    if copied.is_err() {
+        let _ = fs::remove_file(to);
+    }
+    copied.map(drop).map_err(Into::into)
 }
 
 #[cfg(test)]
@@ -326,6 +368,38 @@ mod tests {
         import(&args(&[&conf], &lab, &["--merge"])).unwrap();
         let merged = fs::read_to_string(lab.join("lab.toml")).unwrap();
         assert!(merged.starts_with(&first) && merged.contains("name = \"two\""), "{merged}");
+    }
+
+    #[test]
+    fn an_export_is_whole_wherever_its_folder_is_copied() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let toml = "version = 1\n[network]\ninterface = \"br0\"\naddress = \"192.168.7.1/24\"\n\
+                    [[profile]]\nname = \"p\"\nkernel = \"p/linux\"\ninitrd = [\"p/linked\", \"p/gone\"]\n";
+        fs::write(dir.path().join("lab.toml"), toml).unwrap();
+        let media = dir.path().join("media/p");
+        fs::create_dir_all(&media).unwrap();
+        fs::write(media.join("linux"), "a kernel").unwrap();
+        fs::write(dir.path().join("elsewhere"), "an initrd").unwrap();
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), media.join("linked")).unwrap();
+        let to = dir.path().join("out");
+        let path = to.display().to_string();
+        export(dir.path(), &ExportArgs::try_parse_from(["export", "dnsmasq", "--to", &path]).unwrap()).unwrap();
+        let there = to.join("http/media/p");
+        for (name, text, own) in [("linux", "a kernel", "media/p/linux"), ("linked", "an initrd", "elsewhere")] {
+            let file = fs::symlink_metadata(there.join(name)).unwrap();
+            assert!(file.is_file(), "{name} is a link that a copy of the folder loses");
+            assert_eq!(fs::read_to_string(there.join(name)).unwrap(), text);
+            assert_eq!(file.ino(), fs::metadata(dir.path().join(own)).unwrap().ino(), "{name} takes room for nothing");
+        }
+        let readme = fs::read_to_string(to.join("README")).unwrap();
+        for said in ["dnsmasq.conf is the configuration", MEDIA_ARE, "http/media/p/gone", "tftp-root"] {
+            assert!(readme.contains(said), "{said}: {readme}");
+        }
+        // Where there can be no hard link, as on another file system: a copy, or nothing at all.
+        copy(&media.join("linux"), &to.join("copy")).unwrap();
+        assert_eq!(fs::read_to_string(to.join("copy")).unwrap(), "a kernel");
+        assert!(copy(&media, &to.join("none")).is_err() && !to.join("none").exists());
     }
 
     #[test]
