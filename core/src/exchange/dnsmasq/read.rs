@@ -125,7 +125,7 @@ impl Reader<'_> {
             "dhcp-ignore" if line.value == "tag:!known" || line.value == "#known" => {
                 self.model.strangers_ignored.push(id);
             }
-            "dhcp-ignore" => self.ledger.lost(id, "only machines without an entry can be ignored as a whole"),
+            "dhcp-ignore" => self.ignore(id, &parts),
             "enable-tftp" | "tftp-no-blocksize" | "tftp-single-port" | "tftp-lowercase" | "tftp-secure"
             | "tftp-max" | "tftp-mtu" | "tftp-port-range" => {
                 self.ledger.implied(id, "Bootyard's own TFTP server serves the boot files");
@@ -202,6 +202,22 @@ impl Reader<'_> {
                 }
             }
             (None, None) => self.model.rules.push(rule),
+        }
+    }
+
+    /// `dhcp-ignore=tag:x[,tag:y]` of machines with entries.
+    fn ignore(&mut self, id: Id, parts: &[String]) {
+        match self.tags.holds(parts) {
+            Ok(Holds { when, nets: None, hosts: Some(hosts), but }) if when.is_always() && but.is_empty() => {
+                self.ledger.implied(id, "its machines are ignored already, or there are none");
+                for host in hosts {
+                    if let Some(host) = self.model.hosts.get_mut(host).filter(|h| !h.ignored) {
+                        host.ignored = true;
+                        host.said.push((id, "boot = \"ignore\""));
+                    }
+                }
+            }
+            _ => self.ledger.lost(id, "only machines without an entry can be ignored as a whole"),
         }
     }
 
@@ -297,8 +313,9 @@ impl Reader<'_> {
         let arch: &[u16] = match words.first().map(|w| w.to_ascii_lowercase()).as_deref() {
             Some("x86pc" | "0") => &[0],
             Some("ia32_efi" | "6") => &[6],
-            Some("bc_efi" | "7") => &[7],
-            Some("x86-64_efi" | "9") => &[9],
+            // dnsmasq's words since 2.76, which follow what firmware sends.
+            Some("x86-64_efi" | "7") => &[7],
+            Some("bc_efi" | "9") => &[9],
             Some("arm32_efi" | "10") => &[10],
             Some("arm64_efi" | "11") => &[11],
             _ => return self.ledger.lost(id, "an architecture for which there is no boot file here"),

@@ -1,6 +1,6 @@
 //! dnsmasq.conf.
 
-use super::site::{File, Script, Site};
+use super::site::{File, Machine, Script, Site};
 
 pub(super) fn write(site: &Site<'_>) -> String {
     let mut out = String::from("# Written by `bootyard export dnsmasq`.\nport=0\nbind-dynamic\ndhcp-authoritative\n");
@@ -23,8 +23,7 @@ pub(super) fn write(site: &Site<'_>) -> String {
     ] {
         line(text.into());
     }
-    let own = site.machines.iter().flat_map(|m| m.files.iter().flatten());
-    let mut arches: Vec<u16> = site.files.iter().chain(own).map(|f| f.arch).collect();
+    let mut arches: Vec<u16> = site.all_files().map(|f| f.arch).collect();
     arches.sort_unstable();
     arches.dedup();
     for arch in arches {
@@ -70,8 +69,20 @@ pub(super) fn write(site: &Site<'_>) -> String {
     let script_but = if rooted { format!("{but},tag:!san") } else { but.clone() };
     files(&mut line, &site.files, "", &but, site);
     script(&mut line, &site.script, "", &script_but);
-    if let Some(first) = site.scopes.iter().find(|s| s.proxy) {
-        proxy(&mut line, &site.files, &but, first.server);
+    let beside = site.scopes.iter().find(|s| s.proxy).map(|s| s.server);
+    if let Some(server) = beside {
+        // A service outweighs every `dhcp-boot`, so that a machine with a file of its own has a service of its own and no other.
+        let own = site.machines.iter().any(|m| own_files(m).is_some());
+        let but = if own { format!("{but},tag:!own") } else { but };
+        services(&mut line, &site.files, &but, server);
+    }
+    if site.beside() {
+        if quiet {
+            line("dhcp-ignore=tag:quiet".into());
+        }
+        if site.script == Script::None {
+            line("dhcp-ignore=tag:!known".into());
+        }
     }
     for (n, machine) in site.machines.iter().enumerate() {
         line(String::new());
@@ -81,13 +92,19 @@ pub(super) fn write(site: &Site<'_>) -> String {
             Script::Root(..) => sets.push_str(",set:san"),
             Script::Url(_) => {}
         }
+        if own_files(machine).is_some() && beside.is_some() {
+            sets.push_str(",set:own");
+        }
         let address = machine.address.map(|a| format!(",{a}")).unwrap_or_default();
         let named = machine.host.name.is_some() && !is_own_word(&machine.name);
         let name = if named { format!(",{}", machine.name) } else { String::new() };
         line(format!("dhcp-host={},{sets}{address}{name}", machine.mac));
         // Later lines outweigh earlier ones.
-        if let Some(own) = machine.files.as_deref().filter(|_| machine.script != Script::None) {
+        if let Some(own) = own_files(machine) {
             files(&mut line, own, &format!("tag:host{n},"), "", site);
+            if let Some(server) = beside {
+                services(&mut line, own, &format!(",tag:host{n}"), server);
+            }
         }
         if machine.host.boot.is_some() {
             script(&mut line, &machine.script, &format!("tag:host{n},"), "");
@@ -96,6 +113,11 @@ pub(super) fn write(site: &Site<'_>) -> String {
     line(String::new());
     line("dhcp-option=tag:scripts,encap:175,176,1b".into());
     out
+}
+
+/// The boot files that only this machine is given.
+fn own_files<'m>(machine: &'m Machine<'_>) -> Option<&'m [File]> {
+    machine.files.as_deref().filter(|_| machine.script != Script::None)
 }
 
 fn files(line: &mut impl FnMut(String), files: &[File], tags: &str, but: &str, site: &Site<'_>) {
@@ -127,18 +149,19 @@ pub(super) fn is_own_word(name: &str) -> bool {
     matches!(name, "ignore" | "infinite") || (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Beside another server, firmware takes a service of its architecture.
-fn proxy(line: &mut impl FnMut(String), files: &[File], but: &str, server: std::net::Ipv4Addr) {
+/// Beside another server, firmware takes a service of its architecture; UEFI takes none where there are several.
+fn services(line: &mut impl FnMut(String), files: &[File], tags: &str, server: std::net::Ipv4Addr) {
     for file in files.iter().filter(|f| !f.http) {
         let name = match file.arch {
             0 => "x86PC",
             6 => "IA32_EFI",
-            7 => "BC_EFI",
-            9 => "x86-64_EFI",
+            // dnsmasq's words since 2.76, which follow what firmware sends.
+            7 => "x86-64_EFI",
+            9 => "BC_EFI",
             10 => "ARM32_EFI",
             11 => "ARM64_EFI",
             _ => continue,
         };
-        line(format!("pxe-service=tag:!scripts{but},{name},\"Bootyard\",{},{server}", file.name));
+        line(format!("pxe-service=tag:!scripts{tags},{name},\"Bootyard\",{},{server}", file.name));
     }
 }

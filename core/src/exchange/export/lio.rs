@@ -1,15 +1,35 @@
 //! LIO's configuration, as `targetcli restoreconfig` takes it.
 
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::tgt::{macs, overlaid, shared_notes, store as path_of};
-use super::{Export, OutFile, Subject};
+use super::{Export, ExportError, OutFile, Subject};
 use crate::boot::initiator_name;
 use crate::lab::{Allow, Disk};
 
-pub(super) fn write(subject: &Subject<'_>, out: &mut Export) {
-    let disks: Vec<&Disk> = subject.lab.disks.iter().filter(|d| d.redirect.is_none()).collect();
-    let stores: Vec<Value> = disks.iter().map(|d| store(subject, d)).collect();
+pub(super) fn write(subject: &Subject<'_>, out: &mut Export) -> Result<(), ExportError> {
+    let (mut disks, mut stores, mut unknown) = (Vec::new(), Vec::new(), None);
+    for disk in subject.lab.disks.iter().filter(|d| d.redirect.is_none()) {
+        match store(subject, disk) {
+            Ok(store) => {
+                disks.push(disk);
+                stores.push(store);
+            }
+            Err(error) => {
+                out.notes.push(format!("{} is left out: {error}", disk.name));
+                unknown = Some(error);
+            }
+        }
+    }
+    // The restore would take away what is configured there, and bring nothing.
+    if let Some(error) = unknown.filter(|_| stores.is_empty()) {
+        return Err(error);
+    }
     let targets: Vec<Value> = disks.iter().map(|d| target(subject, d, out)).collect();
     let secret = disks.iter().any(|d| d.chap.is_some());
     let whole = json!({ "fabric_modules": [], "storage_objects": stores, "targets": targets });
@@ -17,19 +37,30 @@ pub(super) fn write(subject: &Subject<'_>, out: &mut Export) {
     shared_notes(subject, out);
     out.notes.push("`targetcli restoreconfig saveconfig.json` replaces whatever is configured there".to_owned());
     out.files.push(OutFile { path: "saveconfig.json".into(), text, secret });
+    Ok(())
 }
 
-fn store(subject: &Subject<'_>, disk: &Disk) -> Value {
+fn store(subject: &Subject<'_>, disk: &Disk) -> Result<Value, ExportError> {
     let image = subject.disks.join(&disk.image);
     let served = path_of(subject, disk).display().to_string();
     if plugin(subject, disk) == "block" {
-        return json!({ "plugin": "block", "name": disk.name.as_str(), "dev": served, "readonly": disk.readonly });
+        return Ok(json!({ "plugin": "block", "name": disk.name.as_str(), "dev": served, "readonly": disk.readonly }));
     }
-    let size = disk.size.or_else(|| std::fs::metadata(&image).ok().map(|m| m.len()));
-    json!({
+    let size = disk.size.or_else(|| size_of(&image)).ok_or(ExportError::NoSize(image))?;
+    Ok(json!({
         "plugin": "fileio", "name": disk.name.as_str(), "dev": served, "size": size,
         "write_back": false,
-    })
+    }))
+}
+
+/// The bytes of an image, or of the device that is one; none where there is nothing.
+fn size_of(image: &Path) -> Option<u64> {
+    let about = std::fs::metadata(image).ok()?;
+    let size = match about.file_type().is_block_device() {
+        true => File::open(image).ok()?.seek(SeekFrom::End(0)).ok()?,
+        false => about.len(),
+    };
+    (size > 0).then_some(size)
 }
 
 /// A device is served as it is, but its copy is a file.

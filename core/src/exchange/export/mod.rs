@@ -119,6 +119,11 @@ pub enum ExportError {
     /// No disks.
     #[error("the lab has no [[disk]] to export")]
     NoDisks,
+    /// A size that LIO wants to be told.
+    #[error(
+        "LIO asks for the size of {}, which is missing or empty: bring the image, or add `size` to its [[disk]]", .0.display()
+    )]
+    NoSize(PathBuf),
 }
 
 /// Writes the lab in a format. Touches no file but the lab's answer files, which it reads.
@@ -142,7 +147,7 @@ pub fn export(format: ExportFormat, subject: &Subject<'_>) -> Result<Export, Exp
         }
         ExportFormat::Tgt | ExportFormat::Lio if subject.lab.disks.is_empty() => return Err(ExportError::NoDisks),
         ExportFormat::Tgt => tgt::write(subject, &mut out),
-        ExportFormat::Lio => lio::write(subject, &mut out),
+        ExportFormat::Lio => lio::write(subject, &mut out)?,
     }
     Ok(out)
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::{Export, ExportError, ExportFormat, Subject};
 use crate::api::ClientKind;
+use crate::boot::script::percent_encode;
 use crate::boot::{BootFile, ClientFacts, Plan, PlanNetwork, decide, initiator_name};
-use crate::lab::{Boot, Host, IscsiVia, Lease, Mode, Network};
+use crate::lab::{Boot, Host, IscsiVia, Lease, Mode, Network, duration_text};
 use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
 
 /// A MAC address that no machine has: what strangers are given is asked for it.
@@ -98,7 +99,8 @@ impl<'a> Site<'a> {
                 ifindex: 0,
                 mac: MacAddr::default(),
                 address: Ipv4Cidr { address: server, prefix: own.prefix },
-                mode: Mode::Dhcp,
+                // Where we would ask whether another server is there, the one that is exported gives the addresses.
+                mode: if network.mode == Mode::Proxy { Mode::Proxy } else { Mode::Dhcp },
                 foreign: false,
             });
         }
@@ -164,6 +166,11 @@ impl<'a> Site<'a> {
         Ok(site)
     }
 
+    /// Another server gives all addresses, so that a machine can be left unanswered.
+    pub(super) fn beside(&self) -> bool {
+        self.scopes.iter().all(|s| s.proxy)
+    }
+
     /// `http://ADDRESS[:PORT]` of the production server.
     pub(super) fn base(&self) -> String {
         crate::boot::base_url(&self.plan, self.network.address.address)
@@ -217,11 +224,14 @@ impl<'a> Site<'a> {
 
     /// The boot files go with it: into `tftp/`, and into `http/firmware/` for UEFI HTTP Boot.
     pub(super) fn firmware(&self, out: &mut Export) {
-        let own = self.machines.iter().flat_map(|m| m.files.iter().flatten());
-        for file in self.files.iter().chain(own) {
-            let prefix = format!("{}/firmware/", self.base());
-            let name = file.name.strip_prefix(&prefix).unwrap_or(&file.name);
-            let Some(from) = self.plan.files.get(name) else { continue };
+        for file in self.all_files() {
+            // A URL ends in the name as a web server reads it.
+            let mut served = self.plan.files.iter();
+            let found = match file.name.split_once("/firmware/").filter(|_| file.http) {
+                Some((_, path)) => served.find(|(name, _)| url_path(name) == path),
+                None => self.plan.files.get_key_value(&file.name),
+            };
+            let Some((name, from)) = found else { continue };
             let to = std::path::Path::new(if file.http { "http/firmware" } else { "tftp" }).join(name);
             if !out.copies.iter().any(|(_, t)| *t == to) {
                 out.copies.push((from.clone(), to));
@@ -229,10 +239,37 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// The boot files of all, then those of single machines.
+    pub(super) fn all_files(&self) -> impl Iterator<Item = &File> {
+        self.files.iter().chain(self.machines.iter().flat_map(|m| m.files.iter().flatten()))
+    }
+
     pub(super) fn notes(&self, format: ExportFormat, out: &mut Export) {
         let server = self.network.address.address;
         if format == ExportFormat::Dnsmasq {
-            out.notes.push("dnsmasq serves tftp/ by itself".to_owned());
+            out.notes.push(format!(
+                "dnsmasq serves tftp/ by itself, from {}: put the folder there, or change `tftp-root`",
+                self.subject.place.join("tftp").display()
+            ));
+            for scope in self.scopes.iter().filter(|s| !s.proxy && s.lease.max > s.lease.default) {
+                out.notes.push(format!(
+                    "{}: a lease is {} for every machine; dnsmasq knows no longer maximum ({} here) for those that ask for more",
+                    scope.subnet,
+                    duration_text(scope.lease.default),
+                    duration_text(scope.lease.max)
+                ));
+            }
+            if self.scopes.iter().any(|s| s.proxy) {
+                let mut names: Vec<&str> = self.all_files().filter(|f| !f.http).map(|f| f.name.as_str()).collect();
+                names.sort_unstable();
+                names.dedup();
+                for name in names.into_iter().filter(|n| !n.contains('.')) {
+                    out.notes.push(format!(
+                        "{name}: beside another server dnsmasq has machines ask for {name}.0, because the name has no dot: copy the file to \
+                         that name, too"
+                    ));
+                }
+            }
             let named = self.machines.iter().filter(|m| m.host.name.is_some());
             for machine in named.filter(|m| super::dnsmasq::is_own_word(&m.name)) {
                 out.notes.push(format!(
@@ -244,6 +281,13 @@ impl<'a> Site<'a> {
             out.notes.push(format!("a TFTP server at {server} has to serve tftp/"));
         }
         out.notes.push(format!("a web server at {} has to serve http/", self.base()));
+        if let Some((base, _)) =
+            self.all_files().find(|f| f.name.starts_with("https://")).and_then(|f| f.name.split_once("/firmware/"))
+        {
+            out.notes.push(format!(
+                "a web server at {base} has to serve http/firmware/, with a certificate that the machines' firmware trusts"
+            ));
+        }
         if self.scopes.iter().any(|s| s.proxy) && format != ExportFormat::Dnsmasq {
             out.notes.push("this server gives addresses: the lab is in proxy mode, beside another server, which dnsmasq alone can do".to_owned());
         }
@@ -258,7 +302,11 @@ impl<'a> Site<'a> {
             );
         }
         if self.machines.iter().any(|m| m.boot == Boot::Ignore) || self.unknown == Boot::Ignore {
-            out.notes.push("machines that are ignored get an address, and nothing to boot".to_owned());
+            let told = match format == ExportFormat::Dnsmasq && self.beside() {
+                true => "machines that are ignored are not answered",
+                false => "machines that are ignored get an address, and nothing to boot",
+            };
+            out.notes.push(told.to_owned());
         }
         if self.subject.lab.hosts.iter().any(|h| h.uuid.is_some()) {
             out.notes.push(
@@ -272,6 +320,11 @@ impl<'a> Site<'a> {
                 .push("root-paths name LUN 0; for tgt, whose disks begin with LUN 1, export with --lun 1".to_owned());
         }
     }
+}
+
+/// A boot file's name as the path of its URL has it: see [`decide`].
+fn url_path(name: &str) -> String {
+    name.split('/').map(percent_encode).collect::<Vec<_>>().join("/")
 }
 
 fn of_network(subject: &Subject<'_>, network: &Network, own: Ipv4Cidr, server: Ipv4Addr) -> Vec<Scope> {

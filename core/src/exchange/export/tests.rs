@@ -92,6 +92,11 @@ fn firmware() -> Firmware {
     out
 }
 
+/// With a size for each disk: the images are nowhere.
+fn sized(lab: &str) -> String {
+    lab.replace("[[disk]]\n", "[[disk]]\nsize = \"64 MiB\"\n")
+}
+
 fn exported(lab: &Lab, format: ExportFormat, lun: u8) -> Export {
     let firmware = firmware();
     let subject = Subject {
@@ -188,7 +193,7 @@ fn what_firmware_and_ipxe_are_given_is_in_each_format() {
 
 #[test]
 fn secrets_are_in_files_for_their_owner_alone() {
-    let lab = crate::lab::parse(LAB).unwrap();
+    let lab = crate::lab::parse(&sized(LAB)).unwrap();
     for format in ExportFormat::ALL {
         let hex = "74:77:65:6c:76:65";
         for file in exported(&lab, format, 0).files {
@@ -297,7 +302,8 @@ fn a_target_writes_into_a_copy_and_not_into_the_golden_image() {
         let told = export.notes.iter().any(|n| n.contains("`bootyard disks export a /srv/bootyard/a.raw`"));
         assert_eq!(told, !golden, "{disk}: {:?}", export.notes);
     }
-    let lab = crate::lab::parse("version = 1\n[[disk]]\nname = \"a\"\nimage = \"/dev/vg/a\"\n").unwrap();
+    let lab = "version = 1\n[[disk]]\nname = \"a\"\nimage = \"/dev/vg/a\"\nsize = \"1 MiB\"\n";
+    let lab = crate::lab::parse(lab).unwrap();
     let text = exported(&lab, ExportFormat::Lio, 0).files[0].text.clone();
     assert!(text.contains("/srv/bootyard/a.raw") && text.contains("/backstores/fileio/a"), "{text}");
     assert!(!text.contains("/dev/vg/a"), "{text}");
@@ -313,10 +319,48 @@ fn the_menu_for_everybody_has_no_disk_with_a_secret() {
     assert!(export.notes.iter().any(|n| n.starts_with("server01: ") && n.contains("menu")), "{:?}", export.notes);
 }
 
+/// rtslib refuses a store without a size.
+#[test]
+fn lio_is_given_no_disk_whose_size_nobody_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("there.raw"), [0; 1024]).unwrap();
+    fs::write(dir.path().join("empty.raw"), []).unwrap();
+    let disk = |name: &str, more: &str| format!("[[disk]]\nname = \"{name}\"\nimage = \"{name}.raw\"\n{more}\n");
+    let lab = |disks: &[String]| crate::lab::parse(&format!("version = 1\n{}", disks.concat())).unwrap();
+    let firmware = Firmware::default();
+    let written = |lab: &Lab| {
+        let subject = Subject {
+            lab,
+            addresses: Vec::new(),
+            firmware: &firmware,
+            media: Path::new("/lab/media"),
+            disks: dir.path(),
+            server: None,
+            lun: 0,
+            place: Path::new("/srv/bootyard"),
+        };
+        export(ExportFormat::Lio, &subject)
+    };
+    let all = [disk("there", ""), disk("gone", ""), disk("empty", ""), disk("told", "size = \"1 MiB\"")];
+    let out = written(&lab(&all)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&out.files[0].text).unwrap();
+    let of = |key: &str| json[key].as_array().unwrap().clone();
+    let sizes: Vec<_> = of("storage_objects").iter().map(|s| (s["name"].clone(), s["size"].clone())).collect();
+    assert_eq!(sizes, [("there".into(), 1024.into()), ("told".into(), (1 << 20).into())]);
+    assert_eq!(of("targets").len(), 2);
+    for name in ["gone", "empty"] {
+        let told = |n: &&String| n.starts_with(&format!("{name} is left out: ")) && n.contains(&format!("{name}.raw"));
+        assert_eq!(out.notes.iter().filter(told).count(), 1, "{:?}", out.notes);
+    }
+    // Nothing at all would take away what the server has.
+    let error = written(&lab(&all[1..2])).unwrap_err().to_string();
+    assert!(error.contains("gone.raw") && error.contains("size"), "{error}");
+}
+
 /// The form that rtslib's restore reads: every LUN has its store, every mapped LUN its LUN.
 #[test]
 fn lio_s_json_has_its_form() {
-    let lab = crate::lab::parse(LAB).unwrap();
+    let lab = crate::lab::parse(&sized(LAB)).unwrap();
     let export = exported(&lab, ExportFormat::Lio, 0);
     let json: serde_json::Value = serde_json::from_str(&export.files[0].text).unwrap();
     let stores: BTreeSet<String> = json["storage_objects"]
@@ -349,7 +393,8 @@ fn lio_s_json_has_its_form() {
     assert_eq!(targets[1]["tpgs"][0]["node_acls"][0]["mapped_luns"][0]["write_protect"], true);
     // Who has no entry of its own is asked for what the target itself says, where everybody is let in.
     assert!(first.get("chap_userid").is_none(), "{first}");
-    let open = crate::lab::parse(&LAB.replace(r#"allow = ["192.168.77.0/24"]"#, r#"allow = ["0.0.0.0/0"]"#)).unwrap();
+    let open =
+        crate::lab::parse(&sized(LAB).replace(r#"allow = ["192.168.77.0/24"]"#, r#"allow = ["0.0.0.0/0"]"#)).unwrap();
     let export = exported(&open, ExportFormat::Lio, 0);
     let json: serde_json::Value = serde_json::from_str(&export.files[0].text).unwrap();
     let group = &json["targets"][0]["tpgs"][0];
@@ -407,6 +452,112 @@ fn what_everybody_is_given_does_not_reach_machines_with_an_entry_of_their_own() 
     assert!(!text.contains("root-path") && text.contains("52-54-00-00-00-05/boot.ipxe"), "{text}");
     let services: Vec<&str> = text.lines().filter(|l| l.starts_with("pxe-service=")).collect();
     assert!(!services.is_empty() && services.iter().all(|l| l.contains("tag:!quiet,")), "{services:?}");
+}
+
+/// dnsmasq has one lease time for each range.
+#[test]
+fn a_maximum_of_leases_that_dnsmasq_does_not_know_is_told() {
+    let told = |lease: &str, format| {
+        let lab = LAB.replacen("lease = { default = \"1h\", max = \"1h\" }", lease, 1);
+        let export = exported(&crate::lab::parse(&lab).unwrap(), format, 0);
+        let notes: Vec<String> = export.notes.into_iter().filter(|n| n.contains("maximum")).collect();
+        (notes, export.files[0].text.clone())
+    };
+    let long = "lease = { default = \"1h\", max = \"1d\" }";
+    let (notes, text) = told(long, ExportFormat::Dnsmasq);
+    assert!(text.contains(",255.255.255.0,3600s\n"), "{text}");
+    assert!(notes.len() == 1 && notes[0].starts_with("192.168.77.0/24: ") && notes[0].contains("1d"), "{notes:?}");
+    assert_eq!(told("lease = { default = \"1h\", max = \"1h\" }", ExportFormat::Dnsmasq).0, Vec::<String>::new());
+    assert_eq!(told(long, ExportFormat::Dhcpd).0, Vec::<String>::new());
+}
+
+/// The boot files that a machine with these tags takes of dnsmasq beside another server: of the services, which come before every dhcp-boot.
+fn services(text: &str, tags: &[&str]) -> Vec<String> {
+    let holds = |tag: &str| match tag.strip_prefix('!') {
+        Some(tag) => !tags.contains(&tag),
+        None => tags.contains(&tag),
+    };
+    let lines = text.lines().filter_map(|l| l.strip_prefix("pxe-service="));
+    let parts = lines.map(|l| l.split(',').collect::<Vec<_>>());
+    let mine = parts.filter(|parts| parts.iter().filter_map(|p| p.strip_prefix("tag:")).all(holds));
+    mine.map(|parts| parts.into_iter().filter(|p| !p.starts_with("tag:")).collect::<Vec<_>>().join(",")).collect()
+}
+
+#[test]
+fn beside_another_server_a_machine_s_own_file_has_a_service_of_its_own() {
+    let lab = |unknown: &str| {
+        let text = format!(
+            "version = 1\n[network]\ninterface = \"br0\"\naddress = \"192.168.77.1/24\"\nmode = \"proxy\"\n{unknown}\n\
+             [[host]]\nmac = \"52:54:00:00:00:01\"\nfirmware = \"arm/snponly.efi\"\nboot = \"local\"\n\
+             [[host]]\nmac = \"52:54:00:00:00:02\"\nboot = \"local\"\n\
+             [[host]]\nmac = \"52:54:00:00:00:03\"\nboot = \"ignore\"\n"
+        );
+        crate::lab::parse(&text).unwrap()
+    };
+    let all = exported(&lab("unknown = \"wait\""), ExportFormat::Dnsmasq, 0);
+    let text = &all.files[0].text;
+    let tags = |n: usize| {
+        let line = text.lines().filter(|l| l.starts_with("dhcp-host=")).nth(n).unwrap();
+        line.split(',').filter_map(|p| p.strip_prefix("set:")).collect::<Vec<_>>()
+    };
+    let own = services(text, &tags(0));
+    assert!(own.contains(&"x86-64_EFI,\"Bootyard\",arm/snponly.efi,192.168.77.1".to_owned()), "{text}");
+    // UEFI takes none of several.
+    let kinds = |all: &[String]| all.iter().map(|s| s.split(',').next().unwrap().to_owned()).collect::<BTreeSet<_>>();
+    assert!(kinds(&own).len() == own.len() && own.iter().all(|s| s.contains("arm/snponly.efi")), "{own:?}");
+    for tags in [tags(1), Vec::new()] {
+        let theirs = services(text, &tags);
+        assert!(theirs.contains(&"x86-64_EFI,\"Bootyard\",snponly.efi,192.168.77.1".to_owned()), "{tags:?}\n{text}");
+        assert!(theirs.contains(&"x86PC,\"Bootyard\",undionly.kpxe,192.168.77.1".to_owned()), "{tags:?}\n{text}");
+        assert_eq!(kinds(&theirs).len(), theirs.len(), "{tags:?}\n{text}");
+    }
+    assert_eq!(services(text, &tags(2)), Vec::<String>::new(), "{text}");
+    assert_eq!(services(text, &["scripts"]), Vec::<String>::new(), "iPXE takes its script");
+    // An empty answer would keep the machine from what the other server gives it.
+    assert!(text.contains("\ndhcp-ignore=tag:quiet\n") && !text.contains("tag:!known"), "{text}");
+    assert!(all.notes.iter().any(|n| n == "machines that are ignored are not answered"), "{:?}", all.notes);
+
+    // Machines without an entry are ignored where nothing else is said, as here.
+    let own = exported(&lab(""), ExportFormat::Dnsmasq, 0);
+    let text = &own.files[0].text;
+    assert!(text.contains("\ndhcp-ignore=tag:!known\n") && services(text, &[]).is_empty(), "{text}");
+    assert!(!text.contains("boot/default/"), "{text}");
+    let lab = lab("unknown = \"ignore\"");
+    let import = back(&[exported(&lab, ExportFormat::Dnsmasq, 0)], &lab);
+    let mut expected = lab.clone();
+    expected.hosts[0].firmware = None;
+    assert_eq!(sorted(crate::lab::parse(&import.text).unwrap()), sorted(expected), "{:#?}", import.statements);
+}
+
+/// A name that a URL cannot have as it is, over both HTTP and HTTPS.
+#[test]
+fn boot_files_go_along_under_whatever_url_they_are_asked_for() {
+    for (https, base) in [(false, "http://192.168.77.1"), (true, "https://192.168.77.1:8443")] {
+        let lab = format!(
+            "version = 1\n[network]\ninterface = \"br0\"\naddress = \"192.168.77.1/24\"\n[ports]\nhttps = 8443\n\
+             [[firmware]]\narch = \"uefi-x64-http\"\nfile = \"my own/ipxe#1.efi\"\nhttps = {https}\n"
+        );
+        let lab = crate::lab::parse(&lab).unwrap();
+        let mut firmware = firmware();
+        firmware.files.insert("my own/ipxe#1.efi".into(), PathBuf::from("/lab/firmware/my own/ipxe#1.efi"));
+        let subject = Subject {
+            lab: &lab,
+            addresses: lab.networks.iter().map(|n| n.address).collect(),
+            firmware: &firmware,
+            media: Path::new("/lab/media"),
+            disks: Path::new("/lab/disks"),
+            server: None,
+            lun: 0,
+            place: Path::new("/srv/bootyard"),
+        };
+        let export = export(ExportFormat::Kea, &subject).unwrap();
+        let url = format!("\"{base}/firmware/my%20own/ipxe%231.efi\"");
+        assert!(export.files[0].text.contains(&url), "{}", export.files[0].text);
+        let copy = ("/lab/firmware/my own/ipxe#1.efi".into(), "http/firmware/my own/ipxe#1.efi".into());
+        assert!(export.copies.contains(&copy), "{:?}", export.copies);
+        let told = export.notes.iter().any(|n| n.contains(base) && n.contains("certificate"));
+        assert_eq!(told, https, "{:?}", export.notes);
+    }
 }
 
 /// dnsmasq's dhcp-host takes its words in any order: a number is a lease time, and two words are its own.
