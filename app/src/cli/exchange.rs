@@ -280,16 +280,14 @@ fn write_file(to: &Path, file: &OutFile) -> anyhow::Result<()> {
 
 /// What goes with the files, for whoever is given the folder.
 fn readme(format: ExportFormat, export: &Export) -> OutFile {
-    let mut text = format!("Written by `bootyard export {}`.\n", format.as_str());
-    if let Some(first) = export.files.first() {
-        text += &format!("{} is the configuration; what it names is beside it.\n", first.path.display());
-    }
+    let mut lines = vec![format!("Written by `bootyard export {}`.", format.as_str())];
+    let first = export.files.first().map(|f| f.path.display());
+    lines.extend(first.map(|name| format!("{name} is the configuration; what it names is beside it.")));
     if !export.notes.is_empty() {
-        text += "\nTo be done, and what is different from Bootyard:\n\n";
+        lines.push("\nTo be done, and what is different from Bootyard:\n".to_owned());
     }
-    for note in &export.notes {
-        text += &format!("* {}\n", output::safe(note));
-    }
+    lines.extend(export.notes.iter().map(|note| format!("* {}", output::safe(note))));
+    let text = lines.join("\n") + "\n";
     OutFile { path: "README".into(), text, secret: false }
 }
 
