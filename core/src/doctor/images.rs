@@ -100,7 +100,7 @@ fn to_be_filled(facts: &Facts, store: &Store) -> Vec<Row> {
             Ok(_) => ("installer", State::Ok, String::new()),
         };
         let name = disk.name.as_str();
-        Some(row("image", &format!("{name}/installer"), case, state, &[("disk", &name), ("why", &why)]))
+        Some(row("image", &format!("installer:{name}"), case, state, &[("disk", &name), ("why", &why)]))
     };
     lab.disks.iter().filter(|disk| disk.redirect.is_none()).filter_map(one).collect()
 }
@@ -273,10 +273,10 @@ mod tests {
         let rows = Images.look(&facts);
         let told: Vec<_> = rows.iter().map(|r| (r.id.as_str(), r.case.as_str(), &r.state)).collect();
         let expected = [
-            ("image:blank/installer", "installer", &State::Ok),
-            ("image:gone/installer", "unread", &State::Unknown),
-            ("image:fresh/installer", "installer-fresh", &State::Failed),
-            ("image:shut/installer", "installer-readonly", &State::Failed),
+            ("image:installer:blank", "installer", &State::Ok),
+            ("image:installer:gone", "unread", &State::Unknown),
+            ("image:installer:fresh", "installer-fresh", &State::Failed),
+            ("image:installer:shut", "installer-readonly", &State::Failed),
         ];
         assert_eq!(told, expected, "{lab}");
         assert!(rows[1].seen.contains("gone.raw") && rows[2].seen.starts_with("What machines write"), "{rows:?}");
@@ -287,7 +287,7 @@ mod tests {
         )
         .unwrap();
         let facts = Facts::read(dir.path().to_owned(), None, Arc::new(crate::net::Direct), None).unwrap();
-        assert!(Images.look(&facts).iter().any(|r| r.id == "image:fresh/installer" && r.state == State::Ok));
+        assert!(Images.look(&facts).iter().any(|r| r.id == "image:installer:fresh" && r.state == State::Ok));
     }
 
     /// A boot sector of GRUB's and nothing for UEFI: who starts it depends on the machine's firmware, which is known once it was seen.
