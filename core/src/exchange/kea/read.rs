@@ -300,10 +300,11 @@ impl Reader<'_> {
                 }
             }
             // Of several classes that a client is in, the first one's file is taken: it comes last here, where the last one wins.
-            let mut own = std::mem::replace(&mut self.model.class_rules, before);
+            let own = std::mem::replace(&mut self.model.class_rules, before);
             match machine {
                 None if only => {
-                    winners(&mut own, &mut self.model.outweighed);
+                    // Where no subnet's machines come to them, they are told of all the same.
+                    self.model.outweighed.extend(own.iter().cloned());
                     self.additional.insert(name, own);
                 }
                 Some((_, mac)) => self.of_macs.splice(0..0, own.into_iter().map(|r| (mac, r))).for_each(drop),
@@ -399,10 +400,12 @@ impl Reader<'_> {
     }
 
     /// What these classes say, of several the first one listed. No more is left than there are clients, however many subnets list them.
-    fn late_rules<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> Vec<Rule> {
-        let said: Vec<&Vec<Rule>> = names.filter_map(|name| self.additional.get(name)).collect();
+    fn late_rules<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<Rule> {
+        let mut seen = BTreeSet::new();
+        let said: Vec<&Vec<Rule>> =
+            names.filter(|name| seen.insert(*name)).filter_map(|name| self.additional.get(name)).collect();
         let mut rules: Vec<Rule> = said.into_iter().rev().flatten().cloned().collect();
-        winners(&mut rules, &mut self.model.outweighed);
+        winners(&mut rules, &mut Vec::new());
         rules
     }
 
