@@ -13,7 +13,10 @@ use crate::server::Server;
 use crate::wire::{RIGHT, SERVER, Wire};
 
 /// Exchanges a second.
-const STEPS: [u32; 11] = [1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10_000, 12_000];
+const STEPS: [u32; 17] = [
+    1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10_000, 12_000, 14_000, 16_000, 18_000, 20_000, 25_000,
+    30_000,
+];
 const CLIENTS: u32 = 5000;
 /// Steps in a row that fail before the rest is taken to fail too.
 const ENOUGH: u32 = 2;
