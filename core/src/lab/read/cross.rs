@@ -25,6 +25,7 @@ pub(super) fn check(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
     unique(reader, "uuid", "hosts", hosts().filter_map(|(h, l)| Some((h.uuid.as_ref()?, l))));
     unique(reader, "address", "hosts", hosts().filter_map(|(h, l)| Some((h.address.as_ref()?, l))));
     macs(reader, lab, lines);
+    rules(reader, lab, lines);
     seats(reader, lab, lines);
     ports(reader, lab, lines);
     images(reader, lab, lines);
@@ -90,6 +91,29 @@ fn macs(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
                 }
             }
         }
+    }
+}
+
+/// Of two rules for the same machines one is never given, and which is not to be seen.
+fn rules(reader: &mut Reader<'_>, lab: &Lab, lines: &LabLines) {
+    let mut seen = BTreeMap::new();
+    for (rule, lines) in lab.firmware.iter().zip(&lines.firmware) {
+        let line = lines.of(if rule.arch.is_some() { "arch" } else { "mac" });
+        let Some(first) = seen.get(&(rule.arch, &rule.mac_prefix)) else {
+            seen.insert((rule.arch, &rule.mac_prefix), line);
+            continue;
+        };
+        let at = first.map(|l: u32| format!(" (line {l})")).unwrap_or_default();
+        let arch = rule.arch.map(|arch| format!("arch = \"{arch}\""));
+        let mac = rule.mac_prefix.as_ref().map(|bytes| {
+            let bytes: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            format!("mac = \"{}\"", bytes.join(":"))
+        });
+        let which = arch.into_iter().chain(mac).collect::<Vec<_>>().join(", ");
+        reader.problem(
+            Problem::error(line, format!("two [[firmware]] rules are for the same machines, {which}{at}"))
+                .suggest("remove one of them"),
+        );
     }
 }
 

@@ -157,6 +157,21 @@ fn machines_that_share_a_dock_are_told_apart_by_uuid() {
 }
 
 #[test]
+fn two_rules_for_the_same_machines_are_told_and_others_are_not() {
+    let text = |rules: &[&str]| {
+        let rules = rules.iter().map(|which| format!("[[firmware]]\nfile = \"snponly.efi\"\n{which}\n"));
+        format!("version = 1\n{}", rules.collect::<String>())
+    };
+    let (arch, mac) = ("arch = \"uefi-x64\"", "mac = \"b8:27:eb\"");
+    one(&text(&[arch, arch]), 7, &["two [[firmware]] rules", "arch = \"uefi-x64\" (line 4)", "remove one of them"]);
+    one(&text(&[mac, "mac = \"B8-27-EB\""]), 7, &["mac = \"b8:27:eb\" (line 4)"]);
+    let both = format!("{mac}\n{arch}");
+    one(&text(&[&both, arch, &both]), 12, &["arch = \"uefi-x64\", mac = \"b8:27:eb\" (line 5)"]);
+    let apart = text(&[arch, mac, &both, "arch = \"uefi-x64-http\"", "arch = \"bios\"", "mac = \"b8:27\""]);
+    assert_eq!(problems(&apart), Vec::<String>::new());
+}
+
+#[test]
 fn a_secret_shows_in_no_problem() {
     for chap in [
         "{ user = \"u\", secret = \"hunter2\" }",
