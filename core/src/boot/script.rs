@@ -313,6 +313,17 @@ fn direct<'p>(plan: &'p Plan, iscsi: &IscsiBoot) -> Option<&'p Profile> {
     plan.lab.profile(iscsi.profile.as_ref()?)
 }
 
+/// Whether no firmware logs in to the disk of this boot, but its system alone: gPXE knows no `sanhook`, and starts what it attaches.
+#[must_use]
+pub fn only_system_logs_in(plan: &Plan, dialect: Dialect, boot: &Boot) -> bool {
+    let starts_kernel = match boot {
+        Boot::Iscsi(iscsi) => direct(plan, iscsi).is_some(),
+        Boot::Install(install) => matches!(install.then, InstallThen::Iscsi(_)),
+        Boot::Local | Boot::Wait | Boot::Menu | Boot::Ignore => false,
+    };
+    dialect == Dialect::Gpxe && starts_kernel
+}
+
 pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

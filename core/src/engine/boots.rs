@@ -1,7 +1,8 @@
 //! Boot epochs: what a machine was last given, and whether its firmware has logged in to it since.
 //!
 //! An epoch begins when the script, or the root-path ACK to iPXE, is given. The first firmware login of a new epoch makes a
-//! `fresh` overlay new; OS logins, reconnects and restarts of the engine never do.
+//! `fresh` overlay new; OS logins, reconnects and restarts of the engine never do. Where no firmware logs in, because gPXE starts the
+//! disk's kernel directly, the system's first login stands for it.
 
 use std::collections::HashMap;
 
@@ -19,6 +20,8 @@ pub(super) struct Epoch {
     pub(super) writes: Option<Writes>,
     /// The next firmware login is the first of this epoch.
     pub(super) fresh: bool,
+    /// No firmware logs in to the disk: the system's own login counts as one.
+    pub(super) by_system: bool,
     /// An installation that is not yet proven to run.
     pub(super) install: Option<PendingInstall>,
 }
@@ -50,8 +53,8 @@ impl Boots {
         self.by_host.insert(host, epoch);
     }
 
-    /// A new epoch: this machine was just given `boot`.
-    pub(super) fn begin(&mut self, host: HostId, boot: &Boot) -> Epoch {
+    /// A new epoch: this machine was just given `boot`. `by_system`: see [`Epoch::by_system`].
+    pub(super) fn begin(&mut self, host: HostId, boot: &Boot, by_system: bool) -> Epoch {
         self.last += 1;
         let install = match boot {
             Boot::Install(install) => Some(PendingInstall {
@@ -64,7 +67,7 @@ impl Boots {
         };
         let iscsi = boot.any_iscsi();
         let (disk, writes) = (iscsi.map(|i| i.disk.clone()), iscsi.and_then(|i| i.writes));
-        let epoch = Epoch { id: self.last, disk, writes, fresh: true, install };
+        let epoch = Epoch { id: self.last, disk, writes, fresh: true, by_system, install };
         self.by_host.insert(host, epoch.clone());
         epoch
     }
@@ -74,10 +77,11 @@ impl Boots {
         self.by_host.get(&host)
     }
 
-    /// A firmware login: the epoch, and whether it is the first login of it.
-    pub(super) fn firmware_login(&mut self, host: HostId) -> Option<(u64, bool)> {
+    /// A login: the epoch, and whether it is the one that makes a fresh overlay new.
+    pub(super) fn login(&mut self, host: HostId, firmware: bool) -> Option<(u64, bool)> {
         let epoch = self.by_host.get_mut(&host)?;
-        Some((epoch.id, std::mem::take(&mut epoch.fresh)))
+        let first = (firmware || epoch.by_system) && std::mem::take(&mut epoch.fresh);
+        Some((epoch.id, first))
     }
 
     /// The first login of this epoch came to nothing: the next one is the first.
@@ -131,28 +135,32 @@ mod tests {
     #[test]
     fn only_the_first_firmware_login_of_an_epoch_is_fresh() {
         let mut boots = Boots::default();
-        assert_eq!(boots.firmware_login(HOST), None, "nothing was given yet");
+        assert_eq!(boots.login(HOST, true), None, "nothing was given yet");
         let iscsi =
             Boot::Iscsi(IscsiBoot { disk: "d".parse().unwrap(), profile: None, via: IscsiVia::Script, writes: None });
-        boots.begin(HOST, &iscsi);
-        assert_eq!(boots.firmware_login(HOST), Some((1, true)));
-        assert_eq!(boots.firmware_login(HOST), Some((1, false)), "a reconnect keeps what was written");
-        boots.begin(HOST, &iscsi);
-        assert_eq!(boots.firmware_login(HOST), Some((2, true)));
+        boots.begin(HOST, &iscsi, false);
+        assert_eq!(boots.login(HOST, false), Some((1, false)), "a system takes nothing from its firmware");
+        assert_eq!(boots.login(HOST, true), Some((1, true)));
+        assert_eq!(boots.login(HOST, true), Some((1, false)), "a reconnect keeps what was written");
+        boots.begin(HOST, &iscsi, false);
+        assert_eq!(boots.login(HOST, true), Some((2, true)));
+        boots.begin(HOST, &iscsi, true);
+        assert_eq!(boots.login(HOST, false), Some((3, true)), "no firmware logs in");
+        assert_eq!(boots.login(HOST, false), Some((3, false)));
     }
 
     #[test]
     fn answers_open_with_the_token_of_this_installation_only() {
         let mut boots = Boots::default();
         let install = Boot::Install(Install { profile: "debian".parse().unwrap(), then: InstallThen::Local });
-        let first = boots.begin(HOST, &install).install.unwrap().token;
+        let first = boots.begin(HOST, &install, false).install.unwrap().token;
         assert!(boots.admits(HOST, &first).is_some());
         assert!(boots.admits(HostId(2), &first).is_none(), "not for another host");
         assert!(boots.consume(HOST, "other").is_none());
         assert!(boots.consume(HOST, "debian").is_some());
         assert!(boots.consume(HOST, "debian").is_none(), "consumed once");
         assert!(boots.admits(HOST, &first).is_some(), "an installer reads its answers more than once");
-        boots.begin(HOST, &Boot::Local);
+        boots.begin(HOST, &Boot::Local, false);
         assert!(boots.admits(HOST, &first).is_none(), "it expires with the installation");
     }
 }

@@ -217,13 +217,12 @@ impl Gate for DiskGate {
 }
 
 impl DiskGate {
-    /// The boot epoch, and whether this is its first firmware login, which makes a fresh overlay new. A stranger has no epoch that
-    /// survives: each of its firmware logins is a boot.
+    /// The boot epoch, and whether this is the login of it that makes a fresh overlay new. A stranger has no epoch that survives: each
+    /// of its firmware logins is a boot.
     fn epoch(&self, client: &Client, firmware: bool) -> (u64, bool) {
         let mut state = self.0.state();
         match client {
-            Client::Host(id) if firmware => state.boots.firmware_login(*id).unwrap_or_default(),
-            Client::Host(id) => (state.boots.get(*id).map_or(0, |e| e.id), false),
+            Client::Host(id) => state.boots.login(*id, firmware).unwrap_or_default(),
             Client::Stranger(_) => (0, firmware),
         }
     }

@@ -115,6 +115,28 @@ async fn a_fresh_overlay_is_new_at_the_first_firmware_login_after_a_script_and_n
     assert_eq!(use_disk(&bench, firmware(), 6).await, 1, "a script is");
 }
 
+/// gPXE starts a disk's kernel without a login of its own.
+#[tokio::test]
+async fn where_no_firmware_logs_in_the_systems_first_login_makes_a_fresh_overlay_new() {
+    let mut bench = Bench::new(&HOSTS.replace("\"kept\"", "\"fresh\", profile = \"live\"")).await;
+    bench.addressed(A, IP_A).await;
+    let system = || LoginRequest { firmware: false, ..login("fresh", IP_A, &initiator_name(A)) };
+    let (entry, gpxe) = ("/boot/52-54-00-00-00-01/boot.ipxe", "gPXE/1.0.1");
+    let (_, script) = bench.get_as(IP_A, entry, gpxe).await;
+    assert!(script.contains("kernel ") && !script.contains("san"), "{script}");
+    assert_eq!(use_disk(&bench, system(), 2).await, 1);
+    assert_eq!(use_disk(&bench, system(), 3).await, 2, "a reconnect is no boot");
+    bench.get_as(IP_A, entry, gpxe).await;
+    bench = bench.reopened().await;
+    bench.addressed(A, IP_A).await;
+    assert_eq!(use_disk(&bench, system(), 4).await, 1, "the script is, whichever engine gave it");
+    assert_eq!(use_disk(&bench, system(), 5).await, 4);
+    // iPXE logs in itself: what its system does makes nothing new.
+    bench.get(IP_A, "/boot/52-54-00-00-00-01/script.ipxe").await;
+    assert_eq!(use_disk(&bench, system(), 6).await, 5);
+    assert_eq!(use_disk(&bench, login("fresh", IP_A, &initiator_name(A)), 7).await, 1);
+}
+
 #[tokio::test]
 async fn a_root_path_begins_a_boot_as_a_script_does() {
     let bench = Bench::new(&HOSTS.replace("\"kept\"", "\"fresh\", via = \"root-path\"")).await;

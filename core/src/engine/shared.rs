@@ -285,11 +285,11 @@ impl Shared {
         boot
     }
 
-    /// Begins a boot epoch: this machine is given `boot` now. Ready when that is on disk.
-    pub(super) async fn begin(&self, id: HostId, boot: &Boot) -> Result<Epoch, String> {
+    /// Begins a boot epoch: this machine is given `boot` now. Ready when that is on disk. `by_system`: see [`Epoch::by_system`].
+    pub(super) async fn begin(&self, id: HostId, boot: &Boot, by_system: bool) -> Result<Epoch, String> {
         // What lab.toml says of the disk now holds until the next boot, whatever is edited meanwhile.
         let boot = self.with_writes(boot.clone());
-        let epoch = self.state().boots.begin(id, &boot);
+        let epoch = self.state().boots.begin(id, &boot, by_system);
         self.keep_epoch(id, &epoch).await?;
         Ok(epoch)
     }
@@ -367,7 +367,15 @@ pub(super) fn epoch_record(host: HostId, epoch: &Epoch) -> EpochRecord {
         token: install.token.clone(),
         consumed: install.consumed,
     });
-    EpochRecord { host, id: epoch.id, disk: epoch.disk.clone(), writes: epoch.writes, fresh: epoch.fresh, install }
+    EpochRecord {
+        host,
+        id: epoch.id,
+        disk: epoch.disk.clone(),
+        writes: epoch.writes,
+        fresh: epoch.fresh,
+        by_system: epoch.by_system,
+        install,
+    }
 }
 
 /// The same, read back.
@@ -378,5 +386,6 @@ pub(super) fn epoch_of(record: EpochRecord) -> (HostId, Epoch) {
         token: install.token,
         consumed: install.consumed,
     });
-    (record.host, Epoch { id: record.id, disk: record.disk, writes: record.writes, fresh: record.fresh, install })
+    let EpochRecord { host, id, disk, writes, fresh, by_system, .. } = record;
+    (host, Epoch { id, disk, writes, fresh, by_system, install })
 }

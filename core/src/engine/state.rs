@@ -330,7 +330,7 @@ impl State {
             via: IscsiVia::RootPath,
             writes: None,
         });
-        self.boots.begin(id, &Boot::Iscsi(boot));
+        self.boots.begin(id, &Boot::Iscsi(boot), false);
         true
     }
 

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::shared::{SETTLE, Shared};
 use crate::api::{EventKind, HostId, Stage, Who, machine_uuid};
-use crate::boot::script::{Dialect, ScriptFor, entry, fetches_answers, flaws, render};
+use crate::boot::script::{Dialect, ScriptFor, entry, fetches_answers, flaws, only_system_logs_in, render};
 use crate::boot::{Plan, PlanNetwork, XEN_CONFIG, base_url, initiator_name, xen_config};
 use crate::http::tls::{CA_DER, CA_PEM};
 use crate::http::{App, AppBody, AppReply, AppRequest};
@@ -202,7 +202,8 @@ impl Web {
     async fn give(&self, caller: &Caller, boot: &Boot, because: &str) -> AppBody {
         let mut token = None;
         if !matches!(boot, Boot::Wait | Boot::Menu) {
-            match self.0.begin(caller.id, boot).await {
+            let by_system = only_system_logs_in(&caller.plan, caller.dialect, boot);
+            match self.0.begin(caller.id, boot, by_system).await {
                 Ok(epoch) => token = epoch.install.map(|install| install.token),
                 Err(error) => return AppBody::Bytes(503, TEXT, format!("{error}\n").into_bytes()),
             }

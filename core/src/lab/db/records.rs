@@ -70,6 +70,9 @@ pub struct EpochRecord {
     pub writes: Option<Writes>,
     /// The first firmware login has yet to make the overlay new.
     pub fresh: bool,
+    /// No firmware logs in to the disk: the system's first login makes the overlay new.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_system: bool,
     /// The installation that was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub install: Option<InstallRecord>,

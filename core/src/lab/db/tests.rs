@@ -58,6 +58,7 @@ fn epoch(host: u64) -> EpochRecord {
     let profile: Name = "debian-12".parse().unwrap();
     let install = InstallRecord { profile, then: InstallThen::Local, token: "t0ken".into(), consumed: false };
     EpochRecord {
+        by_system: true,
         host: HostId(host),
         id: u64::MAX,
         disk: Some("d".parse().unwrap()),
