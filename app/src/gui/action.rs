@@ -144,6 +144,8 @@ pub(super) enum Dialog {
         hosts: Vec<HostId>,
         /// What they would get.
         to: Boot,
+        /// They would get it as all machines without an assignment do.
+        as_unknown: bool,
     },
     /// Choose what these get, by key or click.
     Assign {

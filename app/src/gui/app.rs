@@ -425,7 +425,7 @@ impl App {
 
     fn assign(&mut self, ctx: &Context, hosts: Vec<HostId>, to: Boot) {
         if targets::erases(&to) && hosts.len() > 1 {
-            self.dialog = Some(Dialog::Install { hosts, to });
+            self.dialog = Some(Dialog::Install { hosts, to, as_unknown: false });
         } else {
             self.assign_now(ctx, hosts, to);
         }
@@ -469,8 +469,10 @@ impl App {
     /// Gives back what was; an installation of several machines asks here, too.
     fn undo(&mut self, ctx: &Context, undo: Undo) {
         self.last_undo = None;
+        let unknown = targets::unknown_install(&self.shot);
         let (ask, now): (Undo, Undo) = undo.into_iter().partition(|c| match c {
             Command::Assign { hosts, to } => targets::erases(to) && hosts.len() > 1,
+            Command::Unassign { hosts } => unknown.is_some() && hosts.len() > 1,
             Command::Settings { changes, .. } => changes.iter().any(SettingChange::installs_unknown),
             _ => false,
         });
@@ -484,7 +486,12 @@ impl App {
         }
         for command in ask {
             match command {
-                Command::Assign { hosts, to } => self.ask_next(Dialog::Install { hosts, to }),
+                Command::Assign { hosts, to } => self.ask_next(Dialog::Install { hosts, to, as_unknown: false }),
+                Command::Unassign { hosts } => {
+                    if let Some(to) = unknown.clone() {
+                        self.ask_next(Dialog::Install { hosts, to, as_unknown: true });
+                    }
+                }
                 Command::Settings { changes, .. } => self.change_settings(ctx, changes, t!("Given back").to_owned()),
                 _ => {}
             }
@@ -611,7 +618,7 @@ impl App {
 /// The machines that a command of an undo is about.
 fn about(command: &Command) -> Vec<HostId> {
     match command {
-        Command::Assign { hosts, .. } | Command::Group { hosts, .. } => hosts.clone(),
+        Command::Assign { hosts, .. } | Command::Unassign { hosts } | Command::Group { hosts, .. } => hosts.clone(),
         Command::Seats { seats } => seats.iter().map(|(host, _)| *host).collect(),
         Command::Rename { host, .. } => vec![*host],
         _ => Vec::new(),

@@ -175,16 +175,31 @@ pub(super) fn running_from_disks(shot: &Snapshot) -> Vec<String> {
     list
 }
 
-/// What gives these hosts back what they are assigned now.
+/// What machines without an assignment would have installed, on whichever network.
+pub(super) fn unknown_install(shot: &Snapshot) -> Option<Boot> {
+    let written = shot.settings.entries.iter().filter_map(|entry| match entry.keys.get("unknown") {
+        Some(SettingValue::Boot(boot)) => Some(boot),
+        _ => None,
+    });
+    shot.unknown.iter().chain(written).find(|boot| erases(boot)).cloned()
+}
+
+/// What gives these hosts back what they get now. What is not a machine's own is not written to its entry: it would no longer follow
+/// what machines without an assignment get.
 pub(super) fn earlier(shot: &Snapshot, ids: &[HostId]) -> super::action::Undo {
     let mut groups: Vec<(Vec<HostId>, Boot)> = Vec::new();
-    for host in hosts(shot, ids) {
+    let unassigned: Vec<HostId> = hosts(shot, ids).filter(|host| !host.assigned).map(|host| host.id).collect();
+    for host in hosts(shot, ids).filter(|host| host.assigned) {
         match groups.iter_mut().find(|(_, boot)| *boot == host.boot) {
             Some((hosts, _)) => hosts.push(host.id),
             None => groups.push((vec![host.id], host.boot.clone())),
         }
     }
-    groups.into_iter().map(|(hosts, to)| Command::Assign { hosts, to }).collect()
+    let mut undo: Vec<Command> = groups.into_iter().map(|(hosts, to)| Command::Assign { hosts, to }).collect();
+    if !unassigned.is_empty() {
+        undo.push(Command::Unassign { hosts: unassigned });
+    }
+    undo
 }
 
 /// What gives these hosts their groups and seats back.

@@ -33,6 +33,8 @@ pub enum Command {
     Assign { hosts: Vec<HostId>, to: Boot },
     /// The same by what the command line takes: MAC, name or `group:NAME`.
     AssignNamed { hosts: Vec<String>, to: Boot },
+    /// These hosts have no assignment of their own any more: they get what a machine without one gets. Written to lab.toml.
+    Unassign { hosts: Vec<HostId> },
     /// These hosts start the kernel of this disk directly from now on, their root on their own overlay of it. The reply is
     /// [`Reply::Hosts`] where a profile with that kernel is at hand, and [`Reply::Job`] where it is taken out first.
     StartDirectly {

@@ -406,6 +406,9 @@ pub struct HostView {
     pub memory_mib: Option<u64>,
     /// What it gets.
     pub boot: Boot,
+    /// That is its own entry's; else it is what a machine without an assignment gets.
+    #[serde(default)]
+    pub assigned: bool,
     /// The profile or disk to which `boot` refers is missing or broken.
     pub boot_problem: Option<String>,
     /// How far it is.

@@ -46,6 +46,7 @@ impl Run {
                 let ids = self.named(&hosts)?;
                 self.assign(ids, to, "command").await
             }
+            Command::Unassign { hosts } => self.unassign(&hosts).await,
             Command::StartDirectly { hosts, disk } => self.start_directly(hosts, &disk).await,
             Command::Rename { host, name } => self.rename(host, &name).await,
             Command::OtherFirmware { host } => self.other_firmware(host).await,
@@ -266,6 +267,24 @@ impl Run {
         self.edit(move |document| refs.into_iter().try_for_each(|host| document.set_boot(host, &boot))).await?;
         for id in &hosts {
             self.report_of(*id, EventKind::Assigned { to: to.clone(), by: by.to_owned() });
+        }
+        Ok(Reply::Hosts { count: hosts.len() })
+    }
+
+    async fn unassign(&mut self, hosts: &[HostId]) -> Outcome {
+        self.catch_up().await;
+        let mut refs = Vec::new();
+        for id in hosts {
+            match self.host_ref(*id) {
+                Some(host) => refs.push(host),
+                None => return Err(wrong("this machine was forgotten meanwhile; select it again")),
+            }
+        }
+        self.edit(move |document| refs.into_iter().try_for_each(|host| document.unset_boot(host))).await?;
+        for id in hosts {
+            if let Some(to) = self.given(*id) {
+                self.report_of(*id, EventKind::Assigned { to, by: "window".to_owned() });
+            }
         }
         Ok(Reply::Hosts { count: hosts.len() })
     }

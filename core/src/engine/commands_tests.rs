@@ -33,6 +33,30 @@ async fn an_assignment_is_written_and_shown() {
 }
 
 #[tokio::test]
+async fn an_assignment_is_taken_back_and_the_machine_gets_what_unknown_says() {
+    let entry = "[[host]]\nmac = \"52:54:00:00:00:01\" # the teacher's\nname = \"pc-1\"\n";
+    let bench = Bench::new(entry).await;
+    bench.addressed(B, [192, 168, 2, 22].into()).await;
+    bench.events().await;
+    let shown = || {
+        let shot = bench.handle().snapshot();
+        let of = |n: usize| (shot.hosts[n].boot.clone(), shot.hosts[n].assigned);
+        (shot.hosts.iter().map(|h| h.id).collect::<Vec<HostId>>(), of(0), of(1))
+    };
+    let before = bench.toml();
+    let (ids, ..) = shown();
+    assert_eq!(shown(), (ids.clone(), (Boot::Wait, false), (Boot::Wait, false)));
+    bench.call(Command::Assign { hosts: ids[..1].to_vec(), to: Boot::Local }).await.unwrap();
+    assert_eq!(shown(), (ids.clone(), (Boot::Local, true), (Boot::Wait, false)));
+    // The second one has no entry, and needs none for this.
+    bench.call(Command::Unassign { hosts: ids.clone() }).await.unwrap();
+    assert_eq!(bench.toml(), before);
+    assert_eq!(shown(), (ids, (Boot::Wait, false), (Boot::Wait, false)));
+    let gone = Command::Unassign { hosts: vec![HostId(99)] };
+    assert!(refused(bench.call(gone).await).contains("forgotten meanwhile"));
+}
+
+#[tokio::test]
 async fn a_persons_own_edit_is_taken_in_before_an_entry_is_changed() {
     let bench = Bench::new("[[host]]\nmac = \"52:54:00:00:00:01\"\nname = \"pc-1\"\n").await;
     let id = bench.handle().snapshot().hosts[0].id;

@@ -62,6 +62,7 @@ pub(super) fn host_view(
         serial: host.serial.clone(),
         memory_mib: host.memory_mib,
         boot,
+        assigned: entry.is_some_and(|e| e.boot.is_some()),
         boot_problem,
         stage: host.stage,
         since: host.since,

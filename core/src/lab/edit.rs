@@ -73,6 +73,17 @@ impl Document {
         self.change(|doc| on_host(doc, host, |table| set(table, "boot", boot_value(boot))))
     }
 
+    /// A host gets from now on what one without an assignment gets. One without an entry needs none for that.
+    ///
+    /// # Errors
+    /// [`LabError::NoEntry`].
+    pub fn unset_boot(&mut self, host: HostRef) -> Result<(), LabError> {
+        match host {
+            HostRef::Entry(_) => self.change(|doc| on_host(doc, host, |table| unset(table, "boot"))),
+            HostRef::New { .. } => Ok(()),
+        }
+    }
+
     /// Names a host; `None` takes the name away.
     ///
     /// # Errors

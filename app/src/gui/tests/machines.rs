@@ -122,6 +122,37 @@ fn undo_of_a_first_name_takes_it_away_again() {
 }
 
 #[test]
+fn undo_of_a_first_assignment_takes_it_away_again() {
+    let by_unknown = HostView { assigned: false, ..host(1, Stage::Waiting, Boot::Wait) };
+    let hosts = vec![Arc::new(by_unknown), Arc::new(host(2, Stage::Waiting, Boot::Wait))];
+    let mut window = Window::over(Snapshot { hosts, ..bench(0) });
+    window.key(Modifiers::COMMAND, Key::A);
+    window.key(Modifiers::NONE, Key::L);
+    assert!(matches!(window.done(), Command::Assign { to: Boot::Local, .. }));
+    window.wait_for("Undo");
+    window.click("Undo");
+    assert_eq!(window.done(), Command::Assign { hosts: vec![HostId(2)], to: Boot::Wait });
+    assert_eq!(window.done(), Command::Unassign { hosts: vec![HostId(1)] });
+    window.wait_for("Given back to 2 machines");
+}
+
+#[test]
+fn undo_asks_where_it_would_give_several_back_to_an_installation_of_unknown_machines() {
+    let of = |n| Arc::new(HostView { assigned: false, ..host(n, Stage::Waiting, install("debian-12")) });
+    let unknown = Some(install("debian-12"));
+    let mut window = Window::over(Snapshot { hosts: vec![of(1), of(2)], unknown, ..bench(0) });
+    window.key(Modifiers::COMMAND, Key::A);
+    window.key(Modifiers::NONE, Key::L);
+    assert!(matches!(window.done(), Command::Assign { to: Boot::Local, .. }));
+    window.wait_for("Undo");
+    window.click("Undo");
+    window.wait_for("Install debian-12 on 2 machines?");
+    window.sent_nothing();
+    window.click("Erase and install 2 machines");
+    assert_eq!(window.done(), Command::Unassign { hosts: vec![HostId(1), HostId(2)] });
+}
+
+#[test]
 fn undo_asks_for_each_installation_that_it_would_bring_back() {
     let of = |n, boot| Arc::new(host(n, Stage::Waiting, boot));
     let hosts = vec![

@@ -92,6 +92,7 @@ pub(crate) fn host(n: u64, stage: Stage, boot: Boot) -> HostView {
         serial: Some(format!("5CG13{n:04}")),
         memory_mib: Some(16384),
         boot,
+        assigned: true,
         boot_problem: None,
         stage,
         since: Some(ago(7 + n as i64 * 13)),

@@ -32,7 +32,7 @@ pub(crate) fn dialog_ui(ctx: &Context, view: &mut View<'_>, dialog: &mut Dialog)
 
 fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
     match dialog {
-        Dialog::Install { hosts, to } => {
+        Dialog::Install { hosts, to, as_unknown } => {
             let n = hosts.len();
             title_ui(ui, &count!(n, "{boot} on {n} machine?", "{boot} on {n} machines?", boot = say::boot(to)));
             ui.label(if n == 1 {
@@ -45,7 +45,11 @@ fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
                 if danger_button_ui(ui, &count!(n, "Erase and install {n} machine", "Erase and install {n} machines"))
                     .clicked()
                 {
-                    view.push(Action::AssignNow(hosts.clone(), to.clone()));
+                    let hosts = hosts.clone();
+                    view.push(match as_unknown {
+                        true => Action::Send(Command::Unassign { hosts }, t!("Given back").to_owned()),
+                        false => Action::AssignNow(hosts, to.clone()),
+                    });
                     view.push(Action::CloseDialog);
                 }
             });
