@@ -51,6 +51,15 @@ struct Answer {
     undo: Option<Undo>,
     error: Option<String>,
     quit: bool,
+    /// Settings that were written.
+    written: Vec<SettingChange>,
+}
+
+impl Answer {
+    /// What went wrong, and nothing else.
+    fn failed(error: String) -> Self {
+        Self { said: String::new(), undo: None, error: Some(error), quit: false, written: Vec::new() }
+    }
 }
 
 /// The window's state: what a person chose in it, and the way to the engine. Everything else is in the snapshot.
@@ -168,6 +177,7 @@ impl App {
     fn take_answers(&mut self, ctx: &Context) {
         let now = ctx.input(|i| i.time);
         while let Ok(answer) = self.answers.try_recv() {
+            self.settings.written(&answer.written);
             match (answer.error, answer.undo) {
                 // Shown where it stays, above the screen.
                 (Some(error), _) if matches!(&self.shot.engine, EngineState::Failed { error: e } if *e == error) => {}
@@ -455,7 +465,7 @@ impl App {
                 Ok(_) => (t!("{names}: the kernel of {disk} directly", names = names, disk = disk), Some(undo), None),
                 Err(refused) => (String::new(), None, Some(refused.to_string())),
             };
-            let _window_is_gone = back.send(Answer { said, undo, error, quit: false });
+            let _window_is_gone = back.send(Answer { said, undo, error, quit: false, written: Vec::new() });
             ctx.request_repaint();
         });
     }
@@ -503,15 +513,20 @@ impl App {
         commands.iter().for_each(|command| self.telling.sent(command));
         let (handle, back, ctx) = (self.handle.clone(), self.answered.clone(), ctx.clone());
         self.runtime.spawn(async move {
-            let mut error = None;
+            let (mut error, mut written) = (None, Vec::new());
             for command in commands {
+                let settings = match &command {
+                    Command::Settings { changes, trial: false } => changes.clone(),
+                    _ => Vec::new(),
+                };
                 if let Err(refused) = handle.call(command).await {
                     error = Some(refused.to_string());
                     break;
                 }
+                written.extend(settings);
             }
             // The window may have closed meanwhile; then nobody reads it.
-            let _window_is_gone = back.send(Answer { said, undo, error, quit });
+            let _window_is_gone = back.send(Answer { said, undo, error, quit, written });
             ctx.request_repaint();
         });
     }
@@ -575,7 +590,7 @@ impl App {
                 Ok(said) => (said, None),
                 Err(error) => (String::new(), Some(error)),
             };
-            let _window_is_gone = back.send(Answer { said, undo: None, error, quit: false });
+            let _window_is_gone = back.send(Answer { said, undo: None, error, quit: false, written: Vec::new() });
             ctx.request_repaint();
         });
     }
@@ -589,8 +604,7 @@ impl App {
             if let Some(act) = first
                 && let Err(refused) = handle.call(Command::Mend { act }).await
             {
-                let answer = Answer { said: String::new(), undo: None, error: Some(refused.to_string()), quit: false };
-                let _window_is_gone = back.send(answer);
+                let _window_is_gone = back.send(Answer::failed(refused.to_string()));
             }
             let _window_is_gone = told.send(handle.call(Command::Doctor { interface, self_test }).await);
             ctx.request_repaint();

@@ -50,8 +50,7 @@ impl App {
         self.runtime.spawn_blocking(move || {
             if let Err(error) = keep() {
                 let error = t!("What you like could not be kept: {error}", error = error);
-                let _window_is_gone =
-                    back.send(Answer { said: String::new(), undo: None, error: Some(error), quit: false });
+                let _window_is_gone = back.send(Answer::failed(error));
                 ctx.request_repaint();
             }
         });

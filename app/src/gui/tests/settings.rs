@@ -479,6 +479,43 @@ fn a_refusal_leaves_what_was_typed_where_it_is() {
     assert_eq!(field.value().as_deref(), Some("lab.example"));
 }
 
+#[test]
+fn a_refusal_leaves_a_secret_in_its_field_until_it_is_written_or_given_up() {
+    let mut window = Window::over(full());
+    window.key(Modifiers::COMMAND, Key::Comma);
+    window.click("Disks");
+    let typed = |window: &Window| {
+        let field = window.harness.get_by_role_and_label(Role::PasswordInput, "CHAP secret");
+        field.value().map_or(0, |dots| dots.chars().count())
+    };
+    let write = |window: &mut Window| {
+        window.harness.get_by_role_and_label(Role::PasswordInput, "CHAP secret").focus();
+        window.frames();
+        window.harness.event(Event::Text("thirteen-byte".into()));
+        window.frames();
+        let trial = window.answer(Ok(Reply::Settings { problems: Vec::new() }));
+        assert!(matches!(trial, Command::Settings { trial: true, .. }));
+        window.frames();
+    };
+    write(&mut window);
+    window.click("Apply");
+    assert!(matches!(
+        window.answer(Err(CommandError::new("the disk is full"))),
+        Command::Settings { trial: false, .. }
+    ));
+    window.wait_for("The disk is full");
+    assert_eq!(typed(&window), 13, "what nobody wrote down is not typed again");
+    assert!(!window.sees("thirteen-byte"), "and is not shown");
+    window.click("Apply");
+    assert!(matches!(window.done(), Command::Settings { trial: false, .. }));
+    window.wait_for("Undo does not bring back a secret");
+    assert_eq!(typed(&window), 0, "it is in the file");
+    write(&mut window);
+    window.click("Revert");
+    assert_eq!(typed(&window), 0);
+    window.sent_nothing();
+}
+
 /// Writes pictures of every section into the folder that BOOTYARD_PICTURES names.
 #[test]
 #[ignore = "for people to look at: BOOTYARD_PICTURES=DIR cargo test -p bootyard --lib settings::pictures -- --ignored"]

@@ -111,6 +111,11 @@ impl SettingsForm {
         self.drafts.take(&shot.settings, |host| targets::host(shot, host).is_some());
     }
 
+    /// The engine wrote these.
+    pub(crate) fn written(&mut self, changes: &[SettingChange]) {
+        self.drafts.written(changes);
+    }
+
     /// Shows what lab.toml says of this machine.
     pub(crate) fn about(&mut self, host: HostId) {
         (self.section, self.machine) = (Section::Machines, Some(host));
@@ -372,7 +377,6 @@ impl SettingsForm {
                     false => t!("{what}: changed, and in force", what = what),
                 };
                 view.push(Action::Settings(changes.clone(), said));
-                self.drafts.forget_secrets(card);
             }
             if !changes.is_empty() && ui.button(t!("Revert")).on_hover_text(t!("Back to what the file says")).clicked()
             {

@@ -111,10 +111,16 @@ impl Drafts {
         }
     }
 
-    /// A card is applied. No snapshot ever says what a secret is, so a secret's draft cannot be seen to say the same as the file.
-    pub(super) fn forget_secrets(&mut self, card: &Card) {
-        if let Some(of_place) = self.all.get_mut(&card.place) {
-            of_place.retain(|key, draft| !(card.has(key) && matches!(draft.value, Some(SettingValue::Secret(_)))));
+    /// These are written. No snapshot ever says what a secret is, so a secret's draft cannot be seen to say the same as the file.
+    pub(super) fn written(&mut self, changes: &[SettingChange]) {
+        for change in changes {
+            let SettingChange::Set { place, key, value: value @ Some(SettingValue::Secret(_)) } = change else {
+                continue;
+            };
+            // What was typed meanwhile is another one.
+            if self.get(place, key).is_some_and(|draft| draft.value == *value) {
+                self.forget(place, key);
+            }
         }
     }
 
