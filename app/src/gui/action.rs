@@ -240,7 +240,12 @@ pub(super) enum Dialog {
         files: Vec<(PathBuf, Arch, bool)>,
     },
     /// Files that can't be used as they are.
-    Notes(Vec<Note>),
+    Notes {
+        /// Which.
+        notes: Vec<Note>,
+        /// How many more were not looked at.
+        left: usize,
+    },
     /// What happened in a recording of packets.
     Recording(Box<Recording>),
 }

@@ -17,8 +17,8 @@ use super::action::{Dialog, DiskForm, ProfileForm};
 use super::lang::{count, t};
 use super::say;
 
-/// More files at a time are not looked at.
-const MOST: usize = 200;
+/// More files at a time are not looked at: it is said how many were left.
+pub(super) const MOST: usize = 200;
 
 /// A file and what it is, or why that can't be told.
 #[derive(Debug, Clone)]
@@ -33,12 +33,15 @@ pub(super) struct Brought {
 #[derive(Debug)]
 struct Look {
     files: Vec<PathBuf>,
+    /// How many more there were.
+    left: usize,
     coming: Receiver<Vec<Brought>>,
     found: Option<Vec<Brought>>,
 }
 
 impl Look {
     fn at(ctx: &Context, mut files: Vec<PathBuf>) -> Self {
+        let left = files.len().saturating_sub(MOST);
         files.truncate(MOST);
         let (told, coming) = channel();
         let (all, ctx) = (files.clone(), ctx.clone());
@@ -51,7 +54,11 @@ impl Look {
             let _window_is_gone = told.send(all.into_iter().map(look).collect());
             ctx.request_repaint();
         });
-        Self { files, coming, found: None }
+        Self { files, left, coming, found: None }
+    }
+
+    fn is_of(&self, files: &[PathBuf]) -> bool {
+        files.len() == self.files.len() + self.left && files.starts_with(&self.files)
     }
 
     fn take(&mut self) {
@@ -84,14 +91,14 @@ impl Files {
     pub(super) fn hover(&mut self, ctx: &Context, files: &[PathBuf]) {
         if files.is_empty() {
             self.hovering = None;
-        } else if self.hovering.as_ref().is_none_or(|look| look.files != files) {
+        } else if self.hovering.as_ref().is_none_or(|look| !look.is_of(files)) {
             self.hovering = Some(Look::at(ctx, files.to_vec()));
         }
     }
 
     /// These were let go, or picked.
     pub(super) fn bring(&mut self, ctx: &Context, files: Vec<PathBuf>) {
-        let known = self.hovering.take().filter(|look| look.files == files);
+        let known = self.hovering.take().filter(|look| look.is_of(&files));
         self.dropped = Some(known.unwrap_or_else(|| Look::at(ctx, files)));
     }
 
@@ -102,7 +109,7 @@ impl Files {
         }
         let look = self.dropped.as_mut()?;
         look.take();
-        let found = look.found.take()?;
+        let found = (look.found.take()?, look.left);
         self.dropped = None;
         Some(found)
     }
@@ -110,7 +117,7 @@ impl Files {
     /// What hovers, and what it is as soon as that is known.
     pub(super) fn hint(&self) -> Option<Hint<'_>> {
         let look = self.hovering.as_ref()?;
-        Some(Hint { count: look.files.len(), found: look.found.as_deref() })
+        Some(Hint { count: look.files.len(), left: look.left, found: look.found.as_deref() })
     }
 
     /// Reads packets and folds them, on a thread.
@@ -143,6 +150,8 @@ impl Files {
 pub(super) struct Hint<'a> {
     /// How many.
     pub(super) count: usize,
+    /// How many more are not taken at the same time.
+    pub(super) left: usize,
     /// What they are.
     pub(super) found: Option<&'a [Brought]>,
 }
@@ -189,8 +198,8 @@ pub(super) struct Plan {
     pub(super) lab: Option<PathBuf>,
 }
 
-/// Puts each file where it belongs. `profile` is the form that is open, if that is one of a profile.
-pub(super) fn plan(files: Vec<Brought>, profile: Option<ProfileForm>) -> Plan {
+/// Puts each file where it belongs. `left`: how many more there were; `profile`: the form that is open, if that is one of a profile.
+pub(super) fn plan(files: Vec<Brought>, left: usize, profile: Option<ProfileForm>) -> Plan {
     let mut plan = Plan::default();
     let mut form = profile.unwrap_or_default();
     let (mut of_profile, mut disks, mut firmware, mut notes) = (false, Vec::new(), Vec::new(), Vec::new());
@@ -219,8 +228,8 @@ pub(super) fn plan(files: Vec<Brought>, profile: Option<ProfileForm>) -> Plan {
     if !firmware.is_empty() {
         plan.dialogs.push_back(Dialog::AddFirmware { files: firmware });
     }
-    if !notes.is_empty() {
-        plan.dialogs.push_back(Dialog::Notes(notes));
+    if !notes.is_empty() || left > 0 {
+        plan.dialogs.push_back(Dialog::Notes { notes, left });
     }
     plan
 }
@@ -437,13 +446,13 @@ mod tests {
             file("snponly.efi", Kind::Firmware { arch: Arch::UefiX64, ipxe: true }),
             file("notes.txt", Kind::Unknown),
         ];
-        let dialogs: Vec<Dialog> = plan(files, None).dialogs.into_iter().collect();
+        let dialogs: Vec<Dialog> = plan(files, 0, None).dialogs.into_iter().collect();
         let [
             Dialog::AddProfile(form),
             Dialog::AddDisk(a),
             Dialog::AddDisk(b),
             Dialog::AddFirmware { files },
-            Dialog::Notes(notes),
+            Dialog::Notes { notes, left: 0 },
         ] = &dialogs[..]
         else {
             panic!("{dialogs:?}")

@@ -27,8 +27,8 @@ impl App {
         } else {
             self.files.bring(ctx, dropped);
         }
-        if let Some(found) = self.files.take() {
-            self.brought(ctx, found);
+        if let Some((found, left)) = self.files.take() {
+            self.brought(ctx, found, left);
         }
         if let Some(recording) = self.files.take_recording() {
             self.ask_next(Dialog::Recording(Box::new(recording)));
@@ -56,8 +56,9 @@ impl App {
         }
     }
 
-    /// Puts files where they belong. A form that is open takes what it has a place for; another question comes first.
-    fn brought(&mut self, ctx: &Context, mut found: Vec<Brought>) {
+    /// Puts files where they belong. A form that is open takes what it has a place for; another question comes first. `left`: how many
+    /// more were dropped with them.
+    fn brought(&mut self, ctx: &Context, mut found: Vec<Brought>, left: usize) {
         let profile = match &mut self.dialog {
             Some(Dialog::AddProfile(form)) => Some(std::mem::take(form)),
             Some(Dialog::AddDisk(form)) => {
@@ -71,7 +72,7 @@ impl App {
             _ => None,
         };
         let restore = profile.clone();
-        let Plan { mut dialogs, recording, lab } = brought::plan(found, profile);
+        let Plan { mut dialogs, recording, lab } = brought::plan(found, left, profile);
         // Nothing for the form was among them: it stays as it was.
         if let (Some(Dialog::AddProfile(form)), Some(before)) = (&mut self.dialog, restore) {
             match dialogs.pop_front() {
@@ -112,7 +113,7 @@ impl App {
     /// These were dropped, and it was found out what they are.
     #[cfg(test)]
     pub(in crate::gui) fn dropped(&mut self, ctx: &Context, found: Vec<Brought>) {
-        self.brought(ctx, found);
+        self.brought(ctx, found, 0);
     }
 
     /// A recording was read.

@@ -89,6 +89,28 @@ fn what_cannot_be_used_says_what_to_do() {
 }
 
 #[test]
+fn more_files_than_are_taken_at_a_time_are_told() {
+    let mut real = Real::new();
+    let mut files = vec![real.file("disk.bin", b"KDMV\x01\0\0\0")];
+    let recording = real.file("a.pcap", b"\xd4\xc3\xb2\xa1\x02\0");
+    files.extend(std::iter::repeat_n(recording.clone(), crate::gui::brought::MOST + 1));
+    real.hover(&files);
+    real.wait_for("At most 200 files are taken at a time; the last 2 are left out.");
+    real.hover(&[]);
+    // Nothing but these has to be told of them.
+    let mut disks = vec![real.file("disk.bin", b"KDMV\x01\0\0\0")];
+    let kernel = real.file("linux", &bzimage());
+    disks.extend(std::iter::repeat_n(kernel, crate::gui::brought::MOST + 1));
+    real.drop_(&disks);
+    real.wait_for("Add a profile");
+    real.click("Cancel");
+    real.wait_for("Add a disk");
+    real.click("Cancel");
+    real.wait_for("2 files were left out");
+    assert!(real.sees("the last 2 are left out. Drop what is left out again."));
+}
+
+#[test]
 fn a_recording_is_told_machine_by_machine() {
     let mut real = Real::new();
     let recording = include_bytes!("../../../../core/fuzz/corpus/trace-file/boot.pcapng");

@@ -45,6 +45,9 @@ pub(crate) fn hint_ui(ctx: &Context, hint: Hint<'_>) {
             if found.len() > NAMED {
                 lines.push(count!(found.len() - NAMED, "and {n} more", "and {n} more"));
             }
+            if hint.left > 0 {
+                lines.push(left_out(hint.left));
+            }
         }
     }
     let area = Area::new(Id::unique("drop-hint")).order(Order::Tooltip).anchor(Align2::CENTER_CENTER, Vec2::ZERO);
@@ -120,9 +123,26 @@ pub(super) fn firmware_ui(ui: &mut Ui, view: &mut View<'_>, files: &[(PathBuf, A
     });
 }
 
-/// Files that can't be used as they are.
-pub(super) fn notes_ui(ui: &mut Ui, view: &mut View<'_>, notes: &[Note]) {
-    title_ui(ui, &count!(notes.len(), "{n} file needs something first", "{n} files need something first"));
+/// Those that are beyond what is taken at a time.
+fn left_out(left: usize) -> String {
+    count!(
+        left,
+        "At most {most} files are taken at a time; the last one is left out.",
+        "At most {most} files are taken at a time; the last {n} are left out.",
+        most = brought::MOST
+    )
+}
+
+/// Files that can't be used as they are, and how many were not looked at.
+pub(super) fn notes_ui(ui: &mut Ui, view: &mut View<'_>, notes: &[Note], left: usize) {
+    if notes.is_empty() {
+        title_ui(ui, &count!(left, "{n} file was left out", "{n} files were left out"));
+    } else {
+        title_ui(ui, &count!(notes.len(), "{n} file needs something first", "{n} files need something first"));
+    }
+    if left > 0 {
+        ui.label(format!("{} {}", left_out(left), t!("Drop what is left out again.")));
+    }
     ScrollArea::vertical().id_salt("notes").max_height(360.0).show(ui, |ui| {
         for note in notes {
             ui.add_space(4.0);

@@ -131,7 +131,7 @@ fn inner_ui(ui: &mut Ui, view: &mut View<'_>, dialog: &mut Dialog) {
         Dialog::Leave { hosts, jobs, to, way } => labs::leave_ui(ui, view, (hosts, jobs), to, *way),
         Dialog::AddFiles { paths } => brought::files_ui(ui, view, paths),
         Dialog::AddFirmware { files } => brought::firmware_ui(ui, view, files),
-        Dialog::Notes(notes) => brought::notes_ui(ui, view, notes),
+        Dialog::Notes { notes, left } => brought::notes_ui(ui, view, notes, *left),
         Dialog::Recording(recording) => brought::recording_ui(ui, view, recording),
     }
 }
