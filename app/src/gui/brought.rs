@@ -83,7 +83,8 @@ impl Look {
 pub(super) struct Files {
     hovering: Option<Look>,
     dropped: Option<Look>,
-    recording: Option<Receiver<Recording>>,
+    /// Recordings that are read.
+    recordings: Vec<(PathBuf, Receiver<Recording>)>,
 }
 
 impl Files {
@@ -102,8 +103,8 @@ impl Files {
         self.dropped = Some(known.unwrap_or_else(|| Look::at(ctx, files)));
     }
 
-    /// What was let go, once it is known what it is.
-    pub(super) fn take(&mut self) -> Option<Vec<Brought>> {
+    /// What was let go, once it is known what it is, and how many more files there were.
+    pub(super) fn take(&mut self) -> Option<(Vec<Brought>, usize)> {
         if let Some(look) = &mut self.hovering {
             look.take();
         }
@@ -124,7 +125,9 @@ impl Files {
     pub(super) fn read_recording(&mut self, ctx: &Context, path: PathBuf) {
         let (told, coming) = channel();
         let ctx = ctx.clone();
-        let thread = std::thread::Builder::new().name("read-recording".into()).spawn(move || {
+        self.recordings.push((path.clone(), coming));
+        // Without a thread nothing comes, which is said.
+        let _thread = std::thread::Builder::new().name("read-recording".into()).spawn(move || {
             let told_of = file::open(&path).map_err(|e| say::sentence(&e.to_string()));
             let folded = told_of.map(|recording| {
                 let folded = recorded::fold(&recording.packets);
@@ -134,13 +137,21 @@ impl Files {
             let _window_is_gone = told.send(Recording { path, folded: folded.map(Box::new) });
             ctx.request_repaint();
         });
-        self.recording = thread.is_ok().then_some(coming);
     }
 
-    /// A recording that was read.
+    /// A recording that was read, or that nobody reads any more.
     pub(super) fn take_recording(&mut self) -> Option<Recording> {
-        let recording = self.recording.as_ref()?.try_recv().ok()?;
-        self.recording = None;
+        use std::sync::mpsc::TryRecvError;
+        let mut ended = self.recordings.iter().enumerate().filter_map(|(at, (path, coming))| match coming.try_recv() {
+            Ok(recording) => Some((at, recording)),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                let folded = Err(say::sentence(t!("it could not be looked at")));
+                Some((at, Recording { path: path.clone(), folded }))
+            }
+        });
+        let (at, recording) = ended.next()?;
+        self.recordings.remove(at);
         Some(recording)
     }
 }
@@ -464,6 +475,22 @@ mod tests {
         );
         assert_eq!((files.len(), notes.len()), (1, 1));
         assert!(notes[0].text.contains("Not recognised. Disk images"), "{}", notes[0].text);
+    }
+
+    #[test]
+    fn each_recording_comes_and_one_that_nobody_reads_is_told() {
+        let mut files = Files::default();
+        let (first, second) = (channel(), channel());
+        files.recordings.extend([("/m/a.pcap".into(), first.1), ("/m/b.pcap".into(), second.1)]);
+        assert!(files.take_recording().is_none());
+        // A reader that came to harm.
+        drop(second.0);
+        let lost = files.take_recording().unwrap();
+        assert_eq!(lost.path, Path::new("/m/b.pcap"));
+        assert_eq!(lost.folded.unwrap_err(), "It could not be looked at.");
+        first.0.send(Recording { path: "/m/a.pcap".into(), folded: Err("damaged".into()) }).unwrap();
+        assert_eq!(files.take_recording().unwrap().path, Path::new("/m/a.pcap"));
+        assert!(files.take_recording().is_none(), "each once");
     }
 
     #[test]

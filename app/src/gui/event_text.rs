@@ -107,7 +107,15 @@ fn engine(kind: &EventKind) -> Option<String> {
         EventKind::LabBroken { problems } => {
             t!("lab.toml has problems: {problems}", problems = quoted_all(problems))
         }
-        EventKind::Assigned { to, by } => t!("Assigned by {by}: {boot}", by = clean(by), boot = say::boot(to)),
+        EventKind::Assigned { to, by } => {
+            let boot = say::boot(to);
+            match by.as_str() {
+                "window" => t!("Assigned in the window: {boot}", boot = boot),
+                "command" => t!("Assigned on the command line: {boot}", boot = boot),
+                "install-finished" => t!("Assigned because its installer runs: {boot}", boot = boot),
+                by => t!("Assigned by {by}: {boot}", by = clean(by), boot = boot),
+            }
+        }
         EventKind::WakeSent { interfaces } => {
             t!("Wake-on-LAN packet sent on {interfaces}", interfaces = clean(&interfaces.join(", ")))
         }
@@ -398,5 +406,39 @@ fn proxy_style(style: ProxyStyle) -> &'static str {
     match style {
         ProxyStyle::File => t!("the boot file in the offer"),
         ProxyStyle::BootServer => t!("port 4011"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bootyard_core::lab::Boot;
+    use bootyard_core::lang::{Language, speak_here};
+
+    use super::*;
+
+    #[test]
+    fn reasons_of_the_engine_are_said_in_the_language_that_is_spoken() {
+        let (interface, mode) = ("br0".to_owned(), "dhcp".to_owned());
+        let because = "no other DHCP server answered the probe".to_owned();
+        let chosen = EventKind::ModeChosen { interface, mode, because };
+        let because = "chosen in the machine's menu".to_owned();
+        let script = EventKind::ScriptServed { boot: Boot::Local, dialect: "ipxe".into(), because };
+        let assigned = |by: &str| EventKind::Assigned { to: Boot::Local, by: by.into() };
+        let begun = EventKind::JobStarted {
+            job: 1,
+            job_kind: bootyard_core::api::JobKind::SelfTest,
+            what: "the self-test on br0".into(),
+        };
+        assert_eq!(line(&assigned("window")), "Assigned in the window: Local disk");
+        assert_eq!(line(&assigned("command")), "Assigned on the command line: Local disk");
+        assert_eq!(line(&assigned("a script")), "Assigned by a script: Local disk");
+        speak_here(Language::German);
+        let german = [&chosen, &script, &assigned("install-finished"), &begun].map(line);
+        speak_here(Language::English);
+        assert!(german[0].ends_with("kein anderer DHCP-Server hat auf die Probe geantwortet"), "{german:#?}");
+        assert!(german[1].ends_with("(im Menü des Rechners gewählt)"), "{german:#?}");
+        assert!(german[2].starts_with("Zugewiesen, weil sein Installer läuft: "), "{german:#?}");
+        assert_eq!(german[3], "Begonnen: der Selbsttest auf br0");
+        assert!(line(&chosen).ends_with("no other DHCP server answered the probe"));
     }
 }

@@ -141,6 +141,18 @@ fn a_window_that_is_open_changes_its_language() {
 }
 
 #[test]
+fn the_menu_of_labs_names_keys_as_they_are_written_in_german() {
+    let _german = German::spoken();
+    let mut window = Window::over(rooms());
+    window.click("Lab lab");
+    let said = texts(&window);
+    assert!(
+        said.iter().any(|text| text.contains("Strg+")) && !said.iter().any(|text| text.contains("Ctrl")),
+        "{said:#?}"
+    );
+}
+
+#[test]
 fn one_machine_is_german() {
     let _german = German::spoken();
     let mut window = Window::over(one_failed().0);

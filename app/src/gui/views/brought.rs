@@ -150,9 +150,10 @@ pub(super) fn notes_ui(ui: &mut Ui, view: &mut View<'_>, notes: &[Note], left: u
             ui.add(Label::new(&note.text).wrap());
             if let Some(command) = &note.command {
                 ui.horizontal_wrapped(|ui| {
-                    let text = RichText::new(say::clean_to(command, 600)).monospace();
-                    ui.add(Label::new(text).wrap().selectable(true));
-                    if ui.button(t!("Copy command")).clicked() {
+                    let shown = say::clean_to(command, 600);
+                    ui.add(Label::new(RichText::new(&shown).monospace()).wrap().selectable(true));
+                    let copy = t!("Copy command");
+                    if ui.button(copy).accessible_name(format!("{copy}: {shown}")).clicked() {
                         ui.ctx().copy_text(command.clone());
                     }
                 });

@@ -243,7 +243,8 @@ impl Check {
             ui.horizontal_wrapped(|ui| {
                 let text = RichText::new(clean_to(command, COMMAND)).monospace();
                 ui.add(Label::new(text).wrap().selectable(true)).on_hover_text(name);
-                if ui.button(copy).on_hover_text(name).clicked() {
+                let button = ui.button(copy).accessible_name(format!("{copy}: {}", clean_to(command, COMMAND)));
+                if button.on_hover_text(name).clicked() {
                     ui.ctx().copy_text(command.clone());
                 }
             });

@@ -11,7 +11,7 @@ use super::forms::{self, path_ui};
 use crate::gui::action::{Action, PickFor, UiCommand};
 use crate::gui::labs::{self, LabForm, Way};
 use crate::gui::lang::{count, t};
-use crate::gui::say::clean_to;
+use crate::gui::say::{self, clean_to};
 use crate::gui::theme::{self, Tone};
 use crate::gui::widgets::field::{command_button_ui, danger_button_ui, primary_button_ui, weak_ui};
 use crate::gui::widgets::{finding, icon, progress};
@@ -35,7 +35,7 @@ pub(super) fn lab_ui(ui: &mut Ui, view: &mut View<'_>, recent: &[PathBuf]) {
     let (menu, _) = MenuButton::from_button(button).ui(ui, |ui| {
         ui.set_min_width(theme::MENU);
         for command in [UiCommand::OpenLab, UiCommand::NewLab] {
-            let key = command.shortcut().map(|s| ui.ctx().format_shortcut(&s)).unwrap_or_default();
+            let key = command.shortcut().map(|s| say::shortcut(ui.ctx(), &s)).unwrap_or_default();
             let key = RichText::new(key).color(theme::palette(ui).weak);
             if ui.add(Button::new(command.text()).shortcut_text(key)).on_hover_text(command.tooltip()).clicked() {
                 view.run(command);

@@ -79,7 +79,9 @@ impl Toasts {
                                 out.push(Action::Undo(undo.clone()));
                                 closed = Some(toast.number);
                             }
-                            if ui.add(eframe::egui::Button::new(t!("Dismiss")).frame_when_inactive(false)).clicked() {
+                            let dismiss = eframe::egui::Button::new(t!("Dismiss")).frame_when_inactive(false);
+                            let dismiss = ui.add(dismiss).accessible_name(format!("{}: {}", t!("Dismiss"), toast.text));
+                            if dismiss.clicked() {
                                 closed = Some(toast.number);
                             }
                         });
