@@ -2,8 +2,10 @@
 //!
 //! What the engine says (findings, the doctor, error codes) has an id, and its sentence stands in `assets/lang/en.toml`; another
 //! language has a table with the same ids. What the window says is named by its English text, which stands where it is drawn;
-//! another language has a table from that text to its own. What a table does not have is said in English. Errors are made in English
-//! and said in another language where a person reads them: see [`said()`].
+//! another language has a table from that text to its own. What a table does not have is said in English.
+//!
+//! Errors and sentences of the engine are made in English, whatever the window speaks in whose process it runs: scripts, other windows
+//! and lab.db have them, too. Who shows them to a person says them in that person's language: see [`said()`].
 
 mod said;
 
@@ -36,7 +38,7 @@ static TEXTS_GERMAN: Table = LazyLock::new(|| read(WINDOW_GERMAN));
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Language {
-    /// English; complete by construction.
+    /// English; complete by construction, and what the engine says everything in.
     #[default]
     English,
     /// German.
@@ -126,13 +128,41 @@ pub(crate) fn sentence(table: &str, key: &str) -> &'static str {
 
 /// The sentence at `table.key`, if there is one.
 pub(crate) fn maybe(table: &str, key: &str) -> Option<&'static str> {
+    #[cfg(test)]
+    if MADE_HERE.get() != Language::English {
+        return find(MADE_HERE.get(), table, key);
+    }
+    find(Language::English, table, key)
+}
+
+/// The same in the language that is spoken, for what a window draws itself.
+pub(crate) fn spoken_sentence(table: &str, key: &str) -> &'static str {
+    find(spoken(), table, key).unwrap_or_default()
+}
+
+fn find(language: Language, table: &str, key: &str) -> Option<&'static str> {
     let path = format!("{table}.{key}");
     let english = || SENTENCES.get(&path);
-    let sentence = match spoken() {
+    let sentence = match language {
         Language::English => english(),
         Language::German => SENTENCES_GERMAN.get(&path).or_else(english),
     };
     sentence.map(String::as_str)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// In what language this thread's sentences are made: what [`said()`] makes of the English ones is compared with them.
+    static MADE_HERE: Cell<Language> = const { Cell::new(Language::English) };
+}
+
+/// What this makes has its sentences in another language.
+#[cfg(test)]
+pub(crate) fn made_in<T>(language: Language, make: impl FnOnce() -> T) -> T {
+    MADE_HERE.set(language);
+    let made = make();
+    MADE_HERE.set(Language::English);
+    made
 }
 
 /// A finding in words. Parameters are put in as they are: what a client says is made printable where it comes in.
@@ -152,10 +182,25 @@ pub(crate) fn finding(id: &str, severity: Severity, params: &[Param<'_>]) -> Fin
     }
 }
 
-/// One pass from left to right, so that a parameter's own braces mean nothing. A parameter that is an error is said in the language
-/// that is spoken, too.
+/// A text of the window with parameters, in the language that is spoken. A parameter that is an error is said in it, too.
 #[must_use]
-pub fn fill(sentence: &str, params: &[Param<'_>]) -> String {
+pub fn text_with(english: &'static str, params: &[Param<'_>]) -> String {
+    let in_that = |value: String| match value {
+        // A single word is a name.
+        value if spoken() != Language::English && value.contains(' ') => said(&value).into_owned(),
+        value => value,
+    };
+    fill_by(text(english), params, in_that)
+}
+
+/// A sentence with its parameters.
+#[must_use]
+pub(crate) fn fill(sentence: &str, params: &[Param<'_>]) -> String {
+    fill_by(sentence, params, |value| value)
+}
+
+/// One pass from left to right, so that a parameter's own braces mean nothing.
+fn fill_by(sentence: &str, params: &[Param<'_>], say: impl Fn(String) -> String) -> String {
     let mut out = String::new();
     let mut rest = sentence;
     while let Some((before, after)) = rest.split_once('{') {
@@ -165,11 +210,7 @@ pub fn fill(sentence: &str, params: &[Param<'_>]) -> String {
             break;
         };
         match params.iter().find(|(n, _)| *n == name) {
-            Some((_, value)) => match value.to_string() {
-                // A single word is a name.
-                value if spoken() != Language::English && value.contains(' ') => out.push_str(&said(&value)),
-                value => out.push_str(&value),
-            },
+            Some((_, value)) => out.push_str(&say(value.to_string())),
             // Left to be seen: a sentence with a hole must not look whole.
             None => out.extend(["{", name, "}"]),
         }

@@ -11,7 +11,7 @@ macro_rules! t {
         bootyard_core::lang::text($text)
     };
     ($text:literal, $($name:ident = $value:expr),+ $(,)?) => {
-        bootyard_core::lang::fill(bootyard_core::lang::text($text), &[$((stringify!($name), &$value)),+])
+        bootyard_core::lang::text_with($text, &[$((stringify!($name), &$value)),+])
     };
 }
 
@@ -19,8 +19,7 @@ macro_rules! t {
 macro_rules! count {
     ($n:expr, $one:literal, $many:literal $(, $name:ident = $value:expr)* $(,)?) => {{
         let n = $n;
-        let text = if n == 1 { bootyard_core::lang::text($one) } else { bootyard_core::lang::text($many) };
-        bootyard_core::lang::fill(text, &[("n", &n), $((stringify!($name), &$value)),*])
+        bootyard_core::lang::text_with(if n == 1 { $one } else { $many }, &[("n", &n), $((stringify!($name), &$value)),*])
     }};
 }
 

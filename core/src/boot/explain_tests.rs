@@ -107,6 +107,29 @@ fn an_ipxe_in_the_card_s_rom_begins_with_its_own_question_and_http_boot_with_a_u
     assert_eq!(http[1].values[0].value, "http://192.168.2.1/firmware/ipxe.efi");
 }
 
+/// It is made in English, and a German window says all of it in German.
+#[test]
+fn a_chain_is_said_in_german() {
+    use crate::lang::{Language, made_in, said, speak_here};
+    for (mac, arch) in [
+        ("52:54:00:00:00:01", Arch::UefiX64),
+        ("52:54:00:00:00:02", Arch::Bios),
+        ("52:54:00:00:00:09", Arch::Bios),
+        ("52:54:00:00:00:09", Arch::UefiArm64),
+    ] {
+        let (english, german) = (told(mac, arch), made_in(Language::German, || told(mac, arch)));
+        speak_here(Language::German);
+        for (english, german) in english.iter().zip(&german) {
+            assert_eq!(said(&english.brief), german.brief);
+            assert_eq!(said(&english.because), german.because);
+            if english.stage != Link::Script {
+                assert_eq!(said(&english.gets), german.gets);
+            }
+        }
+        speak_here(Language::English);
+    }
+}
+
 #[test]
 fn a_chain_ends_where_nothing_follows() {
     let none = told("52:54:00:00:00:09", Arch::UefiArm64);

@@ -57,9 +57,9 @@ pub struct Decoded {
     pub posix: Option<&'static str>,
 }
 
-/// What kind of part a source file is, by bits 13 to 15 of a code.
-fn part(file: u32) -> &'static str {
-    lang::sentence(
+/// In which source file, and what kind of part that is, by bits 13 to 15 of a code.
+fn part(file: u32, name: &str) -> String {
+    let sentence = lang::sentence(
         "ipxe-part",
         match file & 0xe000 {
             0x2000 => "core",
@@ -68,7 +68,8 @@ fn part(file: u32) -> &'static str {
             0x8000 => "image",
             _ => "other",
         },
-    )
+    );
+    lang::fill(sentence, &[("name", &name)])
 }
 
 /// An error number of iPXE.
@@ -79,7 +80,7 @@ pub fn ipxe(code: u32) -> Decoded {
     let component = TABLES.files.get(&file).copied();
     let exact = TABLES.cases.get(&(file, posix, case)).copied();
     let general = known.map_or_else(|| lang::sentence("ipxe-code", "unknown").to_owned(), |(_, text)| text.to_owned());
-    let place = component.map(|name| format!("{} ({name}).", part(file)));
+    let place = component.map(|name| part(file, name));
     let meaning = match (exact, place) {
         (Some((meaning, _)), Some(place)) => format!("{meaning} {place}"),
         (Some((meaning, _)), None) => meaning.to_owned(),

@@ -31,10 +31,10 @@ pub use findings::{Findings, LabFindings};
 use crate::api::{Certainty, FindingAction, Place};
 use crate::lang;
 
-/// The word for how sure a finding is.
+/// The word for how sure a finding is, in the language that is spoken.
 #[must_use]
 pub fn certainty(certainty: Certainty) -> &'static str {
-    lang::sentence(
+    lang::spoken_sentence(
         "certainty",
         match certainty {
             Certainty::Possible => "possible",
@@ -44,7 +44,7 @@ pub fn certainty(certainty: Certainty) -> &'static str {
     )
 }
 
-/// What stands on the button; `to` is an assignment as people call it.
+/// What stands on the button, in the language that is spoken; `to` is an assignment as people call it.
 #[must_use]
 pub fn action(action: &FindingAction, to: &str) -> String {
     let key = match action {
@@ -54,5 +54,5 @@ pub fn action(action: &FindingAction, to: &str) -> String {
         FindingAction::Show { place: Place::Network } => "network",
         FindingAction::Show { place: Place::Images } => "images",
     };
-    lang::sentence("finding-action", key).replace("{to}", to)
+    lang::spoken_sentence("finding-action", key).replace("{to}", to)
 }

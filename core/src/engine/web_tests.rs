@@ -35,6 +35,26 @@ async fn a_machine_gets_its_script_and_no_other_machine_gets_it() {
     assert_eq!((status, why.as_str()), (403, "192.168.2.22 is 52:54:00:00:00:02's address, not 52:54:00:00:00:01's"));
 }
 
+/// Other windows and scripts are told the same events.
+#[tokio::test]
+async fn an_engine_inside_of_a_german_window_tells_english_events() {
+    use crate::lang::{Language, speak_here};
+    speak_here(Language::German);
+    let bench = Bench::new(&host("{ iscsi = \"kept\" }")).await;
+    bench.addressed(A, IP_A).await;
+    bench.get(IP_A, &format!("{BOOT_A}/script.ipxe")).await;
+    let events = bench.events().await;
+    let because: Vec<&String> = events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            EventKind::ScriptServed { because, .. } => Some(because),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(because, ["the entry of pc-1 in lab.toml says so"]);
+    speak_here(Language::English);
+}
+
 #[tokio::test]
 async fn xens_configuration_is_as_private_as_the_script() {
     let xen = "[[profile]]\nname = \"xen\"\nkernel = \"linux\"\ninitrd = [\"initrd.gz\"]\nhypervisor-efi = \"linux\"\n\

@@ -69,8 +69,12 @@ impl Trouble {
     }
 
     fn sentence(&self, part: &str) -> String {
-        let params: Vec<lang::Param<'_>> =
-            self.params.iter().map(|(name, value)| (name.as_str(), value as &dyn std::fmt::Display)).collect();
+        let params = self.params.iter().map(|(name, value)| {
+            // Scripts know it as `what`; in a sentence that is something which the tables have.
+            let name = if name == "what" { "which" } else { name.as_str() };
+            (name, value as &dyn std::fmt::Display)
+        });
+        let params: Vec<lang::Param<'_>> = params.collect();
         lang::fill(lang::sentence(&format!("image.{}", self.id), part), &params)
     }
 }

@@ -1,11 +1,11 @@
-//! What was said in one language, said in another: errors, and sentences that are kept from before the language was changed.
+//! What was said in one language, said in another: errors and the engine's sentences.
 //!
-//! An error is made in English where something goes wrong, and it stays English on its way: in logs, in lab.db, in events and on the
-//! control socket, for scripts read them there and the engine may be another process than the window. Only who shows it to a person
-//! says it in that person's language, with [`said`]: the text is recognised by its template (`errors.de.toml` has a template of the
-//! sources for each sentence; `de.toml` and `en.toml` have the same ids) and its parameters are put into the other one, themselves
-//! said anew where they are sentences. That can't say something else than the English text does, whichever code made it. A text that
-//! no template fits, or that can be read in two ways, stays as it is.
+//! An error is made in English where something goes wrong, as every sentence of the engine is, and it stays English on its way: in logs,
+//! in lab.db, in events and snapshots and on the control socket, for scripts read them there and the engine may be another process than
+//! the window. Only who shows it to a person says it in that person's language, with [`said`]: the text is recognised by its template
+//! (`errors.de.toml` has a template of the sources for each sentence; `de.toml` and `en.toml` have the same ids) and its parameters are
+//! put into the other one, themselves said anew where they are sentences. That can't say something else than the English text does,
+//! whichever code made it. A text that no template fits, or that can be read in two ways, stays as it is.
 //!
 //! These stay English (the test that reads the sources, in the window's tests, has the files):
 //! - what is said on the wire or in a log alone: errors of the wire types of DHCP, TFTP, HTTP and NDP, error messages to a client, the
@@ -47,7 +47,7 @@ const KNOWN: [&str; 4] = ["what", "format", "form", "FORMS"];
 const WORDS: [&str; 3] = ["what", "kind", "article"];
 
 /// Sentences of a single word.
-const ALONE: [&str; 1] = ["cancelled"];
+const ALONE: [&str; 4] = ["cancelled", "Ignored", "Waits", "Menu"];
 
 /// Texts that are remembered with what became of them: a window asks for the same in each frame.
 const REMEMBERED: usize = 2048;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use bootyard_core::api::{EngineState, Finding, JobState, NetworkView, Severity, Snapshot};
 use bootyard_core::lab::Boot;
-use bootyard_core::lang::said;
 use eframe::egui::containers::menu::MenuButton;
 use eframe::egui::{
     Align, Button, FontId, Label, Layout, Rect, Response, RichText, ScrollArea, Sense, TextStyle, Ui, vec2,
@@ -352,8 +351,7 @@ pub(crate) fn lab_banners_ui(ui: &mut Ui, view: &mut View<'_>, gone: bool) {
         });
     }
     // Why the start failed is said once.
-    let is_in = |error: &str, f: &Finding| f.seen.contains(error) || f.seen.contains(&*said(error));
-    let said = |f: &Finding| matches!(&shot.engine, EngineState::Failed { error } if is_in(error, f));
+    let said = |f: &Finding| matches!(&shot.engine, EngineState::Failed { error } if f.seen.contains(error));
     let findings = shot.findings.iter();
     let loud: Vec<_> = findings.filter(|f| f.severity >= Severity::Warning && !said(f)).collect();
     let mut shown = |ui: &mut Ui| {

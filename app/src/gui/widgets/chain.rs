@@ -64,7 +64,7 @@ fn node(link: &Explained, client: ClientKind) -> Node {
     Node {
         title,
         over: link.over.clone(),
-        brief: say::clean_to(&link.brief, 80),
+        brief: say::quoted(&link.brief, 80),
         decides: decides.unwrap_or_else(|| say::quoted(&link.because, 80)),
         sentence: say::sentence(&given),
         tone: link.ends.then_some(Tone::Bad),
