@@ -28,7 +28,7 @@ pub(crate) enum Wanted {
 }
 
 /// A line of the table.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
     /// For `--rows`.
     pub(crate) name: &'static str,
