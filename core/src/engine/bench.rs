@@ -8,11 +8,11 @@ use tempfile::TempDir;
 
 use super::shared::Shared;
 use super::web::Web;
-use super::{Engine, Options};
+use super::{Engine, EngineError, Options};
 use crate::api::{ClientKind, Command, EngineHandle, Event, EventKind, HandleError, Reply, Who};
 use crate::boot::PlanNetwork;
 use crate::http::{App, AppBody, AppRequest};
-use crate::lab::{Boot, Mode};
+use crate::lab::{Boot, LabError, Mode};
 use crate::net::MacAddr;
 
 pub(super) const A: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
@@ -72,7 +72,15 @@ impl Bench {
     }
 
     async fn open(dir: TempDir) -> Self {
-        let (engine, shared) = Engine::open_sharing(dir.path(), Options::default()).await.unwrap();
+        let mut tries = 0;
+        let (engine, shared) = loop {
+            match Engine::open_sharing(dir.path(), Options::default()).await {
+                // A lock that was given back here is held for a moment by a child that another test starts just then.
+                Err(EngineError::Lab(LabError::InUse { .. })) if tries < 100 => tries += 1,
+                opened => break opened.unwrap(),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
         let network = PlanNetwork {
             index: 0,
             interface: "bench0".into(),
