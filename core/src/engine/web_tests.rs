@@ -228,8 +228,8 @@ async fn who_chose_to_wait_waits() {
     }
 }
 
-#[tokio::test]
-async fn who_chose_to_wait_goes_on_when_its_wait_is_over() {
+/// A machine chose to wait, which is over after a second; and where its wait is.
+async fn chosen_wait() -> (Bench, String) {
     let bench = Bench::new(&host("\"menu\"")).await;
     let toml = bench.toml().replace("mode = \"dhcp\"", "mode = \"dhcp\"\nwait-timeout = \"1s\"");
     std::fs::write(bench.dir.path().join("lab.toml"), toml).unwrap();
@@ -237,6 +237,12 @@ async fn who_chose_to_wait_goes_on_when_its_wait_is_over() {
     bench.addressed(A, IP_A).await;
     let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/choose.ipxe?to=wait")).await;
     let wait = path_in(&script, &format!("{BOOT_A}/wait.ipxe"));
+    (bench, wait)
+}
+
+#[tokio::test]
+async fn who_chose_to_wait_goes_on_when_its_wait_is_over() {
+    let (bench, wait) = chosen_wait().await;
     bench.get(IP_A, &wait).await;
     let events = bench.events().await;
     let given = events.iter().rev().find_map(|e| match &e.kind {
@@ -248,18 +254,13 @@ async fn who_chose_to_wait_goes_on_when_its_wait_is_over() {
 
 #[tokio::test]
 async fn a_clock_that_is_set_back_makes_no_wait_longer() {
-    let bench = Bench::new(&host("\"menu\"")).await;
-    let toml = bench.toml().replace("mode = \"dhcp\"", "mode = \"dhcp\"\nwait-timeout = \"1s\"");
-    std::fs::write(bench.dir.path().join("lab.toml"), toml).unwrap();
-    bench.call(Command::Reload).await.unwrap();
-    bench.addressed(A, IP_A).await;
-    let (_, script) = bench.get(IP_A, &format!("{BOOT_A}/choose.ipxe?to=wait")).await;
+    let (bench, wait) = chosen_wait().await;
     bench.events().await;
     // By that clock it has begun to wait an hour after now.
     for tracked in bench.shared.state().hosts.values_mut() {
         tracked.host.clock_set(jiff::SignedDuration::from_hours(1));
     }
-    bench.get(IP_A, &path_in(&script, &format!("{BOOT_A}/wait.ipxe"))).await;
+    bench.get(IP_A, &wait).await;
     let events = bench.events().await;
     let over = |e: &std::sync::Arc<Event>| matches!(&e.kind, EventKind::ScriptServed { boot: Boot::Local, .. });
     assert!(events.iter().any(over), "{events:?}");
