@@ -110,10 +110,10 @@ impl App {
         }
     }
 
-    /// These were dropped, and it was found out what they are.
+    /// These were dropped, and it was found out what they are; so many more were left out.
     #[cfg(test)]
-    pub(in crate::gui) fn dropped(&mut self, ctx: &Context, found: Vec<Brought>) {
-        self.brought(ctx, found, 0);
+    pub(in crate::gui) fn dropped(&mut self, ctx: &Context, found: Vec<Brought>, left: usize) {
+        self.brought(ctx, found, left);
     }
 
     /// A recording was read.

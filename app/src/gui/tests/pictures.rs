@@ -40,7 +40,7 @@ const WIDE: [f32; 2] = [1280.0, 800.0];
 const SMALL: [f32; 2] = [900.0, 600.0];
 const NARROW: [f32; 2] = [420.0, 600.0];
 
-const SCENES: [Scene; 50] = [
+const SCENES: [Scene; 51] = [
     Scene { name: "first-start", size: WIDE, lab: first::with_address, go: looked },
     Scene { name: "loading", size: SMALL, lab: Snapshot::default, go: |_| {} },
     Scene { name: "machines", size: WIDE, lab: rooms, go: two_selected },
@@ -81,6 +81,7 @@ const SCENES: [Scene; 50] = [
     Scene { name: "files-hover", size: SMALL, lab: || bench(3), go: files_hover },
     Scene { name: "files-image", size: SMALL, lab: || bench(3), go: files_image },
     Scene { name: "files-notes", size: SMALL, lab: || bench(3), go: files_notes },
+    Scene { name: "files-left", size: SMALL, lab: || bench(3), go: files_left },
     Scene { name: "files-recording", size: SMALL, lab: || bench(3), go: files_recording },
     Scene { name: "assign", size: SMALL, lab: three_waiting, go: assign },
     Scene { name: "install", size: SMALL, lab: three_waiting, go: install_three },
@@ -220,11 +221,11 @@ fn files_hover(window: &mut Window) {
     window.wait_for("notes.txt: not recognised");
 }
 
-fn drop_files(window: &mut Window, files: Vec<(&str, Kind)>) {
+fn drop_files(window: &mut Window, files: Vec<(&str, Kind)>, left: usize) {
     let brought =
         |(name, kind): (&str, Kind)| Brought { path: Path::new("/home/anna/Downloads").join(name), kind: Ok(kind) };
     let ctx = window.harness.ctx.clone();
-    window.harness.state_mut().dropped(&ctx, files.into_iter().map(brought).collect());
+    window.harness.state_mut().dropped(&ctx, files.into_iter().map(brought).collect(), left);
     window.frames();
 }
 
@@ -233,6 +234,7 @@ fn files_image(window: &mut Window) {
     drop_files(
         window,
         vec![("Debian 12 generic.qcow2", Kind::Disk { format: "a qcow2 image", table, file_system: None })],
+        0,
     );
 }
 
@@ -245,7 +247,13 @@ fn files_notes(window: &mut Window) {
             ("Fedora-Server-dvd-x86_64-41.iso", Kind::Iso { label: "Fedora-S-dvd-x86_64-41".into() }),
             ("thesis.pdf", Kind::Unknown),
         ],
+        0,
     );
+}
+
+/// A whole folder at once.
+fn files_left(window: &mut Window) {
+    drop_files(window, vec![("thesis.pdf", Kind::Unknown)], 23);
 }
 
 fn files_recording(window: &mut Window) {
