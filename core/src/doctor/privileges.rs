@@ -54,7 +54,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::net::{AddressHold, Interface, Ipv4Cidr, PacketSocket, PortSet, TcpSpec, UdpSpec};
+    use crate::net::testing::interface;
+    use crate::net::{AddressHold, Ipv4Cidr, PacketSocket, PortSet, TcpSpec, UdpSpec};
 
     /// Opens nothing, and says that this mends it.
     #[derive(Debug)]
@@ -93,19 +94,7 @@ mod tests {
             ("install Bootyard's package again, whose `bootyard-ports` is missing", None),
         ] {
             let mut facts = Facts::read(dir.path().to_owned(), None, Arc::new(Without(remedy)), None).unwrap();
-            facts.interfaces = vec![Interface {
-                name: "nosuch0".to_owned(),
-                index: 0,
-                mac: None,
-                addresses: Vec::new(),
-                up: true,
-                running: true,
-                wireless: false,
-                virtual_link: false,
-                default_route: false,
-                speed: None,
-                bridge: None,
-            }];
+            facts.interfaces = vec![interface("nosuch0", &[])];
             let rows = Privileges.look(&facts);
             assert_eq!((rows.len(), rows[0].case.as_str()), (1, "missing"));
             assert!(rows[0].remedy.contains(remedy), "{rows:?}");

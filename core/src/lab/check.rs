@@ -329,22 +329,7 @@ fn addresses(lab: &Lab, lines: &[Lines], interfaces: &[Interface], out: &mut Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn interface(name: &str, addresses: &[&str]) -> Interface {
-        Interface {
-            name: name.into(),
-            index: 2,
-            mac: None,
-            addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
-            up: true,
-            running: true,
-            wireless: false,
-            virtual_link: false,
-            default_route: false,
-            speed: None,
-            bridge: None,
-        }
-    }
+    use crate::net::testing::interface;
 
     /// What check says of lines of lab.toml, without the file's name; what has no line is about this computer.
     fn told(folder: &Folder, interfaces: &[Interface]) -> Vec<String> {

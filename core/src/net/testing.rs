@@ -1,8 +1,8 @@
-//! For tests: the ports of an ordinary process.
+//! For tests: the ports of an ordinary process, and an interface.
 
 use std::net::{TcpListener, UdpSocket};
 
-use super::{AddressHold, Ipv4Cidr, NetError, PacketSocket, PacketUse, PortSet, TcpSpec, UdpSpec};
+use super::{AddressHold, Interface, Ipv4Cidr, NetError, PacketSocket, PacketUse, PortSet, TcpSpec, UdpSpec};
 
 /// Opens ordinary sockets; meant for loopback. What needs a privilege is unsupported.
 #[derive(Debug)]
@@ -28,5 +28,22 @@ impl PortSet for Loopback {
     }
     fn hold_address(&self, _: &str, _: Ipv4Cidr) -> Result<Box<dyn AddressHold>, NetError> {
         Err(NetError::Unsupported("held addresses in this test".into()))
+    }
+}
+
+/// A wired interface that is up.
+pub(crate) fn interface(name: &str, addresses: &[&str]) -> Interface {
+    Interface {
+        name: name.into(),
+        index: 2,
+        mac: None,
+        addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+        up: true,
+        running: true,
+        wireless: false,
+        virtual_link: false,
+        default_route: false,
+        speed: None,
+        bridge: None,
     }
 }
