@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bootyard_core::api::{EventKind, Who};
-use bootyard_core::disks::{Allocation, BlockDevice, Segment};
+use bootyard_core::disks::{Allocation, BlockDevice};
 use bootyard_core::iscsi::Grant;
 use bootyard_core::iscsi::machine::{Connection, Ends, Input, Opened, Outgoing, Request};
 use bootyard_core::iscsi::scsi::{Buffers, Identity, Unit, execute};
@@ -54,9 +54,6 @@ impl BlockDevice for Disk {
     fn zero(&self, offset: u64, len: u64, _: bool) -> io::Result<()> {
         self.with(offset, len, |part| part.fill(0))
     }
-    fn segments(&self, offset: u64, len: u64) -> io::Result<Vec<Segment>> {
-        self.with(offset, len, |_| vec![Segment::Zero { len }])
-    }
     fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {
         self.with(offset, SECTOR, |_| (Allocation::Mapped, SECTOR))
     }
@@ -88,7 +85,7 @@ impl Target {
                 }
                 Output::Event(_) => continue,
                 Output::SendRange { source, .. } => match source {},
-                Output::Persist(ticket, Request::Authorize(_)) => Input::Authorized(ticket, Ok(grant())),
+                Output::Persist(ticket, Request::Authorize(_)) => Input::Authorized(ticket, Ok(Box::new(grant()))),
                 Output::Persist(ticket, Request::Open { grant, .. }) => {
                     let nexus = grant.map(|_| self.unit.attach("iqn.i".into()));
                     Input::Opened(ticket, Ok(Opened { tsih: 9, nexus }))

@@ -13,7 +13,7 @@ use super::identity::{self, Parent, Stamp};
 use super::newborn::appear;
 use super::pour::{Under, pour};
 use super::store::{Store, Whose};
-use super::{Allocation, BlockDevice, DiskError, Image, Segment, import};
+use super::{Allocation, BlockDevice, DiskError, Image, import};
 use crate::lab::{Disk, Name};
 
 /// What a copy remembers.
@@ -64,10 +64,6 @@ impl BlockDevice for View {
 
     fn zero(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
         Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn segments(&self, offset: u64, len: u64) -> io::Result<Vec<Segment>> {
-        self.device().segments(offset, len)
     }
 
     fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {

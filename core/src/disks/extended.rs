@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Allocation, BlockDevice, Segment};
+use super::{Allocation, BlockDevice, Extent};
 
 /// The image, without an end.
 #[derive(Debug)]
@@ -44,13 +44,8 @@ impl BlockDevice for Extended {
         Err(io::ErrorKind::PermissionDenied.into())
     }
 
-    fn segments(&self, offset: u64, len: u64) -> io::Result<Vec<Segment>> {
-        let within = self.within(offset, len);
-        let mut segments = if within > 0 { self.0.segments(offset, within)? } else { Vec::new() };
-        if within < len {
-            segments.push(Segment::Zero { len: len - within });
-        }
-        Ok(segments)
+    fn extent(&self, offset: u64, len: u64) -> Option<Extent> {
+        (self.within(offset, len) == len).then(|| self.0.extent(offset, len))?
     }
 
     fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {

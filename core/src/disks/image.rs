@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fallocate, fcntl_lock, flock, seek};
 use rustix::io::Errno;
 
-use super::storage::{open_quietly, punch, write_zeroes};
-use super::{Allocation, BlockDevice, DiskError, SECTOR, Segment, check_range, usage};
+use super::storage::{open_quietly, punch, read_exact, write_zeroes};
+use super::{Allocation, BlockDevice, DiskError, Extent, SECTOR, check_range, usage};
 
 /// An open image. The operating system's lock on it is held as long as this lives.
 #[derive(Debug)]
@@ -188,7 +188,7 @@ impl BlockDevice for Image {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         check_range(self.len(), offset, buf.len() as u64)?;
-        self.file.read_exact_at(buf, offset)
+        read_exact(&self.file, buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
@@ -221,9 +221,9 @@ impl BlockDevice for Image {
         if done { Ok(()) } else { write_zeroes(&self.file, offset, len) }
     }
 
-    fn segments(&self, offset: u64, len: u64) -> io::Result<Vec<Segment>> {
-        check_range(self.len(), offset, len)?;
-        Ok(vec![Segment::File { file: self.file.clone(), offset, len }])
+    fn extent(&self, offset: u64, len: u64) -> Option<Extent> {
+        check_range(self.len(), offset, len).ok()?;
+        (len > 0).then(|| Extent { file: self.file.clone(), offset, len })
     }
 
     fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {

@@ -47,24 +47,24 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-/// Where a run of bytes of a device is, so that large reads can be sent by the kernel without a copy.
+/// Bytes of a device as they lie in a file, from which the kernel sends them without a copy.
 #[derive(Debug, Clone)]
-pub enum Segment {
-    /// `len` bytes at `offset` of this file.
-    File {
-        /// The file.
-        file: Arc<File>,
-        /// First byte.
-        offset: u64,
-        /// Bytes.
-        len: u64,
-    },
-    /// `len` zero bytes.
-    Zero {
-        /// Bytes.
-        len: u64,
-    },
+pub struct Extent {
+    /// The file.
+    pub file: Arc<File>,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
 }
+
+impl PartialEq for Extent {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file) && (self.offset, self.len) == (other.offset, other.len)
+    }
+}
+
+impl Eq for Extent {}
 
 /// What GET LBA STATUS says of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,11 +129,12 @@ pub trait BlockDevice: Send + Sync + std::fmt::Debug {
     /// The storage's.
     fn zero(&self, offset: u64, len: u64, unmap: bool) -> io::Result<()>;
 
-    /// Where the bytes of a range are now, in order; the lengths sum to `len`. A write may move them, so use it at once.
-    ///
-    /// # Errors
-    /// The storage's.
-    fn segments(&self, offset: u64, len: u64) -> io::Result<Vec<Segment>>;
+    /// Where a range that is not empty lies as a whole, if that is one file, and if it may be sent from there: what the kernel has
+    /// still to send are the file's own pages, so that a write to the range may change it on its way. A device that has atomic writes
+    /// ([`BlockDevice::atomic`]) names nothing that any write can reach.
+    fn extent(&self, _offset: u64, _len: u64) -> Option<Extent> {
+        None
+    }
 
     /// The allocation at `offset` and for how many bytes from there it is the same (at least 512).
     ///

@@ -25,7 +25,7 @@ use super::extended::Extended;
 use super::map::{BLOCK, Header, Map, MapError, State, file_sizes};
 use super::size;
 use super::storage::{Storage, open_quietly};
-use super::{Allocation, BlockDevice, DiskError, Segment, check_range};
+use super::{Allocation, BlockDevice, DiskError, Extent, check_range};
 
 /// Blocks of one stripe: 1 MiB.
 const STRIPE: u64 = 256;
@@ -497,23 +497,11 @@ impl BlockDevice for Overlay {
         done
     }
 
-    fn segments(&self, offset: u64, len: u64) -> io::Result<Vec<Segment>> {
-        check_range(self.len(), offset, len)?;
-        let (mut segments, mut at, end) = (Vec::new(), offset, offset + len);
-        while at < end {
-            let (state, stop) = self.run(at, end);
-            let (offset, len) = (at, stop - at);
-            at = stop;
-            match state {
-                State::Base => segments.extend(self.base.segments(offset, len)?),
-                State::Own => {
-                    let file = self.data.file().ok_or(io::ErrorKind::Unsupported)?;
-                    segments.push(Segment::File { file, offset, len });
-                }
-                State::Zero => segments.push(Segment::Zero { len }),
-            }
-        }
-        Ok(segments)
+    /// The image's part only: what is the overlay's own can be written, atomically too.
+    fn extent(&self, offset: u64, len: u64) -> Option<Extent> {
+        check_range(self.len(), offset, len).ok()?;
+        let end = offset + len;
+        (self.run(offset, end) == (State::Base, end)).then(|| self.base.extent(offset, len))?
     }
 
     fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {

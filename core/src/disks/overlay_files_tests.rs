@@ -156,3 +156,44 @@ fn an_overlay_of_before_there_were_atomic_writes_gets_a_journal() {
     Overlay::open(&folder, base, 0).unwrap().read_at(&mut buf, 512).unwrap();
     assert_eq!(buf, [9; 8192]);
 }
+
+#[test]
+fn only_what_no_write_can_reach_is_named_as_a_part_of_the_image() {
+    const SIZE: u64 = 64 * BLOCK;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("golden.raw");
+    fs::write(&path, vec![7; usize::try_from(SIZE).unwrap()]).unwrap();
+    let image = Arc::new(crate::disks::Image::open_shared(&path).unwrap());
+    let folder = dir.path().join("overlay");
+    Overlay::create(&folder, &header(SIZE)).unwrap();
+    // Larger than its image: behind it there are zeroes, which are in no file.
+    let overlay = Overlay::open(&folder, image.clone(), SIZE + 8 * BLOCK).unwrap();
+    overlay.write_at(&[1; 512], 10 * BLOCK).unwrap();
+    overlay.zero(20 * BLOCK, BLOCK, true).unwrap();
+    overlay.write_atomic(&[2; 512], 30 * BLOCK).unwrap();
+    let whole = |at: u64, blocks: u64| {
+        let extent = overlay.extent(at * BLOCK, blocks * BLOCK)?;
+        assert_eq!((extent.offset, extent.len), (at * BLOCK, blocks * BLOCK));
+        assert_eq!(Some(&extent), image.extent(at * BLOCK, blocks * BLOCK).as_ref(), "it is the image's file");
+        Some(())
+    };
+    for (at, blocks, named) in [
+        (0, 10, true),
+        (11, 9, true),
+        (31, 33, true),
+        (10, 1, false),
+        (9, 2, false),
+        (20, 1, false),
+        (30, 1, false),
+        (0, 64, false),
+        (63, 2, false),
+        (64, 1, false),
+        (72, 1, false),
+        (u64::MAX / BLOCK, 1, false),
+        (0, 0, false),
+    ] {
+        assert_eq!(whole(at, blocks).is_some(), named, "{blocks} blocks from {at}");
+    }
+    assert!(overlay.extent(100, 512).is_none(), "no sector begins there");
+    assert!(overlay.extent(u64::MAX - 511, 512).is_none());
+}

@@ -117,10 +117,6 @@ impl Storage for Sim {
         file.pending.clear();
         Ok(())
     }
-
-    fn file(&self) -> Option<Arc<File>> {
-        None
-    }
 }
 
 /// An image in memory.
@@ -147,9 +143,6 @@ impl BlockDevice for Golden {
     }
     fn zero(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
         panic!("an overlay wrote its image");
-    }
-    fn segments(&self, _: u64, _: u64) -> io::Result<Vec<Segment>> {
-        Err(io::ErrorKind::Unsupported.into())
     }
     fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {
         Ok((Allocation::Mapped, self.size() - offset))
@@ -563,9 +556,6 @@ fn a_failed_flush_is_never_forgotten() {
         fn sync(&self) -> io::Result<()> {
             // The kernel tells of a lost page once, and says that all is well from then on.
             if self.1.swap(false, Ordering::Relaxed) { Err(io::Error::other("lost")) } else { Ok(()) }
-        }
-        fn file(&self) -> Option<Arc<File>> {
-            None
         }
     }
     let base = golden(80);

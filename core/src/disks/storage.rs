@@ -27,13 +27,27 @@ pub(super) trait Storage: Send + Sync + Debug {
     }
     /// Makes what was written durable.
     fn sync(&self) -> io::Result<()>;
-    /// The file for the kernel to send from.
-    fn file(&self) -> Option<Arc<File>>;
+}
+
+/// Fills `buf`; the end of the file before that is an error.
+pub(super) fn read_exact(file: &File, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buf.is_empty() {
+        match rustix::io::pread(file, &mut *buf, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                buf = buf.get_mut(n..).unwrap_or_default();
+                offset += n as u64;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 impl Storage for Arc<File> {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.read_exact_at(buf, offset)
+        read_exact(self, buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
@@ -57,10 +71,6 @@ impl Storage for Arc<File> {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
-    }
-
-    fn file(&self) -> Option<Arc<File>> {
-        Some(self.clone())
     }
 }
 

@@ -22,7 +22,7 @@ use super::stall::Stall;
 use super::stream::{Told, Unflushed};
 use super::{App, AppReply};
 use crate::api::Who;
-use crate::net::{send_file, send_more};
+use crate::net::{send, send_file};
 use crate::trace::own;
 
 /// Bytes that are read at once; a request of a boot client is some hundred.
@@ -228,10 +228,7 @@ impl Connection {
     /// Writes all of these bytes; with `more`, others follow at once.
     async fn write(&mut self, mut bytes: &[u8], more: bool) -> io::Result<()> {
         while !bytes.is_empty() {
-            let sent = self.stream.try_io(Interest::WRITABLE, || match more {
-                true => send_more(&self.stream, bytes),
-                false => Ok(rustix::net::send(&self.stream, bytes, rustix::net::SendFlags::NOSIGNAL)?),
-            });
+            let sent = self.stream.try_io(Interest::WRITABLE, || send(&self.stream, bytes, more));
             match sent {
                 Ok(sent) => {
                     self.told.sent(bytes.get(..sent).unwrap_or_default(), sent);

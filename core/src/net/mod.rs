@@ -54,7 +54,7 @@ pub use memory::give_memory_back;
 pub use privileges::{drop_privileges, free_space};
 pub use segments::{MOST_BYTES, MOST_SEGMENTS, cut_sends, is_uncut};
 #[cfg(unix)]
-pub use send_file::{SENDS_FILES, send_file, send_more, unacknowledged};
+pub use send_file::{SENDS_FILES, send, send_file, unacknowledged};
 pub use sleep::{can_inhibit_sleep, sleep_inhibit};
 pub(crate) use stamp::Stamp;
 pub use vendor::vendor;

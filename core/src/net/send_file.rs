@@ -27,13 +27,15 @@ pub fn send_file(_: impl AsFd, _: impl AsFd, _: u64, _: usize) -> io::Result<usi
     Err(io::Error::new(io::ErrorKind::Unsupported, "files are sent by reading and writing here"))
 }
 
-/// Sends bytes after which more come at once: they share a packet.
+/// Sends bytes; how many went. With `more`, others come at once, and share their packets where the operating system knows how.
 ///
 /// # Errors
 /// The operating system's.
 #[cfg(target_os = "linux")]
-pub fn send_more(to: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
-    Ok(rustix::net::send(to, bytes, rustix::net::SendFlags::MORE | rustix::net::SendFlags::NOSIGNAL)?)
+pub fn send(to: impl AsFd, bytes: &[u8], more: bool) -> io::Result<usize> {
+    use rustix::net::SendFlags;
+    let more = if more { SendFlags::MORE } else { SendFlags::empty() };
+    Ok(rustix::net::send(to, bytes, SendFlags::NOSIGNAL | more)?)
 }
 
 /// See the other one; here packets are not joined.
@@ -41,7 +43,7 @@ pub fn send_more(to: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 /// # Errors
 /// The operating system's.
 #[cfg(not(target_os = "linux"))]
-pub fn send_more(to: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+pub fn send(to: impl AsFd, bytes: &[u8], _: bool) -> io::Result<usize> {
     Ok(rustix::net::send(to, bytes, rustix::net::SendFlags::empty())?)
 }
 
@@ -76,7 +78,7 @@ mod tests {
         let (socket, _) = listener.accept().unwrap();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123456789").unwrap();
-        assert_eq!(send_more(&socket, b"head:").unwrap(), 5);
+        assert_eq!(send(&socket, b"head:", true).unwrap(), 5);
         assert_eq!(send_file(&socket, &file, 3, 4).unwrap(), 4);
         assert_eq!(send_file(&socket, &file, 8, 100).unwrap(), 2, "no more than there is");
         assert_eq!(send_file(&socket, &file, 10, 1).unwrap(), 0);

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Duration;
 
 use bootyard_core::api::{Reports, Who, reports};
-use bootyard_core::disks::{Allocation, BlockDevice, Segment};
+use bootyard_core::disks::{Allocation, BlockDevice};
 use bootyard_core::iscsi::{Config, Gate, Grant, LoginRequest, Refusal, Service, start};
 use bootyard_core::lab::{Chap, Secret};
 use bootyard_core::net::{AddressHold, Ipv4Cidr, NetError, PacketSocket, PacketUse, PortSet, TcpSpec, UdpSpec};
@@ -153,10 +153,6 @@ impl BlockDevice for Memory {
             }
         }
         Ok(())
-    }
-
-    fn segments(&self, _: u64, len: u64) -> io::Result<Vec<Segment>> {
-        Ok(vec![Segment::Zero { len }])
     }
 
     fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)> {

@@ -1,6 +1,5 @@
 //! SCSI commands: data out (immediate, unsolicited, solicited by R2T), data in, status (RFC 7143 4.2.5, 11.3 to 11.8).
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::wire::request::{DataOut, ScsiCommand};
@@ -10,6 +9,7 @@ use super::Request;
 use super::core::Core;
 use super::landing::{Gathered, Piece};
 use super::session::{INVALID_FIELD, Session, TASK_IN_PROGRESS};
+use crate::disks::Extent;
 use crate::iscsi::scsi::{Action, BLOCK, Data, Done, Job, Sense, Status, elsewhere};
 use crate::machine::Now;
 
@@ -54,6 +54,29 @@ pub(super) enum Sequence {
     Queued,
     /// Asked for, up to this offset.
     Solicited { ttt: u32, data_sn: u32, end: u32 },
+}
+
+/// Where the data of a command are.
+enum Source {
+    /// In a buffer, from this place on.
+    Memory(Arc<Vec<u8>>, usize),
+    /// In a file.
+    File(Extent),
+}
+
+impl Source {
+    fn part(&self, offset: u32, len: u32) -> Payload {
+        match self {
+            Self::Memory(buffer, start) => {
+                let start = start + offset as usize;
+                Payload::Shared(buffer.clone(), start..start + len as usize)
+            }
+            Self::File(extent) => {
+                let offset = extent.offset + u64::from(offset);
+                Payload::Stored(Extent { file: extent.file.clone(), offset, len: u64::from(len) })
+            }
+        }
+    }
 }
 
 impl Session {
@@ -236,8 +259,8 @@ impl Session {
             Action::Status(status) => self.status(core, &running, status, None, data.len() as u64),
             Action::Check(sense) => self.status(core, &running, Status::CheckCondition, Some(sense), 0),
             Action::Data(data) => {
-                let range = 0..data.len();
-                self.data_in(core, &running, &Arc::new(data), range.len() as u64, range);
+                let len = data.len();
+                self.data_in(core, &running, &Source::Memory(Arc::new(data), 0), len as u64, len as u64);
             }
             // Only the beginning of a command takes data.
             Action::Take(_) | Action::TakeExactly(_) => {
@@ -284,9 +307,13 @@ impl Session {
             }
             Done::Data(buffer, range) => {
                 let len = range.len() as u64;
-                let intended = running.intended.max(len);
                 self.read += len;
-                self.data_in(core, running, &buffer, intended, range);
+                self.data_in(core, running, &Source::Memory(buffer, range.start), running.intended.max(len), len);
+            }
+            Done::Stored(extent) => {
+                let len = extent.len;
+                self.read += len;
+                self.data_in(core, running, &Source::File(extent), running.intended.max(len), len);
             }
             Done::Failed { sense, error } => {
                 if let Some(message) = error {
@@ -299,18 +326,11 @@ impl Session {
         }
     }
 
-    /// Sends these bytes of the buffer, and the good status in the last of their PDUs.
-    fn data_in(
-        &mut self,
-        core: &mut Core,
-        running: &Running,
-        buffer: &Arc<Vec<u8>>,
-        intended: u64,
-        bytes: Range<usize>,
-    ) {
+    /// Sends `len` bytes, and the good status in the last of their PDUs.
+    fn data_in(&mut self, core: &mut Core, running: &Running, source: &Source, intended: u64, len: u64) {
         let command = &running.command;
         let expected = if command.read { command.expected } else { 0 };
-        let total = (bytes.len() as u64).min(u64::from(expected)) as u32;
+        let total = len.min(u64::from(expected)) as u32;
         if total == 0 {
             let running = Running { command: command.clone(), epoch: running.epoch, intended };
             self.status(core, &running, Status::Good, None, 0);
@@ -336,9 +356,7 @@ impl Session {
                 data_sn,
                 offset,
             };
-            let start = bytes.start + offset as usize;
-            let range = start..start + n as usize;
-            core.send(&response, Payload::Shared(buffer.clone(), range));
+            core.send(&response, source.part(offset, n));
             offset += n;
             data_sn += 1;
         }

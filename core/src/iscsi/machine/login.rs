@@ -55,7 +55,7 @@ pub(super) struct Login {
     text: Vec<u8>,
     first: Option<request::Login>,
     identity: Option<Identity>,
-    grant: Option<Grant>,
+    grant: Option<Box<Grant>>,
     security: Security,
     stage: Option<u8>,
     /// The request that waits for the service's answer.
@@ -179,7 +179,7 @@ impl Login {
     }
 
     /// The gate has answered.
-    pub(super) fn authorized(&mut self, core: &mut Core, ticket: Ticket, answer: Result<Grant, Refusal>) {
+    pub(super) fn authorized(&mut self, core: &mut Core, ticket: Ticket, answer: Result<Box<Grant>, Refusal>) {
         let Some((_, login, pairs)) = self.waiting.take_if(|w| w.0 == ticket) else { return };
         let step = answer.and_then(|grant| {
             self.grant = Some(grant);
@@ -273,7 +273,7 @@ impl Login {
         };
         if ready && login.transit && login.next == FULL {
             // The reply waits until the session is made: it carries its handle.
-            let (asks, grant) = (Box::new(identity.login.clone()), self.grant.clone().map(Box::new));
+            let (asks, grant) = (Box::new(identity.login.clone()), self.grant.clone());
             let ticket = core.request(Request::Open { login: asks, grant, isid: login.isid });
             self.waiting = Some((ticket, login.clone(), reply));
             return Ok(());

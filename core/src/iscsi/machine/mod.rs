@@ -53,8 +53,8 @@ pub enum Input<'a> {
     Landed(Raw<'a>, Landing),
     /// What came is no PDU.
     Broken(FrameError),
-    /// Answer to [`Request::Authorize`].
-    Authorized(Ticket, Result<Grant, Refusal>),
+    /// Answer to [`Request::Authorize`]. Boxed: inputs are moved about, and most are PDUs.
+    Authorized(Ticket, Result<Box<Grant>, Refusal>),
     /// Answer to [`Request::Open`].
     Opened(Ticket, Result<Opened, Refusal>),
     /// Answer to [`Request::Targets`].
@@ -167,6 +167,12 @@ impl Connection {
             Phase::Full(session) => session.landing(&self.core, raw, len),
             _ => None,
         }
+    }
+
+    /// Whether what is read may stay in its file until it is sent ([`Done::Stored`]): no digest of it goes along.
+    #[must_use]
+    pub fn sends_stored(&self) -> bool {
+        !self.core.sending.data_digest
     }
 
     /// Takes back the data of a job that was run, so that their buffer is used again.

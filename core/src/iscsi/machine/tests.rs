@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::api::{EventKind, Who};
-use crate::disks::{Allocation, BlockDevice, Segment};
+use crate::disks::{Allocation, BlockDevice};
 use crate::iscsi::scsi::{BLOCK, Buffers, Identity, Unit, execute};
 use crate::iscsi::wire::request::{DataOut, Login as LoginPdu, ScsiCommand, TaskManagement, Text};
 use crate::iscsi::wire::request::{Logout, NopOut, Request as Pdu, Snack};
@@ -66,11 +66,7 @@ impl BlockDevice for Disk {
         let range = self.range(offset, len as usize)?;
         self.data.lock().unwrap()[range].fill(0);
         Ok(())
-    }
-    fn segments(&self, _: u64, len: u64) -> io::Result<Vec<Segment>> {
-        Ok(vec![Segment::Zero { len }])
-    }
-    fn allocation(&self, _: u64) -> io::Result<(Allocation, u64)> {
+    }    fn allocation(&self, _: u64) -> io::Result<(Allocation, u64)> {
         Ok((Allocation::Mapped, BLOCK))
     }
 }
@@ -178,7 +174,7 @@ impl Bench {
                                     memory: None,
                                 }),
                             };
-                            self.connection.handle(now, Input::Authorized(ticket, answer));
+                            self.connection.handle(now, Input::Authorized(ticket, answer.map(Box::new)));
                         }
                         Request::Open { grant, .. } => {
                             let nexus = grant.map(|_| self.unit.attach("i".into()));

@@ -6,7 +6,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, PoisonError};
 
 use super::{BLOCK, Buffers, Job, MAX_TRANSFER, Sense, Task, Unit, persist, sanitize};
-use crate::disks::{Allocation, BlockDevice};
+use crate::disks::{Allocation, BlockDevice, Extent};
 
 /// Free bytes before what is read: its PDU's header goes there, and one run of bytes to the socket.
 const HEADROOM: usize = 64;
@@ -18,6 +18,8 @@ pub enum Done {
     Good,
     /// Done: these bytes of the buffer are for the initiator.
     Data(Arc<Vec<u8>>, Range<usize>),
+    /// The initiator is to be sent these bytes from their file. [`execute`] never says so: who sends them knows whether that pays.
+    Stored(Extent),
     /// Not done.
     Failed {
         /// For the initiator.

@@ -43,8 +43,21 @@ fn service_action(cdb: &[u8; 16]) -> Option<u16> {
 /// The command of a CDB.
 pub(super) fn find(unit: &Unit, cdb: &[u8; 16]) -> Option<&'static Entry> {
     let action = service_action(cdb);
-    COMMANDS.iter().find(|e| e.opcode == cdb[0] && e.service_action == action && e.is_offered(unit))
+    let first = usize::from(FIRST[usize::from(cdb[0])]);
+    let of_opcode = COMMANDS.get(first..).unwrap_or_default().iter().take_while(|e| e.opcode == cdb[0]);
+    of_opcode.into_iter().find(|e| e.service_action == action && e.is_offered(unit))
 }
+
+/// Where in the table the commands of each opcode begin; its end where there are none.
+static FIRST: [u8; 256] = {
+    let mut first = [COMMANDS.len() as u8; 256];
+    let mut at = COMMANDS.len();
+    while at > 0 {
+        at -= 1;
+        first[COMMANDS[at].opcode as usize] = at as u8;
+    }
+    first
+};
 
 /// Why a CDB is no command: its opcode, or its service action.
 pub(super) fn unknown(unit: &Unit, cdb: &[u8; 16]) -> Sense {
@@ -87,6 +100,7 @@ const fn sanitizes(sa: u8, usage: &'static [u8]) -> Entry {
 
 const LBA8: u8 = 0xff;
 
+/// Those of one opcode stand together.
 static COMMANDS: &[Entry] = &[
     medium(0x00, &[0x00, 0, 0, 0, 0, 0x07], control::test_unit_ready),
     plain(0x03, &[0x03, 0x01, 0, 0, 0xff, 0x07], control::request_sense),
@@ -298,4 +312,19 @@ fn report(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
         _ => return Sense::field(2).into(),
     };
     allocated(data, allocation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_of_an_opcode_stand_together_and_are_found_by_it() {
+        assert!(COMMANDS.len() < 256);
+        for opcode in 0..=255 {
+            let first = usize::from(FIRST[usize::from(opcode)]);
+            let together = COMMANDS[first..].iter().take_while(|e| e.opcode == opcode).count();
+            assert_eq!(together, COMMANDS.iter().filter(|e| e.opcode == opcode).count(), "{opcode:#04x}");
+        }
+    }
 }

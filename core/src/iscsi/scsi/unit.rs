@@ -338,13 +338,14 @@ impl Nexus {
     #[must_use]
     pub fn begin(&self, cdb: &[u8; 16]) -> Action {
         let Some(entry) = opcodes::find(&self.unit, cdb) else {
-            return self.attention(cdb).unwrap_or(opcodes::unknown(&self.unit, cdb)).into();
+            let attention = self.attention(&mut self.unit.state(), cdb);
+            return attention.unwrap_or(opcodes::unknown(&self.unit, cdb)).into();
         };
-        if let Some(sense) = self.attention(cdb) {
-            return sense.into();
-        }
         {
-            let state = self.unit.state();
+            let mut state = self.unit.state();
+            if let Some(sense) = self.attention(&mut state, cdb) {
+                return sense.into();
+            }
             if state.reserved_by.is_some_and(|holder| holder != self.id) && !opcodes::despite_reservation(cdb) {
                 return Action::Status(Status::ReservationConflict);
             }
@@ -407,11 +408,11 @@ impl Nexus {
     }
 
     /// The attention that this command must report, once. INQUIRY, REPORT LUNS and REQUEST SENSE report none (SPC-4 5.14).
-    fn attention(&self, cdb: &[u8; 16]) -> Option<Sense> {
+    fn attention(&self, state: &mut State, cdb: &[u8; 16]) -> Option<Sense> {
         if matches!(cdb[0], 0x12 | 0xa0 | 0x03) {
             return None;
         }
-        self.take_attention()
+        state.nexuses.get_mut(&self.id)?.attentions.pop_front()
     }
 
     pub(super) fn take_attention(&self) -> Option<Sense> {

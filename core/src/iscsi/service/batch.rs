@@ -1,9 +1,13 @@
-//! Gathers PDUs into one vectored write.
+//! Gathers PDUs into one write. What stays in its file the kernel sends from there, behind its header.
 
 use std::io::{self, IoSlice, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::FileExt;
 
+use crate::disks::Extent;
 use crate::iscsi::scsi::Buffers;
 use crate::iscsi::wire::{Frame, Payload};
+use crate::net::{send, send_file};
 use crate::trace::own::Connection;
 
 /// Bytes that wait at most: large reads go out as they come.
@@ -12,6 +16,28 @@ const FULL: usize = 1 << 20;
 const MANY: usize = 340;
 /// Up to so many bytes one copy costs less than to gather.
 const FLAT: usize = 8 << 10;
+/// Bytes read at a time of what the kernel cannot send by itself.
+const PIECE: usize = 64 << 10;
+
+/// Why not all was sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unsent {
+    /// By the network.
+    #[error("the connection was lost while sending: {0}")]
+    Connection(#[from] io::Error),
+    /// By the disk, after the header had said that the data follow.
+    #[error("the disk could not be read at byte {offset}: {source}")]
+    Disk { offset: u64, source: io::Error },
+}
+
+/// How what stayed in its file was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Sent {
+    /// As it is meant to be.
+    Well,
+    /// The kernel cannot send from this file: it was read and sent.
+    Copied,
+}
 
 /// PDUs that wait to be sent.
 #[derive(Debug, Default)]
@@ -27,6 +53,11 @@ impl Batch {
         self.bytes += frame.len();
         self.frames.push(frame);
         self.bytes >= FULL || self.frames.len() >= MANY
+    }
+
+    /// PDUs that wait.
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
     }
 
     /// Tells what waits, PDU by PDU.
@@ -53,21 +84,14 @@ impl Batch {
     }
 
     /// Sends all and gives the buffers back.
-    pub(super) fn flush(&mut self, to: &mut impl Write, buffers: &mut Buffers) -> io::Result<()> {
+    pub(super) fn flush(&mut self, to: &TcpStream, buffers: &mut Buffers) -> Result<Sent, Unsent> {
         if self.frames.is_empty() {
-            return Ok(());
+            return Ok(Sent::Well);
         }
         let single = if let [frame] = &mut self.frames[..] { frame.in_place() } else { None };
-        let result = if let Some(bytes) = single {
-            to.write_all(bytes)
-        } else if self.bytes <= FLAT {
-            self.flat.clear();
-            self.frames.iter().flat_map(Frame::parts).for_each(|part| self.flat.extend_from_slice(part));
-            to.write_all(&self.flat)
-        } else {
-            let mut slices: Vec<IoSlice<'_>> =
-                self.frames.iter().flat_map(|f| f.parts()).filter(|part| !part.is_empty()).map(IoSlice::new).collect();
-            write_all(to, &mut slices)
+        let result = match single {
+            Some(bytes) => send_all(to, bytes, false).map(|()| Sent::Well).map_err(Unsent::from),
+            None => self.send(to),
         };
         self.bytes = 0;
         for frame in self.frames.drain(..) {
@@ -78,9 +102,81 @@ impl Batch {
         }
         result
     }
+
+    fn send(&mut self, to: &TcpStream) -> Result<Sent, Unsent> {
+        let Self { frames, flat, .. } = self;
+        let (mut sent, mut rest) = (Sent::Well, frames.as_slice());
+        while !rest.is_empty() {
+            let stored = rest.iter().position(|frame| frame.stored().is_some());
+            let (before, from) = rest.split_at(stored.unwrap_or(rest.len()));
+            gather(to, before, flat)?;
+            let Some((frame, after)) = from.split_first() else { break };
+            if let Some(extent) = frame.stored() {
+                let [head, _, tail] = frame.parts();
+                send_all(to, head, true)?;
+                sent = sent.max(from_file(to, extent)?);
+                send_all(to, tail, false)?;
+            }
+            rest = after;
+        }
+        Ok(sent)
+    }
 }
 
-fn write_all(to: &mut impl Write, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+/// Sends what is in memory.
+fn gather(to: &TcpStream, frames: &[Frame], flat: &mut Vec<u8>) -> io::Result<()> {
+    if frames.iter().map(Frame::len).sum::<usize>() <= FLAT {
+        flat.clear();
+        frames.iter().flat_map(Frame::parts).for_each(|part| flat.extend_from_slice(part));
+        return send_all(to, flat, false);
+    }
+    let mut slices: Vec<IoSlice<'_>> =
+        frames.iter().flat_map(Frame::parts).filter(|part| !part.is_empty()).map(IoSlice::new).collect();
+    write_all(to, &mut slices)
+}
+
+/// Sends bytes that stay in their file. Whatever keeps the kernel from it: where they can be read, they are read and sent.
+fn from_file(to: &TcpStream, extent: &Extent) -> Result<Sent, Unsent> {
+    let end = extent.offset + extent.len;
+    let mut at = extent.offset;
+    while at < end {
+        match send_file(to, &extent.file, at, usize::try_from(end - at).unwrap_or(usize::MAX)) {
+            Ok(sent @ 1..) => at += sent as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => return copied(to, extent, at).map(|()| Sent::Copied),
+        }
+    }
+    Ok(Sent::Well)
+}
+
+/// Reads and sends an extent from byte `at` of its file on.
+fn copied(to: &TcpStream, extent: &Extent, mut at: u64) -> Result<(), Unsent> {
+    let end = extent.offset + extent.len;
+    let mut piece = vec![0; PIECE.min(usize::try_from(end - at).unwrap_or(PIECE))];
+    while at < end {
+        let len = piece.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
+        let piece = piece.get_mut(..len).unwrap_or_default();
+        extent.file.read_exact_at(piece, at).map_err(|source| Unsent::Disk { offset: at, source })?;
+        send_all(to, piece, false)?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+/// Sends all of these bytes; with `more`, others follow at once.
+fn send_all(to: &TcpStream, mut bytes: &[u8], more: bool) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match send(to, bytes, more) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn write_all(mut to: &TcpStream, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
     while !slices.is_empty() {
         match to.write_vectored(slices) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

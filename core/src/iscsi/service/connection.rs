@@ -9,19 +9,19 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::batch::Batch;
+use super::batch::{Batch, Sent, Unsent};
 use super::registry::{Boot, Key, Seat};
 use super::{SessionInfo, Shared};
 use crate::api::{EventKind, Observation, Who};
-use crate::disks::BlockDevice;
+use crate::disks::{BlockDevice, Extent};
 use crate::iscsi::machine::{Connection, Ends, Input, Landing, Opened, Outgoing, Output, Request};
 use crate::iscsi::scsi::{
-    Begun, Buffers, Done, Identity, Job, Sanitize, Task, Unit, execute, resume_sanitize, start_sanitize,
+    BLOCK, Begun, Buffers, Done, Identity, Job, Sanitize, Task, Unit, execute, resume_sanitize, start_sanitize,
 };
-use crate::iscsi::wire::{Parsed, Raw};
+use crate::iscsi::wire::{BHS, Parsed, Raw};
 use crate::iscsi::{Gate, Grant, LoginRequest, Refusal};
 use crate::machine::{Machine, Now, Ticket};
-use crate::net::{boot_time, give_memory_back};
+use crate::net::{SENDS_FILES, boot_time, give_memory_back};
 use crate::trace::own;
 
 /// Input buffer at first, and once a session's data fill it.
@@ -39,6 +39,16 @@ const WALL: Duration = Duration::from_millis(10);
 const SANITIZING: Duration = Duration::from_millis(50);
 /// A wait that ends so early is never worth a system call to make it longer.
 const EARLY: Duration = Duration::from_millis(250);
+
+/// From how many bytes on the kernel sends a read's data from the disk's file, by how many other answers are at hand: many small ones
+/// go best together, in one copy, and wake their reader once.
+fn least_stored(others: usize) -> u32 {
+    match others {
+        0 => 4 << 10,
+        1..=3 => 16 << 10,
+        _ => 32 << 10,
+    }
+}
 
 /// Serves a connection until it ends, however that is.
 #[allow(clippy::needless_pass_by_value, reason = "the stream is closed at the end")]
@@ -75,6 +85,8 @@ struct Held {
     unit: Option<Arc<Unit>>,
     /// Something was written since the last flush.
     dirty: bool,
+    /// The kernel may send from the disk's file.
+    sends_stored: bool,
     seat: Seat,
 }
 
@@ -94,6 +106,8 @@ struct Worker<'a, G> {
     /// When something came last, and whether it has buffers since.
     heard: Duration,
     busy: bool,
+    /// Bytes that have come behind the PDU at hand.
+    behind: usize,
     /// Commands whose sanitize operation goes on.
     waiting: Vec<(Ticket, Receiver<Done>)>,
     /// When the clock on the wall was read.
@@ -131,6 +145,7 @@ impl<'a, G: Gate> Worker<'a, G> {
             timeout: None,
             heard: now.boot,
             busy: false,
+            behind: 0,
             waiting: Vec::new(),
             walled: now.boot,
             tap: shared.tap.connection(local, peer, own::Speech::Iscsi),
@@ -174,6 +189,7 @@ impl<'a, G: Gate> Worker<'a, G> {
                     }
                     Ok(Parsed::Pdu { raw, used }) => {
                         self.tap.received(filled.get(..used).unwrap_or_default(), used);
+                        self.behind = filled.len().saturating_sub(used);
                         connection.handle(self.now, Input::Pdu(raw));
                         start += used;
                     }
@@ -399,19 +415,49 @@ impl<'a, G: Gate> Worker<'a, G> {
     }
 
     fn flush(&mut self) -> End {
-        let mut stream = self.stream;
         if self.tap.is_on() {
             self.batch.tell(&mut self.tap);
         }
-        self.batch
-            .flush(&mut stream, &mut self.buffers)
-            .map_err(|error| format!("the connection was lost while sending: {error}"))
+        let sent = self.batch.flush(self.stream, &mut self.buffers);
+        match sent {
+            Ok(Sent::Well) => return Ok(()),
+            Ok(Sent::Copied) | Err(Unsent::Disk { .. }) => self.send_stored_no_more(),
+            Err(Unsent::Connection(_)) => {}
+        }
+        sent.map(|_| ()).map_err(|error| {
+            let reason = error.to_string();
+            if let (Unsent::Disk { offset, .. }, Some(held)) = (&error, &self.session) {
+                let kind =
+                    EventKind::IscsiError { target: held.target.clone(), lba: offset / BLOCK, message: reason.clone() };
+                self.shared.reporter.report(self.now, Observation::of(held.who.clone(), kind));
+            }
+            reason
+        })
+    }
+
+    /// From now on this target's disk is read: an error in that can be told to the initiator, whose header is not sent yet then. If the
+    /// connection has to end now, the initiator comes back and asks again.
+    fn send_stored_no_more(&mut self) {
+        if let Some(held) = &mut self.session {
+            held.sends_stored = false;
+            self.shared.unsendable().insert(held.target.clone());
+        }
+    }
+
+    /// Where the kernel is to send the data of a read from, if it is to.
+    fn stored(&self, job: &Job) -> Option<Extent> {
+        let Job::Read { offset, len } = *job else { return None };
+        let Held { sends_stored: true, disk: Some(disk), .. } = self.session.as_ref()? else { return None };
+        if len < least_stored(self.batch.len() + self.behind / BHS) || !self.connection.as_ref()?.sends_stored() {
+            return None;
+        }
+        disk.extent(offset, u64::from(len))
     }
 
     fn answer(&mut self, ticket: Ticket, request: Request) {
         match request {
             Request::Authorize(login) => {
-                let answer = self.shared.gate.authorize(&login);
+                let answer = self.shared.gate.authorize(&login).map(Box::new);
                 self.handle(Input::Authorized(ticket, answer));
             }
             Request::Open { login, grant, isid } => {
@@ -445,6 +491,9 @@ impl<'a, G: Gate> Worker<'a, G> {
     }
 
     fn execute(&mut self, task: &Task, data: &[u8]) -> Done {
+        if let Some(extent) = self.stored(&task.job) {
+            return Done::Stored(extent);
+        }
         let Some(held) = &mut self.session else { return Done::Good };
         let (Some(disk), Some(unit)) = (&held.disk, &held.unit) else { return Done::Good };
         match &task.job {
@@ -467,7 +516,7 @@ impl<'a, G: Gate> Worker<'a, G> {
             let seat = registry.seat(self.id, None)?;
             let tsih = seat.tsih;
             let who = Who::ip(self.peer.ip());
-            self.session = Some(Held { target: String::new(), who, disk: None, unit: None, dirty: false, seat });
+            self.session = Some(Held { target: String::new(), who, disk: None, unit: None, dirty: false, sends_stored: false, seat });
             return Ok(Opened { tsih, nexus: None });
         };
         let key = Key {
@@ -509,6 +558,7 @@ impl<'a, G: Gate> Worker<'a, G> {
             disk: Some(disk),
             unit: Some(unit),
             dirty: false,
+            sends_stored: SENDS_FILES && !self.shared.unsendable().contains(&login.target),
             seat,
         });
         self.resume();
@@ -526,7 +576,7 @@ impl<'a, G: Gate> Worker<'a, G> {
     fn close(mut self) {
         self.connection = None;
         let now = Now::read();
-        if let Some(Held { target, who, disk, unit, dirty, seat }) = self.session.take() {
+        if let Some(Held { target, who, disk, unit, dirty, seat, .. }) = self.session.take() {
             drop(unit);
             if let Some(disk) = disk {
                 if dirty && let Err(error) = disk.flush() {

@@ -9,6 +9,7 @@ mod batch;
 mod connection;
 mod registry;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{PipeReader, PipeWriter, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpListener};
@@ -65,6 +66,8 @@ pub(super) struct Shared<G> {
     registry: Arc<Registry>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     tap: Tap,
+    /// Targets from whose files the kernel could not send: they are read.
+    unsendable: Mutex<BTreeSet<String>>,
 }
 
 /// Accepts on a listener until the pipe says that it is over.
@@ -99,6 +102,7 @@ pub fn start<G: Gate>(config: Config<G>) -> Result<Service, NetError> {
         registry: registry.clone(),
         threads: Mutex::default(),
         tap: config.tap,
+        unsendable: Mutex::default(),
     });
     let connections = {
         let shared = shared.clone();
@@ -117,6 +121,10 @@ pub fn start<G: Gate>(config: Config<G>) -> Result<Service, NetError> {
 }
 
 impl<G> Shared<G> {
+    fn unsendable(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.unsendable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }

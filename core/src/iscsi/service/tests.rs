@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::api::{EventKind, Reports, reports};
-use crate::disks::{Allocation, BlockDevice, Segment};
+use crate::disks::{Allocation, BlockDevice};
 use crate::iscsi::wire::request::{Login, Request, ScsiCommand};
 use crate::iscsi::wire::response::Response;
 use crate::iscsi::wire::{Frame, Framing, Parsed, Payload};
@@ -16,6 +16,7 @@ use crate::iscsi::{Grant, LoginRequest, Refusal};
 use crate::net::testing::Loopback;
 
 mod data;
+mod stored;
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -56,11 +57,7 @@ impl BlockDevice for Disk {
     }
     fn zero(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
         Ok(())
-    }
-    fn segments(&self, _: u64, len: u64) -> io::Result<Vec<Segment>> {
-        Ok(vec![Segment::Zero { len }])
-    }
-    fn allocation(&self, _: u64) -> io::Result<(Allocation, u64)> {
+    }    fn allocation(&self, _: u64) -> io::Result<(Allocation, u64)> {
         Ok((Allocation::Mapped, 512))
     }
 }
@@ -138,6 +135,11 @@ impl Initiator {
     }
 
     fn login(&mut self, isid: u8) -> u16 {
+        self.login_with(isid, "")
+    }
+
+    /// With further keys, each ended by a zero byte.
+    fn login_with(&mut self, isid: u8, keys: &str) -> u16 {
         let login = Login {
             transit: true,
             more: false,
@@ -152,7 +154,8 @@ impl Initiator {
             cmd_sn: self.cmd_sn,
             exp_stat_sn: 0,
         };
-        self.send(&Request::Login(login), b"InitiatorName=iqn.i\0TargetName=iqn.t\0");
+        let text = format!("InitiatorName=iqn.i\0TargetName=iqn.t\0{keys}");
+        self.send(&Request::Login(login), text.as_bytes());
         match self.receive() {
             Some(Response::Login { status, .. }) => status,
             other => panic!("{other:?}"),
@@ -160,6 +163,12 @@ impl Initiator {
     }
 
     fn command(&mut self, cdb: &[u8], write: bool, expected: u32, data: &[u8]) -> Option<Response> {
+        let command = self.request(cdb, write, expected);
+        self.send(&command, data);
+        self.receive()
+    }
+
+    fn request(&mut self, cdb: &[u8], write: bool, expected: u32) -> Request {
         let mut whole = [0; 16];
         whole[..cdb.len()].copy_from_slice(cdb);
         let command = ScsiCommand {
@@ -176,8 +185,7 @@ impl Initiator {
             cdb: whole,
         };
         self.cmd_sn += 1;
-        self.send(&Request::Command(command), data);
-        self.receive()
+        Request::Command(command)
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{BHS, Bhs, be24, put};
+use crate::disks::Extent;
 
 /// What both ends agreed on that changes how a PDU looks in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,16 +126,25 @@ pub enum Payload {
     Owned(Vec<u8>),
     /// A part of a buffer that several PDUs share: what was read from a disk goes to the socket without a further copy.
     Shared(Arc<Vec<u8>>, Range<usize>),
+    /// Bytes that stay in their file: only where they need no digest.
+    Stored(Extent),
 }
 
 impl Payload {
-    /// The bytes.
+    /// The bytes that are in memory.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Self::None => &[],
+            Self::None | Self::Stored(_) => &[],
             Self::Owned(bytes) => bytes,
             Self::Shared(buffer, range) => buffer.get(range.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Stored(extent) => usize::try_from(extent.len).unwrap_or(usize::MAX),
+            _ => self.bytes().len(),
         }
     }
 }
@@ -154,7 +164,9 @@ impl Frame {
     #[must_use]
     pub fn new(mut bhs: Bhs, payload: Payload, framing: &Framing) -> Self {
         let data = payload.bytes();
-        let len = u32::try_from(data.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let bytes = payload.len();
+        debug_assert!(bytes == data.len() || !framing.data_digest, "nobody has the digest of what stays in its file");
+        let len = u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes();
         put(&mut bhs, 5, &len[1..]);
         let mut head = [0; BHS + 4];
         head[..BHS].copy_from_slice(&bhs);
@@ -164,7 +176,7 @@ impl Frame {
             head_len += 4;
         }
         let mut tail = [0; 8];
-        let padding = data.len().next_multiple_of(4) - data.len();
+        let padding = bytes.next_multiple_of(4) - bytes;
         let mut tail_len = padding;
         if framing.data_digest && !data.is_empty() {
             let crc = crc32c::crc32c_append(crc32c::crc32c(data), &tail[..padding]);
@@ -174,7 +186,7 @@ impl Frame {
         Self { head, head_len, payload, tail, tail_len: tail_len as u8 }
     }
 
-    /// Header, data, padding and digest, in this order.
+    /// Header, data as far as they are in memory, padding and digest, in this order.
     #[must_use]
     pub fn parts(&self) -> [&[u8]; 3] {
         [
@@ -182,6 +194,12 @@ impl Frame {
             self.payload.bytes(),
             self.tail.get(..usize::from(self.tail_len)).unwrap_or_default(),
         ]
+    }
+
+    /// Where its data are, if not in memory.
+    #[must_use]
+    pub fn stored(&self) -> Option<&Extent> {
+        if let Payload::Stored(extent) = &self.payload { Some(extent) } else { None }
     }
 
     /// All of it as one run of bytes, if nobody else reads its buffer, there is room before the data for the header, and nothing follows
@@ -201,7 +219,7 @@ impl Frame {
     /// Bytes in the stream.
     #[must_use]
     pub fn len(&self) -> usize {
-        usize::from(self.head_len) + self.payload.bytes().len() + usize::from(self.tail_len)
+        usize::from(self.head_len) + self.payload.len() + usize::from(self.tail_len)
     }
 
     /// Never: a PDU has a header.

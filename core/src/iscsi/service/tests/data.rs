@@ -56,11 +56,7 @@ impl BlockDevice for Memory {
     }
     fn zero(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
         Ok(())
-    }
-    fn segments(&self, _: u64, len: u64) -> io::Result<Vec<Segment>> {
-        Ok(vec![Segment::Zero { len }])
-    }
-    fn allocation(&self, _: u64) -> io::Result<(Allocation, u64)> {
+    }    fn allocation(&self, _: u64) -> io::Result<(Allocation, u64)> {
         Ok((Allocation::Mapped, 512))
     }
 }
