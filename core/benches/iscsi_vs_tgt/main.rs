@@ -48,7 +48,7 @@ struct Options {
 
 impl Options {
     fn from_args() -> Fallible<Self> {
-        let mut options = Self { rows: rows::ROWS.iter().collect(), repeats: 3, seconds: 3, json: false, tgt: true };
+        let mut options = Self { rows: rows::ROWS.iter().collect(), repeats: 5, seconds: 3, json: false, tgt: true };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));

@@ -58,6 +58,16 @@ pub struct Extent {
     pub len: u64,
 }
 
+impl Extent {
+    /// Fills `buf` from a byte of the file, for who cannot have it sent.
+    ///
+    /// # Errors
+    /// The storage's; the end of the file.
+    pub fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+        storage::read_exact(&self.file, buf, at)
+    }
+}
+
 impl PartialEq for Extent {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.file, &other.file) && (self.offset, self.len) == (other.offset, other.len)

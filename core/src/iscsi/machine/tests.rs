@@ -66,7 +66,8 @@ impl BlockDevice for Disk {
         let range = self.range(offset, len as usize)?;
         self.data.lock().unwrap()[range].fill(0);
         Ok(())
-    }    fn allocation(&self, _: u64) -> io::Result<(Allocation, u64)> {
+    }
+    fn allocation(&self, _: u64) -> io::Result<(Allocation, u64)> {
         Ok((Allocation::Mapped, BLOCK))
     }
 }

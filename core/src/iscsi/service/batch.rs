@@ -2,7 +2,6 @@
 
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::FileExt;
 
 use crate::disks::Extent;
 use crate::iscsi::scsi::Buffers;
@@ -156,7 +155,7 @@ fn copied(to: &TcpStream, extent: &Extent, mut at: u64) -> Result<(), Unsent> {
     while at < end {
         let len = piece.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
         let piece = piece.get_mut(..len).unwrap_or_default();
-        extent.file.read_exact_at(piece, at).map_err(|source| Unsent::Disk { offset: at, source })?;
+        extent.read_at(piece, at).map_err(|source| Unsent::Disk { offset: at, source })?;
         send_all(to, piece, false)?;
         at += len as u64;
     }

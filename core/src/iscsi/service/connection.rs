@@ -516,7 +516,15 @@ impl<'a, G: Gate> Worker<'a, G> {
             let seat = registry.seat(self.id, None)?;
             let tsih = seat.tsih;
             let who = Who::ip(self.peer.ip());
-            self.session = Some(Held { target: String::new(), who, disk: None, unit: None, dirty: false, sends_stored: false, seat });
+            self.session = Some(Held {
+                target: String::new(),
+                who,
+                disk: None,
+                unit: None,
+                dirty: false,
+                sends_stored: false,
+                seat,
+            });
             return Ok(Opened { tsih, nexus: None });
         };
         let key = Key {

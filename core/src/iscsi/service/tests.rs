@@ -57,7 +57,8 @@ impl BlockDevice for Disk {
     }
     fn zero(&self, _: u64, _: u64, _: bool) -> io::Result<()> {
         Ok(())
-    }    fn allocation(&self, _: u64) -> io::Result<(Allocation, u64)> {
+    }
+    fn allocation(&self, _: u64) -> io::Result<(Allocation, u64)> {
         Ok((Allocation::Mapped, 512))
     }
 }

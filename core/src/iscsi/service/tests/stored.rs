@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
 use super::*;
-use crate::disks::Extent;
+use crate::disks::{Extent, OpenRequest, OverlayKey, Store};
+use crate::lab::Writes;
 
 const SIZE: u64 = 1 << 20;
 /// What the disk's file has, and what the disk says when it is read: who looks at the data knows where they came from.
@@ -44,7 +45,7 @@ impl BlockDevice for TwoFaced {
 }
 
 #[derive(Debug)]
-struct Always(Arc<TwoFaced>);
+struct Always(Arc<dyn BlockDevice>);
 
 impl Gate for Always {
     fn authorize(&self, login: &LoginRequest) -> Result<Grant, Refusal> {
@@ -59,7 +60,10 @@ impl Gate for Always {
 }
 
 fn sending(file: File, from: u64) -> (Service, Reports) {
-    let disk = Arc::new(TwoFaced(Arc::new(file), from));
+    serving_one(Arc::new(TwoFaced(Arc::new(file), from)))
+}
+
+fn serving_one(disk: Arc<dyn BlockDevice>) -> (Service, Reports) {
     let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
     let (reporter, reports) = reports();
     let gate = Arc::new(Always(disk));
@@ -134,11 +138,23 @@ impl Reader {
         self.ask(&read(blocks), u32::from(blocks) * 512);
         self.answer()
     }
+
+    fn write(&mut self, lba: u16, data: &[u8]) {
+        let cdb = ten(0x2a, lba, u16::try_from(data.len() / 512).unwrap());
+        let command = self.initiator.request(&cdb, true, u32::try_from(data.len()).unwrap());
+        self.initiator.send(&command, data);
+        assert_eq!(self.answer(), Some((Vec::new(), 0)));
+    }
+}
+
+/// READ or WRITE of ten bytes.
+fn ten(opcode: u8, lba: u16, blocks: u16) -> [u8; 10] {
+    let ([from_high, from_low], [high, low]) = (lba.to_be_bytes(), blocks.to_be_bytes());
+    [opcode, 0, 0, 0, from_high, from_low, 0, high, low, 0]
 }
 
 fn read(blocks: u16) -> [u8; 10] {
-    let [high, low] = blocks.to_be_bytes();
-    [0x28, 0, 0, 0, 0, 4, 0, high, low, 0]
+    ten(0x28, 4, blocks)
 }
 
 /// All of one kind, and no error.
@@ -205,4 +221,48 @@ fn what_the_kernel_cannot_send_is_read_and_sent() {
     assert!(next.read(200) == of(READ, 200), "nor for the next session");
     service.stop();
     drop(memory);
+}
+
+#[test]
+fn what_is_read_is_what_was_written_wherever_it_lies() {
+    const BLOCKS: u16 = 4096;
+    let dir = tempfile::tempdir().unwrap();
+    for writes in [Writes::Image, Writes::Keep] {
+        let mut noise = 7_u32;
+        let mut random = move || {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (noise >> 16) as u16
+        };
+        let mut model: Vec<u8> = (0..usize::from(BLOCKS) * 256).flat_map(|_| random().to_be_bytes()).collect();
+        std::fs::write(dir.path().join("a.raw"), &model).unwrap();
+        let store = Store::new(dir.path().to_owned());
+        let disk = crate::lab::Disk::new("a".parse().unwrap(), "a.raw".into(), writes);
+        let (key, label) = (OverlayKey::Initiator("iqn.i".into()), "one".into());
+        let opened = store.open(&OpenRequest { disk: &disk, key, label, fresh_epoch: None }).unwrap();
+        let (service, _reports) = serving_one(opened);
+        let mut reader = Reader::login(&service, false);
+        for round in 0..300 {
+            let blocks = 1 + random() % 100;
+            let lba = random() % (BLOCKS - blocks);
+            let data = vec![random() as u8; usize::from(blocks) * 512];
+            reader.write(lba, &data);
+            model[usize::from(lba) * 512..][..data.len()].copy_from_slice(&data);
+            // A few at a time, small and large, of its own and of the image's.
+            let asked: Vec<(u16, u16)> = (0..1 + random() % 6)
+                .map(|_| (1 + random() % if random() % 2 == 0 { 16 } else { 300 }, random()))
+                .map(|(blocks, at)| (at % (BLOCKS - blocks), blocks))
+                .collect();
+            let commands: Vec<u8> = asked
+                .iter()
+                .flat_map(|&(lba, blocks)| reader.command(&ten(0x28, lba, blocks), u32::from(blocks) * 512))
+                .collect();
+            reader.initiator.stream.write_all(&commands).unwrap();
+            for (lba, blocks) in asked {
+                let expected = &model[usize::from(lba) * 512..][..usize::from(blocks) * 512];
+                let (data, status) = reader.answer().unwrap();
+                assert!(status == 0 && data == expected, "{writes:?}, round {round}: {blocks} blocks from {lba}");
+            }
+        }
+        service.stop();
+    }
 }
