@@ -1,28 +1,27 @@
-//! One connection's thread.
+//! One connection's thread: what it reads, hands to the machine and sends. [`held`] is what a logged-in session has besides.
+
+mod held;
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use super::Shared;
 use super::batch::{Batch, Sent, Unsent};
-use super::registry::{Boot, Key, Seat};
-use super::{SessionInfo, Shared};
 use crate::api::{EventKind, Observation, Who};
-use crate::disks::{BlockDevice, Extent};
-use crate::iscsi::machine::{Connection, Ends, Input, Landing, Opened, Outgoing, Output, Request};
-use crate::iscsi::scsi::{
-    BLOCK, Begun, Buffers, Done, Identity, Job, Sanitize, Task, Unit, execute, resume_sanitize, start_sanitize,
-};
-use crate::iscsi::wire::{BHS, Parsed, Raw};
-use crate::iscsi::{Gate, Grant, LoginRequest, Refusal};
+use crate::iscsi::Gate;
+use crate::iscsi::machine::{Connection, Ends, Input, Landing, Outgoing, Output, Request};
+use crate::iscsi::scsi::{BLOCK, Buffers, Done, Job, Task};
+use crate::iscsi::wire::{Parsed, Raw};
 use crate::machine::{Machine, Now, Ticket};
-use crate::net::{SENDS_FILES, boot_time, give_memory_back};
+use crate::net::{boot_time, give_memory_back};
 use crate::trace::own;
+use held::Held;
 
 /// Input buffer at first, and once a session's data fill it.
 const SMALL: usize = 16 << 10;
@@ -39,16 +38,6 @@ const WALL: Duration = Duration::from_millis(10);
 const SANITIZING: Duration = Duration::from_millis(50);
 /// A wait that ends so early is never worth a system call to make it longer.
 const EARLY: Duration = Duration::from_millis(250);
-
-/// From how many bytes on the kernel sends a read's data from the disk's file, by how many other answers are at hand: many small ones
-/// go best together, in one copy, and wake their reader once.
-fn least_stored(others: usize) -> u32 {
-    match others {
-        0 => 4 << 10,
-        1..=3 => 16 << 10,
-        _ => 32 << 10,
-    }
-}
 
 /// Serves a connection until it ends, however that is.
 #[allow(clippy::needless_pass_by_value, reason = "the stream is closed at the end")]
@@ -75,19 +64,6 @@ pub(super) fn serve<G: Gate>(shared: &Arc<Shared<G>>, stream: TcpStream, peer: S
     let _ = stream.shutdown(Shutdown::Both);
     shared.registry.disconnected(id);
     give_memory_back();
-}
-
-/// What a logged-in session holds.
-struct Held {
-    target: String,
-    who: Who,
-    disk: Option<Arc<dyn BlockDevice>>,
-    unit: Option<Arc<Unit>>,
-    /// Something was written since the last flush.
-    dirty: bool,
-    /// The kernel may send from the disk's file.
-    sends_stored: bool,
-    seat: Seat,
 }
 
 struct Worker<'a, G> {
@@ -328,46 +304,6 @@ impl<'a, G: Gate> Worker<'a, G> {
         }
     }
 
-    /// Answers the commands whose sanitize operation has ended.
-    fn sanitized(&mut self) {
-        for (ticket, receiver) in std::mem::take(&mut self.waiting) {
-            match receiver.try_recv() {
-                Ok(done) => self.handle(Input::Done(ticket, done)),
-                Err(TryRecvError::Empty) => self.waiting.push((ticket, receiver)),
-                // It is taken up later, and this connection ends with its service.
-                Err(TryRecvError::Disconnected) => {}
-            }
-        }
-    }
-
-    /// What a failed sanitize operation says to people.
-    fn told(&self) -> impl FnOnce(String) + Send + use<G> {
-        let reporter = self.shared.reporter.clone();
-        let held = self.session.as_ref().map(|held| (held.who.clone(), held.target.clone()));
-        move |message| {
-            if let Some((who, target)) = held {
-                let kind = EventKind::IscsiError { target, lba: 0, message };
-                reporter.report(Now::read(), Observation::of(who, kind));
-            }
-        }
-    }
-
-    /// Begins a sanitize operation; what its command is answered with at once.
-    fn sanitize(&mut self, ticket: Ticket, order: &Sanitize, begun: &Begun, immediate: bool) -> Option<Done> {
-        let Some(Held { disk: Some(disk), unit: Some(unit), .. }) = &self.session else { return Some(Done::Good) };
-        match start_sanitize(unit, order, begun, disk.clone(), self.told()) {
-            Ok(begun) => {
-                self.shared.threads().push(begun.thread);
-                if immediate {
-                    return Some(Done::Good);
-                }
-                self.waiting.push((ticket, begun.done));
-                None
-            }
-            Err(done) => Some(done),
-        }
-    }
-
     fn handle(&mut self, input: Input<'_>) {
         if let Some(connection) = &mut self.connection {
             connection.handle(self.now, input);
@@ -435,25 +371,6 @@ impl<'a, G: Gate> Worker<'a, G> {
         })
     }
 
-    /// From now on this target's disk is read: an error in that can be told to the initiator, whose header is not sent yet then. If the
-    /// connection has to end now, the initiator comes back and asks again.
-    fn send_stored_no_more(&mut self) {
-        if let Some(held) = &mut self.session {
-            held.sends_stored = false;
-            self.shared.unsendable().insert(held.target.clone());
-        }
-    }
-
-    /// Where the kernel is to send the data of a read from, if it is to.
-    fn stored(&self, job: &Job) -> Option<Extent> {
-        let Job::Read { offset, len } = *job else { return None };
-        let Held { sends_stored: true, disk: Some(disk), .. } = self.session.as_ref()? else { return None };
-        if len < least_stored(self.batch.len() + self.behind / BHS) || !self.connection.as_ref()?.sends_stored() {
-            return None;
-        }
-        disk.extent(offset, u64::from(len))
-    }
-
     fn answer(&mut self, ticket: Ticket, request: Request) {
         match request {
             Request::Authorize(login) => {
@@ -487,117 +404,6 @@ impl<'a, G: Gate> Worker<'a, G> {
                 }
                 self.handle(Input::Done(ticket, done));
             }
-        }
-    }
-
-    fn execute(&mut self, task: &Task, data: &[u8]) -> Done {
-        if let Some(extent) = self.stored(&task.job) {
-            return Done::Stored(extent);
-        }
-        let Some(held) = &mut self.session else { return Done::Good };
-        let (Some(disk), Some(unit)) = (&held.disk, &held.unit) else { return Done::Good };
-        match &task.job {
-            Job::Read { .. }
-            | Job::Verify { .. }
-            | Job::Allocation { .. }
-            | Job::Remember { .. }
-            | Job::ExitFailure
-            | Job::Settle { .. } => {}
-            Job::Flush => held.dirty = false,
-            _ => held.dirty = true,
-        }
-        execute(task, data, unit, disk.as_ref(), &mut self.buffers)
-    }
-
-    /// Makes room for a session and opens its disk.
-    fn open(&mut self, login: &LoginRequest, grant: Option<Grant>, isid: [u8; 6]) -> Result<Opened, Refusal> {
-        let registry = &self.shared.registry;
-        let Some(grant) = grant else {
-            let seat = registry.seat(self.id, None)?;
-            let tsih = seat.tsih;
-            let who = Who::ip(self.peer.ip());
-            self.session = Some(Held {
-                target: String::new(),
-                who,
-                disk: None,
-                unit: None,
-                dirty: false,
-                sends_stored: false,
-                seat,
-            });
-            return Ok(Opened { tsih, nexus: None });
-        };
-        let key = Key {
-            scope: grant.scope.clone(),
-            initiator: login.initiator.clone(),
-            isid,
-            target: login.target.clone(),
-            boot: Boot { firmware: login.firmware, epoch: grant.boot },
-        };
-        let seat = registry.seat(self.id, Some(key))?;
-        let disk = self.shared.gate.open(login, &grant)?;
-        let identity = Identity {
-            target: login.target.clone(),
-            serial: grant.serial.clone(),
-            removable: grant.removable,
-            readonly: disk.readonly(),
-            medium: disk.medium(),
-            atomic: disk.atomic(),
-        };
-        let unit = registry.unit(seat.tsih, identity, disk.size(), grant.memory.as_deref())?;
-        let isid: String = isid.iter().map(|b| format!("{b:02x}")).collect();
-        let name = format!("{},i,0x{isid}", login.initiator.to_ascii_lowercase());
-        let nexus = unit.attach(name);
-        let tsih = seat.tsih;
-        self.now = Now::read();
-        registry.opened(SessionInfo {
-            tsih,
-            initiator: login.initiator.clone(),
-            target: login.target.clone(),
-            disk: grant.disk,
-            who: grant.who.clone(),
-            peer: self.peer,
-            firmware: login.firmware,
-            since: self.now,
-        });
-        self.session = Some(Held {
-            target: login.target.clone(),
-            who: grant.who,
-            disk: Some(disk),
-            unit: Some(unit),
-            dirty: false,
-            sends_stored: SENDS_FILES && !self.shared.unsendable().contains(&login.target),
-            seat,
-        });
-        self.resume();
-        Ok(Opened { tsih, nexus: Some(nexus) })
-    }
-
-    /// A sanitize operation that a restart interrupted goes on with the first session.
-    fn resume(&self) {
-        let Some(Held { disk: Some(disk), unit: Some(unit), .. }) = &self.session else { return };
-        let thread = resume_sanitize(unit, disk, self.told());
-        self.shared.threads().extend(thread);
-    }
-
-    /// Lets go of everything, the seat last: who waits for it may open the disk.
-    fn close(mut self) {
-        self.connection = None;
-        let now = Now::read();
-        if let Some(Held { target, who, disk, unit, dirty, seat, .. }) = self.session.take() {
-            drop(unit);
-            if let Some(disk) = disk {
-                if dirty && let Err(error) = disk.flush() {
-                    let message = format!("the last writes could not be made durable: {error}");
-                    let kind = EventKind::IscsiError { target, lba: 0, message };
-                    self.shared.reporter.report(now, Observation::of(who, kind));
-                }
-                drop(disk);
-            }
-            drop(seat);
-        }
-        for observation in self.ended.drain(..) {
-            self.shared.reporter.report(now, observation);
         }
     }
 }

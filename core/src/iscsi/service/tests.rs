@@ -91,12 +91,38 @@ impl Gate for OneAtATime {
     }
 }
 
+/// One disk for all sessions.
+#[derive(Debug)]
+struct Shared(Arc<dyn BlockDevice>);
+
+impl Gate for Shared {
+    fn authorize(&self, login: &LoginRequest) -> Result<Grant, Refusal> {
+        OneAtATime::default().authorize(login)
+    }
+    fn open(&self, _: &LoginRequest, _: &Grant) -> Result<Arc<dyn BlockDevice>, Refusal> {
+        Ok(self.0.clone())
+    }
+    fn targets(&self, _: &str, _: IpAddr) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 fn serving() -> (Service, Arc<Counts>, Reports) {
-    let gate = Arc::new(OneAtATime::default());
+    let gate = OneAtATime::default();
     let counts = gate.0.clone();
+    let (service, reports) = serve(gate);
+    (service, counts, reports)
+}
+
+fn sharing(disk: Arc<dyn BlockDevice>) -> (Service, Reports) {
+    serve(Shared(disk))
+}
+
+fn serve<G: Gate>(gate: G) -> (Service, Reports) {
     let (reporter, reports) = reports();
     let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
-    (start(Config { binds, ports: Arc::new(Loopback), gate, reporter, tap: <_>::default() }).unwrap(), counts, reports)
+    let config = Config { binds, ports: Arc::new(Loopback), gate: Arc::new(gate), reporter, tap: <_>::default() };
+    (start(config).unwrap(), reports)
 }
 
 struct Initiator {

@@ -62,34 +62,11 @@ impl BlockDevice for Memory {
     }
 }
 
-#[derive(Debug)]
-struct Shared(Arc<Memory>);
-
-impl Gate for Shared {
-    fn authorize(&self, login: &LoginRequest) -> Result<Grant, Refusal> {
-        OneAtATime::default().authorize(login)
-    }
-    fn open(&self, _: &LoginRequest, _: &Grant) -> Result<Arc<dyn BlockDevice>, Refusal> {
-        Ok(self.0.clone())
-    }
-    fn targets(&self, _: &str, _: IpAddr) -> Vec<String> {
-        Vec::new()
-    }
-}
-
-fn sharing() -> (Service, Arc<Memory>) {
+fn in_memory() -> (Service, Arc<Memory>) {
     let disk =
         Arc::new(Memory { bytes: Mutex::new(vec![0; SIZE]), hangs: Mutex::default(), changed: Condvar::default() });
-    let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
-    let (reporter, _reports) = reports();
-    let config = Config {
-        binds,
-        ports: Arc::new(Loopback),
-        gate: Arc::new(Shared(disk.clone())),
-        reporter,
-        tap: <_>::default(),
-    };
-    (start(config).unwrap(), disk)
+    let (service, _reports) = sharing(disk.clone());
+    (service, disk)
 }
 
 fn session(service: &Service, isid: u8) -> Initiator {
@@ -110,7 +87,7 @@ fn good(response: Option<&Response>) -> bool {
 
 #[test]
 fn a_disk_that_hangs_stalls_only_the_session_that_asked() {
-    let (service, disk) = sharing();
+    let (service, disk) = in_memory();
     let mut stuck = session(&service, 1);
     let mut other = session(&service, 2);
     std::thread::scope(|scope| {
@@ -165,7 +142,7 @@ fn write_command(initiator: &mut Initiator, expected: u32) -> Request {
 
 #[test]
 fn data_come_to_their_place_however_the_network_cuts_them() {
-    let (service, disk) = sharing();
+    let (service, disk) = in_memory();
     let mut initiator = session(&service, 1);
     let noise: Vec<u8> = (0..200_704_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let (immediate, solicited) = noise.split_at(60_000);
@@ -194,7 +171,7 @@ fn data_come_to_their_place_however_the_network_cuts_them() {
 
 #[test]
 fn much_data_for_the_wrong_place_fail_the_command_and_nothing_is_written() {
-    let (service, disk) = sharing();
+    let (service, disk) = in_memory();
     let mut initiator = session(&service, 1);
     for (skew, ahead) in [(512_i64, 0), (-512, 0), (0, 1)] {
         let command = write_command(&mut initiator, 65_536);
@@ -223,7 +200,7 @@ fn resident() -> u64 {
 #[cfg(target_os = "linux")]
 fn a_session_at_rest_keeps_less_than_half_a_mebibyte() {
     const SESSIONS: u8 = 100;
-    let (service, _disk) = sharing();
+    let (service, _disk) = in_memory();
     let before = resident();
     let mut all: Vec<Initiator> = (0..SESSIONS).map(|isid| session(&service, isid)).collect();
     for initiator in &mut all {

@@ -44,31 +44,8 @@ impl BlockDevice for TwoFaced {
     }
 }
 
-#[derive(Debug)]
-struct Always(Arc<dyn BlockDevice>);
-
-impl Gate for Always {
-    fn authorize(&self, login: &LoginRequest) -> Result<Grant, Refusal> {
-        OneAtATime::default().authorize(login)
-    }
-    fn open(&self, _: &LoginRequest, _: &Grant) -> Result<Arc<dyn BlockDevice>, Refusal> {
-        Ok(self.0.clone())
-    }
-    fn targets(&self, _: &str, _: IpAddr) -> Vec<String> {
-        Vec::new()
-    }
-}
-
 fn sending(file: File, from: u64) -> (Service, Reports) {
-    serving_one(Arc::new(TwoFaced(Arc::new(file), from)))
-}
-
-fn serving_one(disk: Arc<dyn BlockDevice>) -> (Service, Reports) {
-    let binds = vec![(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)];
-    let (reporter, reports) = reports();
-    let gate = Arc::new(Always(disk));
-    let config = Config { binds, ports: Arc::new(Loopback), gate, reporter, tap: <_>::default() };
-    (start(config).unwrap(), reports)
+    sharing(Arc::new(TwoFaced(Arc::new(file), from)))
 }
 
 fn file_of(len: u64) -> File {
@@ -239,7 +216,7 @@ fn what_is_read_is_what_was_written_wherever_it_lies() {
         let disk = crate::lab::Disk::new("a".parse().unwrap(), "a.raw".into(), writes);
         let (key, label) = (OverlayKey::Initiator("iqn.i".into()), "one".into());
         let opened = store.open(&OpenRequest { disk: &disk, key, label, fresh_epoch: None }).unwrap();
-        let (service, _reports) = serving_one(opened);
+        let (service, _reports) = sharing(opened);
         let mut reader = Reader::login(&service, false);
         for round in 0..300 {
             let blocks = 1 + random() % 100;
