@@ -44,8 +44,8 @@ fn service_action(cdb: &[u8; 16]) -> Option<u16> {
 pub(super) fn find(unit: &Unit, cdb: &[u8; 16]) -> Option<&'static Entry> {
     let action = service_action(cdb);
     let first = usize::from(FIRST[usize::from(cdb[0])]);
-    let of_opcode = COMMANDS.get(first..).unwrap_or_default().iter().take_while(|e| e.opcode == cdb[0]);
-    of_opcode.into_iter().find(|e| e.service_action == action && e.is_offered(unit))
+    let mut of_opcode = COMMANDS.get(first..).unwrap_or_default().iter().take_while(|e| e.opcode == cdb[0]);
+    of_opcode.find(|e| e.service_action == action && e.is_offered(unit))
 }
 
 /// Where in the table the commands of each opcode begin; its end where there are none.

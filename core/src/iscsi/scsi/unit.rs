@@ -72,6 +72,11 @@ impl NexusState {
 }
 
 impl State {
+    /// What this nexus is to be told next.
+    fn take_attention(&mut self, nexus: u64) -> Option<Sense> {
+        self.nexuses.get_mut(&nexus)?.attentions.pop_front()
+    }
+
     /// Tells every nexus but one.
     pub(super) fn attention_others(&mut self, but: u64, sense: Sense) {
         for (_, nexus) in self.nexuses.iter_mut().filter(|(id, _)| **id != but) {
@@ -412,11 +417,11 @@ impl Nexus {
         if matches!(cdb[0], 0x12 | 0xa0 | 0x03) {
             return None;
         }
-        state.nexuses.get_mut(&self.id)?.attentions.pop_front()
+        state.take_attention(self.id)
     }
 
     pub(super) fn take_attention(&self) -> Option<Sense> {
-        self.unit.state().nexuses.get_mut(&self.id)?.attentions.pop_front()
+        self.unit.state().take_attention(self.id)
     }
 }
 
