@@ -8,8 +8,8 @@ use std::time::Duration;
 use bootyard_core::api::{EventKind, Who};
 use bootyard_core::disks::{Allocation, BlockDevice};
 use bootyard_core::iscsi::Grant;
-use bootyard_core::iscsi::machine::{Connection, Ends, Input, Opened, Outgoing, Request};
-use bootyard_core::iscsi::scsi::{Buffers, Identity, Unit, execute};
+use bootyard_core::iscsi::machine::{Connection, Ends, Input, Landing, Opened, Outgoing, Request};
+use bootyard_core::iscsi::scsi::{Buffers, Identity, Reader, Unit, execute};
 use bootyard_core::iscsi::wire::request::{Login, Request as Pdu};
 use bootyard_core::iscsi::wire::{Parsed, Raw};
 use bootyard_core::machine::{Machine, Now, Output};
@@ -71,6 +71,20 @@ struct Target {
 impl Target {
     fn give(&mut self, now: Now, input: Input<'_>) {
         self.connection.handle(now, input);
+        self.outputs(now);
+    }
+
+    fn pdu(&mut self, now: Now, raw: Raw<'_>, landing: Option<Landing>) {
+        let mut disk = Reader { unit: &self.unit, disk: &self.disk, buffers: &mut self.buffers };
+        let input = match landing {
+            Some(landing) => Input::Landed(raw, landing, &mut disk),
+            None => Input::Pdu(raw, &mut disk),
+        };
+        self.connection.handle(now, input);
+        self.outputs(now);
+    }
+
+    fn outputs(&mut self, now: Now) {
         while let Some(output) = self.connection.poll() {
             assert!(!self.closed, "something follows the end of the connection");
             let answer = match output {
@@ -88,7 +102,7 @@ impl Target {
                 Output::Persist(ticket, Request::Authorize(_)) => Input::Authorized(ticket, Ok(Box::new(grant()))),
                 Output::Persist(ticket, Request::Open { grant, .. }) => {
                     let nexus = grant.map(|_| self.unit.attach("iqn.i".into()));
-                    Input::Opened(ticket, Ok(Opened { tsih: 9, nexus }))
+                    Input::Opened(ticket, Ok(Opened { tsih: 9, nexus, moved: std::sync::Arc::default() }))
                 }
                 Output::Persist(ticket, Request::Targets { .. }) => Input::Targets(ticket, vec!["iqn.t".into(); 20]),
                 Output::Persist(_, Request::EndOthers) => continue,
@@ -155,7 +169,7 @@ pub(crate) fn iscsi(data: &[u8]) {
         };
         let keys = b"InitiatorName=iqn.i\0TargetName=iqn.t\0SessionType=Normal\0InitialR2T=No\0ImmediateData=Yes\0";
         if let Some(bhs) = Pdu::Login(login).encode() {
-            target.give(Now::at(now), Input::Pdu(Raw { bhs: &bhs, ahs: &[], data: keys }));
+            target.pdu(Now::at(now), Raw { bhs: &bhs, ahs: &[], data: keys }, None);
         }
         assert!(!target.closed && target.connection.framing().max_data > 8192, "the login failed");
     }
@@ -167,9 +181,9 @@ pub(crate) fn iscsi(data: &[u8]) {
                 match lands.then(|| target.connection.landing(bare, raw.data.len())).flatten() {
                     Some(mut landing) => {
                         landing.space().copy_from_slice(raw.data);
-                        target.give(Now::at(now), Input::Landed(bare, landing));
+                        target.pdu(Now::at(now), bare, Some(landing));
                     }
-                    None => target.give(Now::at(now), Input::Pdu(raw)),
+                    None => target.pdu(Now::at(now), raw, None),
                 }
                 stream = stream.get(used..).unwrap_or_default();
             }

@@ -10,8 +10,7 @@ use super::core::Core;
 use super::landing::{Gathered, Piece};
 use super::session::{INVALID_FIELD, Session, TASK_IN_PROGRESS};
 use crate::disks::Extent;
-use crate::iscsi::scsi::{Action, BLOCK, Data, Done, Job, Sense, Status, elsewhere};
-use crate::machine::Now;
+use crate::iscsi::scsi::{Action, BLOCK, Data, Done, Reads, Sense, Status, elsewhere};
 
 /// Bytes that R2Ts may ask for at one time, over all commands of a session.
 const BUDGET: u64 = 16 << 20;
@@ -57,6 +56,7 @@ pub(super) enum Sequence {
 }
 
 /// Where the data of a command are.
+#[derive(Clone)]
 enum Source {
     /// In a buffer, from this place on.
     Memory(Arc<Vec<u8>>, usize),
@@ -65,22 +65,30 @@ enum Source {
 }
 
 impl Source {
-    fn part(&self, offset: u32, len: u32) -> Payload {
+    /// The `len` bytes from this offset on.
+    fn part(self, offset: u32, len: u32) -> Payload {
         match self {
             Self::Memory(buffer, start) => {
                 let start = start + offset as usize;
-                Payload::Shared(buffer.clone(), start..start + len as usize)
+                Payload::Shared(buffer, start..start + len as usize)
             }
             Self::File(extent) => {
                 let offset = extent.offset + u64::from(offset);
-                Payload::Stored(Extent { file: extent.file.clone(), offset, len: u64::from(len) })
+                Payload::Stored(Extent { file: extent.file, offset, len: u64::from(len) })
             }
         }
     }
 }
 
 impl Session {
-    pub(super) fn command(&mut self, core: &mut Core, command: &ScsiCommand, raw: Raw<'_>, immediate: Piece<'_>) {
+    pub(super) fn command(
+        &mut self,
+        core: &mut Core,
+        command: ScsiCommand,
+        raw: Raw<'_>,
+        immediate: Piece<'_>,
+        disk: &mut dyn Reads,
+    ) {
         if self.taking.contains_key(&command.itt) || command.itt == NO_TAG {
             self.reject(core, TASK_IN_PROGRESS, raw);
             return;
@@ -90,7 +98,7 @@ impl Session {
             return;
         }
         let Some(nexus) = &self.nexus else { return };
-        let mut running = Running { command: command.clone(), epoch: nexus.epoch(), intended: 0 };
+        let epoch = nexus.epoch();
         let action = match lun(command.lun) {
             Lun::Zero => nexus.begin(&command.cdb),
             Lun::WellKnown => elsewhere(&command.cdb, true),
@@ -104,6 +112,8 @@ impl Session {
             Action::TakeExactly(wanted) => Action::Take(wanted),
             action => action,
         };
+        let mut running = Running { command, epoch, intended: 0 };
+        let command = &running.command;
         let (goal, refused) = match action {
             Action::Take(wanted) => {
                 running.intended = u64::from(wanted);
@@ -111,10 +121,12 @@ impl Session {
             }
             action if command.write && !command.last => (0, Some(action)),
             action => {
-                self.act(core, running, action, Data::default());
+                self.act(core, running, action, Data::default(), disk);
                 return;
             }
         };
+        let (itt, first_burst) = (command.itt, core.params.first_burst.min(command.expected));
+        let more = command.write && !command.last;
         let mut taking = Taking {
             running,
             data: Gathered::default(),
@@ -124,31 +136,30 @@ impl Session {
             r2t_sn: 0,
             granted: 0,
         };
-        let first_burst = core.params.first_burst.min(command.expected);
         if immediate.len() as u64 > u64::from(first_burst) {
             taking.refused = Some(UNSOLICITED.into());
         } else {
             taking.data.put(immediate, goal as usize, &mut self.pool);
         }
-        if command.write && !command.last {
+        if more {
             if core.params.initial_r2t {
                 taking.refused = Some(UNSOLICITED.into());
             }
             taking.sequence = Sequence::Unsolicited { data_sn: 0, end: first_burst };
-            self.taking.insert(command.itt, taking);
+            self.taking.insert(itt, taking);
             return;
         }
-        self.go_on(core, taking);
+        self.go_on(core, taking, disk);
     }
 
-    pub(super) fn data_out(&mut self, core: &mut Core, pdu: &DataOut, piece: Piece<'_>) {
+    pub(super) fn data_out(&mut self, core: &mut Core, pdu: &DataOut, piece: Piece<'_>, disk: &mut dyn Reads) {
         // Of an aborted or failed command: the initiator could not know yet.
         let Some(mut taking) = self.taking.remove(&pdu.itt) else { return };
         let (expected_sn, end, ttt) = match taking.sequence {
             Sequence::Unsolicited { data_sn, end } => (data_sn, end, NO_TAG),
             Sequence::Solicited { ttt, data_sn, end } => (data_sn, end, ttt),
             Sequence::Queued => {
-                self.fail(core, taking, UNSOLICITED);
+                self.fail(core, &taking, UNSOLICITED);
                 return;
             }
         };
@@ -157,12 +168,12 @@ impl Session {
         if taking.refused.is_none() {
             if pdu.ttt != ttt || overlong {
                 let sense = if overlong { WRONG_AMOUNT } else { UNSOLICITED };
-                self.fail(core, taking, sense);
+                self.fail(core, &taking, sense);
                 return;
             }
             // DataPDUInOrder and DataSequenceInOrder are Yes. Unsolicited data beyond the goal were thrown away.
             if pdu.data_sn != expected_sn || u64::from(pdu.offset) != at && at < u64::from(taking.goal) {
-                self.fail(core, taking, SEQUENCE);
+                self.fail(core, &taking, SEQUENCE);
                 return;
             }
             taking.data.put(piece, taking.goal as usize, &mut self.pool);
@@ -180,23 +191,23 @@ impl Session {
         let short =
             matches!(taking.sequence, Sequence::Solicited { end, .. } if (taking.data.len() as u64) < u64::from(end));
         if short && taking.refused.is_none() {
-            self.fail(core, taking, WRONG_AMOUNT);
+            self.fail(core, &taking, WRONG_AMOUNT);
             return;
         }
-        self.go_on(core, taking);
+        self.go_on(core, taking, disk);
     }
 
     /// A sequence is complete: ask for the next, or carry the command out.
-    fn go_on(&mut self, core: &mut Core, mut taking: Taking) {
+    fn go_on(&mut self, core: &mut Core, mut taking: Taking, disk: &mut dyn Reads) {
         if let Some(action) = taking.refused.take() {
             self.release(taking.granted);
-            self.act(core, taking.running, action, Data::default());
+            self.act(core, taking.running, action, Data::default(), disk);
         } else if taking.data.len() as u64 >= u64::from(taking.goal) {
             let stale = self.nexus.as_ref().is_none_or(|n| n.epoch() != taking.running.epoch);
             self.release(taking.granted);
             if !stale && let Some(nexus) = &self.nexus {
                 let action = nexus.data(&taking.running.command.cdb, taking.data.bytes());
-                self.act(core, taking.running, action, taking.data.into_data());
+                self.act(core, taking.running, action, taking.data.into_data(), disk);
             }
         } else {
             let itt = taking.running.command.itt;
@@ -247,20 +258,20 @@ impl Session {
         }
     }
 
-    fn fail(&mut self, core: &mut Core, taking: Taking, sense: Sense) {
+    fn fail(&mut self, core: &mut Core, taking: &Taking, sense: Sense) {
         self.release(taking.granted);
-        self.act(core, taking.running, sense.into(), Data::default());
+        self.status(core, &taking.running, Status::CheckCondition, Some(sense), 0);
         self.grant(core);
     }
 
     /// Does what a command comes to.
-    fn act(&mut self, core: &mut Core, mut running: Running, action: Action, data: Data) {
+    fn act(&mut self, core: &mut Core, mut running: Running, action: Action, data: Data, disk: &mut dyn Reads) {
         match action {
             Action::Status(status) => self.status(core, &running, status, None, data.len() as u64),
             Action::Check(sense) => self.status(core, &running, Status::CheckCondition, Some(sense), 0),
             Action::Data(data) => {
                 let len = data.len();
-                self.data_in(core, &running, &Source::Memory(Arc::new(data), 0), len as u64, len as u64);
+                self.data_in(core, &running, Source::Memory(Arc::new(data), 0), len as u64, len as u64);
             }
             // Only the beginning of a command takes data.
             Action::Take(_) | Action::TakeExactly(_) => {
@@ -273,17 +284,20 @@ impl Session {
                 let ticket = core.request(Request::Sanitize { order, begun, immediate });
                 self.running.insert(ticket, running);
             }
-            Action::Run(mut job) => {
-                if let Job::Read { len, .. } = &mut job {
-                    running.intended = u64::from(*len);
-                    let wanted = if running.command.read { running.command.expected } else { 0 };
-                    // An initiator may expect up to 4 GiB less a byte, which rounds to more than the number holds.
-                    *len = (*len).min(wanted.checked_next_multiple_of(BLOCK as u32).unwrap_or(u32::MAX));
-                    if *len == 0 {
-                        self.status(core, &running, Status::Good, None, 0);
-                        return;
-                    }
+            Action::Read { offset, len } => {
+                running.intended = u64::from(len);
+                let wanted = if running.command.read { running.command.expected } else { 0 };
+                // An initiator may expect up to 4 GiB less a byte, which rounds to more than the number holds.
+                let len = len.min(wanted.checked_next_multiple_of(BLOCK as u32).unwrap_or(u32::MAX));
+                if len == 0 {
+                    self.status(core, &running, Status::Good, None, 0);
+                    return;
                 }
+                // What is to have a digest has to be seen.
+                let done = disk.read(offset, len, !core.sending.data_digest);
+                self.ran(core, &running, done);
+            }
+            Action::Run(job) => {
                 let Some(nexus) = &self.nexus else { return };
                 let ticket = core.request(Request::Run { job: nexus.task(job, running.epoch), data });
                 self.running.insert(ticket, running);
@@ -292,7 +306,7 @@ impl Session {
     }
 
     /// A job was carried out.
-    pub(super) fn ran(&mut self, core: &mut Core, now: Now, running: &Running, done: Done) {
+    pub(super) fn ran(&mut self, core: &mut Core, running: &Running, done: Done) {
         // A reset in the meantime has aborted it.
         if self.nexus.as_ref().is_none_or(|n| n.epoch() != running.epoch) {
             return;
@@ -301,23 +315,23 @@ impl Session {
             Done::Good => {
                 let moved = running.intended.min(u64::from(running.command.expected));
                 if running.command.write {
-                    self.written += moved;
+                    self.moved.written(moved);
                 }
                 self.status(core, running, Status::Good, None, moved);
             }
             Done::Data(buffer, range) => {
                 let len = range.len() as u64;
-                self.read += len;
-                self.data_in(core, running, &Source::Memory(buffer, range.start), running.intended.max(len), len);
+                self.moved.read(len);
+                self.data_in(core, running, Source::Memory(buffer, range.start), running.intended.max(len), len);
             }
             Done::Stored(extent) => {
                 let len = extent.len;
-                self.read += len;
-                self.data_in(core, running, &Source::File(extent), running.intended.max(len), len);
+                self.moved.read(len);
+                self.data_in(core, running, Source::File(extent), running.intended.max(len), len);
             }
             Done::Failed { sense, error } => {
                 if let Some(message) = error {
-                    self.trouble(core, now, super::control::lba(&running.command.cdb), message);
+                    self.trouble(core, super::control::lba(&running.command.cdb), message);
                 }
                 self.status(core, running, Status::CheckCondition, Some(sense), 0);
             }
@@ -327,7 +341,7 @@ impl Session {
     }
 
     /// Sends `len` bytes, and the good status in the last of their PDUs.
-    fn data_in(&mut self, core: &mut Core, running: &Running, source: &Source, intended: u64, len: u64) {
+    fn data_in(&mut self, core: &mut Core, running: &Running, source: Source, intended: u64, len: u64) {
         let command = &running.command;
         let expected = if command.read { command.expected } else { 0 };
         let total = len.min(u64::from(expected)) as u32;
@@ -337,7 +351,7 @@ impl Session {
             return;
         }
         let (mut offset, mut data_sn, mut burst) = (0_u32, 0_u32, 0_u32);
-        while offset < total {
+        loop {
             let n = (total - offset).min(core.params.max_send).min(core.params.max_burst - burst);
             burst += n;
             let end = offset + n == total;
@@ -356,7 +370,11 @@ impl Session {
                 data_sn,
                 offset,
             };
-            core.send(&response, source.part(offset, n));
+            if end {
+                core.send(&response, source.part(offset, n));
+                return;
+            }
+            core.send(&response, source.clone().part(offset, n));
             offset += n;
             data_sn += 1;
         }

@@ -6,13 +6,15 @@ use super::super::wire::response::{Numbers, Response};
 use super::super::wire::{Bhs, Frame, Framing, Payload};
 use super::{Ends, MAX_LOGIN_RECV, Outgoing, Output, Params, Request};
 use crate::api::{EventKind, Observation, Who};
-use crate::machine::Ticket;
+use crate::machine::{Now, Ticket};
 
 /// Commands that an initiator may have under way (the CmdSN window).
 pub(super) const WINDOW: u32 = 128;
 
 #[derive(Debug)]
 pub(super) struct Core {
+    /// When the input at hand came.
+    pub(super) now: Now,
     pub(super) ends: Ends,
     pub(super) params: Params,
     /// How PDUs look that come in.
@@ -29,8 +31,9 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(ends: Ends) -> Self {
+    pub(super) fn new(now: Now, ends: Ends) -> Self {
         Self {
+            now,
             ends,
             params: Params::default(),
             receiving: Framing::login(MAX_LOGIN_RECV),

@@ -1,4 +1,4 @@
-//! One connection of the target, without socket, clock or disk.
+//! One connection of the target, without socket and clock; of the disk it has what it is handed with a PDU, to read ([`Reads`]).
 //!
 //! [`Connection`] takes in PDUs and what its [`Request`]s came to, and says what to send and to do. A connection is first a
 //! [`login`] ([`keys`] is the negotiation, [`chap`] the authentication) and then a [`session`] (full-feature phase: [`command`] is
@@ -14,12 +14,14 @@ mod login;
 mod session;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use self::keys::Params;
 pub use self::landing::Landing;
 use self::{core::Core, login::Login, session::Session};
-use super::scsi::{Begun, Data, Done, Nexus, Sanitize, Task};
+use super::scsi::{Begun, Data, Done, Nexus, Reads, Sanitize, Task};
 use super::wire::{Frame, FrameError, Framing, Raw};
 use super::{Grant, LoginRequest, Refusal};
 use crate::machine::{self, Now, Ticket};
@@ -47,10 +49,10 @@ pub struct Ends {
 /// What can happen to a connection.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A PDU came.
-    Pdu(Raw<'a>),
+    /// A PDU came. What it reads from the disk, it reads at once.
+    Pdu(Raw<'a>, &'a mut dyn Reads),
     /// A PDU came, its data in the place that [`Connection::landing`] gave; here it has none.
-    Landed(Raw<'a>, Landing),
+    Landed(Raw<'a>, Landing, &'a mut dyn Reads),
     /// What came is no PDU.
     Broken(FrameError),
     /// Answer to [`Request::Authorize`]. Boxed: inputs are moved about, and most are PDUs.
@@ -74,6 +76,32 @@ pub struct Opened {
     pub tsih: u16,
     /// The unit; none in a discovery session.
     pub nexus: Option<Nexus>,
+    /// Counts what it moves.
+    pub moved: Arc<Moved>,
+}
+
+/// Bytes that a session's commands have read and written: the session counts, the service tells people.
+#[derive(Debug, Default)]
+pub struct Moved {
+    read: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Moved {
+    /// Bytes read and bytes written so far.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.read.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed))
+    }
+
+    // Only its session counts, so nothing is lost between the two.
+    pub(in crate::iscsi) fn read(&self, bytes: u64) {
+        self.read.store(self.read.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+    }
+
+    pub(in crate::iscsi) fn written(&self, bytes: u64) {
+        self.written.store(self.written.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+    }
 }
 
 /// What the service must find out or do; it answers with the ticket.
@@ -148,7 +176,7 @@ impl Connection {
     #[must_use]
     pub fn new(now: Now, ends: Ends) -> Self {
         Self {
-            core: Core::new(ends),
+            core: Core::new(now, ends),
             phase: Phase::Login(Box::default()),
             login_until: now.boot.saturating_add(LOGIN_TIMEOUT),
         }
@@ -167,12 +195,6 @@ impl Connection {
             Phase::Full(session) => session.landing(&self.core, raw, len),
             _ => None,
         }
-    }
-
-    /// Whether what is read may stay in its file until it is sent ([`Done::Stored`]): no digest of it goes along.
-    #[must_use]
-    pub fn sends_stored(&self) -> bool {
-        !self.core.sending.data_digest
     }
 
     /// Takes back the data of a job that was run, so that their buffer is used again.
@@ -195,10 +217,10 @@ impl Connection {
         }
     }
 
-    fn pdu(&mut self, now: Now, raw: Raw<'_>, landed: Option<Landing>) {
+    fn pdu(&mut self, raw: Raw<'_>, landed: Option<Landing>, disk: &mut dyn Reads) {
         match &mut self.phase {
             Phase::Login(login) => login.pdu(&mut self.core, raw),
-            Phase::Full(session) => session.pdu(&mut self.core, now, raw, landed),
+            Phase::Full(session) => session.pdu(&mut self.core, raw, landed, disk),
             Phase::Closed => {}
         }
     }
@@ -216,10 +238,11 @@ impl machine::Machine for Connection {
     type Output = Output;
 
     fn handle(&mut self, now: Now, input: Input<'_>) {
+        self.core.now = now;
         match (input, &mut self.phase) {
             (_, Phase::Closed) => {}
-            (Input::Pdu(raw), _) => self.pdu(now, raw, None),
-            (Input::Landed(raw, landing), _) => self.pdu(now, raw, Some(landing)),
+            (Input::Pdu(raw, disk), _) => self.pdu(raw, None, disk),
+            (Input::Landed(raw, landing, disk), _) => self.pdu(raw, Some(landing), disk),
             (Input::Broken(error), _) => self.gone(&error.to_string()),
             (Input::Gone(reason), _) => self.gone(reason),
             (Input::Authorized(ticket, answer), Phase::Login(login)) => {
@@ -233,19 +256,18 @@ impl machine::Machine for Connection {
             (Input::Targets(ticket, targets), Phase::Full(session)) => {
                 session.targets(&mut self.core, ticket, &targets);
             }
-            (Input::Done(ticket, done), Phase::Full(session)) => session.done(&mut self.core, now, ticket, done),
+            (Input::Done(ticket, done), Phase::Full(session)) => session.done(&mut self.core, ticket, done),
             (Input::Tick, Phase::Full(session)) if session.nexus.is_none() => {
                 if now.boot >= self.login_until.saturating_add(DISCOVERY_TIMEOUT) {
                     self.core.closing = true;
                 }
             }
-            (Input::Tick, Phase::Full(session)) => session.progress(&mut self.core, now),
             (Input::Tick, Phase::Login(_)) => {
                 if now.boot >= self.login_until {
                     self.core.closing = true;
                 }
             }
-            (Input::Authorized(..) | Input::Opened(..) | Input::Targets(..) | Input::Done(..), _) => {}
+            (Input::Authorized(..) | Input::Opened(..) | Input::Targets(..) | Input::Done(..) | Input::Tick, _) => {}
         }
         if self.core.closing && !matches!(self.phase, Phase::Closed) {
             self.phase = Phase::Closed;
@@ -261,8 +283,7 @@ impl machine::Machine for Connection {
         match &self.phase {
             Phase::Login(_) => Some(self.login_until),
             Phase::Full(session) if session.nexus.is_none() => Some(self.login_until.saturating_add(DISCOVERY_TIMEOUT)),
-            Phase::Full(session) => session.deadline(),
-            Phase::Closed => None,
+            Phase::Full(_) | Phase::Closed => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Full-feature phase: what a session knows, and which part of it a PDU is for.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::wire::request::{Request as Pdu, TaskManagement};
@@ -9,16 +10,14 @@ use super::command::{Running, Taking};
 use super::control::TextState;
 use super::core::{Core, WINDOW};
 use super::landing::{Landing, Piece};
-use super::{Opened, Request};
+use super::{Moved, Opened, Request};
 use crate::api::{EventKind, Who};
 use crate::iscsi::LoginRequest;
-use crate::iscsi::scsi::{Buffers, Done, Nexus};
-use crate::machine::{Now, Ticket};
+use crate::iscsi::scsi::{Buffers, Done, Nexus, Reads};
+use crate::machine::Ticket;
 
 /// The same trouble is told again after this time: a disk that is full fails every write.
 const TROUBLE_EVERY: Duration = Duration::from_secs(5);
-/// Progress is told at most this often.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// Reasons of Reject (RFC 7143 11.17.1).
 pub(super) const SNACK: u8 = 0x03;
@@ -80,12 +79,9 @@ pub(super) struct Session {
     /// Functions whose answer waits until the tasks have ended that they abort.
     pub(super) managing: Vec<(Ticket, TaskManagement)>,
     pub(super) text: TextState,
-    pub(super) read: u64,
-    pub(super) written: u64,
-    told: (u64, u64),
+    pub(super) moved: Arc<Moved>,
     /// The trouble with the storage that was told last, and when.
     trouble: Option<(String, Duration)>,
-    tell_at: Option<Duration>,
 }
 
 impl Session {
@@ -105,15 +101,12 @@ impl Session {
             running: Tasks::default(),
             pool: Buffers::default(),
             text: TextState::default(),
-            read: 0,
-            written: 0,
-            told: (0, 0),
+            moved: opened.moved,
             trouble: None,
-            tell_at: None,
         }
     }
 
-    pub(super) fn pdu(&mut self, core: &mut Core, now: Now, raw: Raw<'_>, landed: Option<Landing>) {
+    pub(super) fn pdu(&mut self, core: &mut Core, raw: Raw<'_>, landed: Option<Landing>, disk: &mut dyn Reads) {
         let pdu = Pdu::decode(raw.bhs);
         let numbered = match &pdu {
             Pdu::NopOut(p) => Some((p.cmd_sn, p.immediate || p.itt == NO_TAG)),
@@ -140,8 +133,8 @@ impl Session {
             Pdu::Command(_) | Pdu::TaskManagement(_) | Pdu::DataOut(_) if discovery => {
                 self.reject(core, PROTOCOL_ERROR, raw);
             }
-            Pdu::Command(command) => self.command(core, &command, raw, piece),
-            Pdu::DataOut(data) => self.data_out(core, &data, piece),
+            Pdu::Command(command) => self.command(core, command, raw, piece, disk),
+            Pdu::DataOut(data) => self.data_out(core, &data, piece, disk),
             Pdu::NopOut(nop) => self.nop(core, &nop, raw),
             Pdu::TaskManagement(request) => self.task_management(core, &request),
             Pdu::Text(request) => self.text(core, &request, raw),
@@ -151,22 +144,21 @@ impl Session {
             Pdu::Unknown(_) => self.reject(core, NOT_SUPPORTED, raw),
         }
         core.window(self.open());
-        self.progress(core, now);
     }
 
     /// The service has carried a job out.
-    pub(super) fn done(&mut self, core: &mut Core, now: Now, ticket: Ticket, done: Done) {
+    pub(super) fn done(&mut self, core: &mut Core, ticket: Ticket, done: Done) {
         if let Some(running) = self.running.remove(&ticket) {
-            self.ran(core, now, &running, done);
+            self.ran(core, &running, done);
         } else {
             self.settled(core, ticket, &done);
         }
         core.window(self.open());
-        self.progress(core, now);
     }
 
     /// Tells people of a failure of the storage.
-    pub(super) fn trouble(&mut self, core: &mut Core, now: Now, lba: u64, message: String) {
+    pub(super) fn trouble(&mut self, core: &mut Core, lba: u64, message: String) {
+        let now = core.now;
         if self.trouble.as_ref().is_some_and(|(last, at)| *last == message && now.boot < *at + TROUBLE_EVERY) {
             return;
         }
@@ -194,38 +186,10 @@ impl Session {
         core.request(Request::Targets { initiator: self.login.initiator.clone() })
     }
 
-    /// Tells of bytes moved, if that is due.
-    pub(super) fn progress(&mut self, core: &mut Core, now: Now) {
-        if self.told == (self.read, self.written) {
-            return;
-        }
-        match self.tell_at {
-            Some(at) if now.boot < at => {}
-            _ => {
-                self.tell(core);
-                self.tell_at = Some(now.boot.saturating_add(PROGRESS_EVERY));
-            }
-        }
-    }
-
-    pub(super) fn deadline(&self) -> Option<Duration> {
-        self.tell_at.filter(|_| self.told != (self.read, self.written))
-    }
-
-    fn tell(&mut self, core: &mut Core) {
-        let (read, written) = (self.read, self.written);
-        self.told = (read, written);
-        let kind = EventKind::IscsiProgress { target: self.login.target.clone(), session: self.tsih, read, written };
-        core.event(self.who.as_ref(), kind);
-    }
-
     /// The session is over.
     pub(super) fn end(&mut self, core: &mut Core, reason: &str) {
         if self.nexus.take().is_none() {
             return;
-        }
-        if self.told != (self.read, self.written) {
-            self.tell(core);
         }
         let (target, session) = (self.login.target.clone(), self.tsih);
         core.event(self.who.as_ref(), EventKind::IscsiEnded { target, session, reason: reason.to_owned() });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::api::{EventKind, Who};
 use crate::disks::{Allocation, BlockDevice};
-use crate::iscsi::scsi::{BLOCK, Buffers, Identity, Unit, execute};
+use crate::iscsi::scsi::{BLOCK, Buffers, Identity, Reader, Unit, execute};
 use crate::iscsi::wire::request::{DataOut, Login as LoginPdu, ScsiCommand, TaskManagement, Text};
 use crate::iscsi::wire::request::{Logout, NopOut, Request as Pdu, Snack};
 use crate::iscsi::wire::response::{Residual, Response};
@@ -78,6 +78,7 @@ struct Bench {
     unit: Arc<Unit>,
     disk: Disk,
     buffers: Buffers,
+    moved: Arc<Moved>,
     now: Duration,
     chap: Option<Chap>,
     refuse: Option<u16>,
@@ -113,6 +114,7 @@ fn bench() -> Bench {
         unit: Unit::new(identity, SIZE as u64),
         disk: Disk { data: Mutex::new(vec![0; SIZE]), error: None },
         buffers: Buffers::default(),
+        moved: Arc::default(),
         now: Duration::ZERO,
         chap: None,
         refuse: None,
@@ -145,6 +147,17 @@ impl Bench {
     fn input(&mut self, input: Input<'_>) {
         let now = self.now();
         self.connection.handle(now, input);
+        self.outputs();
+    }
+
+    fn pdu(&mut self, raw: Raw<'_>) {
+        let now = self.now();
+        let mut disk = Reader { unit: &self.unit, disk: &self.disk, buffers: &mut self.buffers };
+        self.connection.handle(now, Input::Pdu(raw, &mut disk));
+        self.outputs();
+    }
+
+    fn outputs(&mut self) {
         while let Some(output) = self.connection.poll() {
             match output {
                 Output::Send(Outgoing::Pdu(frame)) => {
@@ -179,7 +192,10 @@ impl Bench {
                         }
                         Request::Open { grant, .. } => {
                             let nexus = grant.map(|_| self.unit.attach("i".into()));
-                            self.connection.handle(now, Input::Opened(ticket, Ok(Opened { tsih: 9, nexus })));
+                            self.connection.handle(
+                                now,
+                                Input::Opened(ticket, Ok(Opened { tsih: 9, nexus, moved: self.moved.clone() })),
+                            );
                         }
                         Request::Targets { .. } => {
                             let targets = (0..200).map(|n| format!("iqn.2026-11.org.example:{n}")).collect();
@@ -199,7 +215,7 @@ impl Bench {
 
     fn send(&mut self, pdu: &Pdu, data: &[u8]) {
         let bhs = pdu.encode().unwrap();
-        self.input(Input::Pdu(Raw { bhs: &bhs, ahs: &[], data }));
+        self.pdu(Raw { bhs: &bhs, ahs: &[], data });
     }
 
     fn take(&mut self) -> Vec<(Response, Vec<u8>)> {

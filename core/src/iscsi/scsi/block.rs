@@ -52,7 +52,7 @@ pub(super) fn write_through(nexus: &Nexus) -> bool {
 pub(super) fn read(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     match transfer(nexus, cdb) {
         Ok((_, 0)) => Action::GOOD,
-        Ok((offset, len)) => Action::Run(Job::Read { offset, len }),
+        Ok((offset, len)) => Action::Read { offset, len },
         Err(sense) => sense.into(),
     }
 }

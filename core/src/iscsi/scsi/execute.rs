@@ -1,9 +1,9 @@
 //! Carries a [`Job`] out on a disk.
 
-use std::io;
 use std::ops::Range;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, PoisonError};
+use std::{fmt, io};
 
 use super::{BLOCK, Buffers, Job, MAX_TRANSFER, Sense, Task, Unit, persist, sanitize};
 use crate::disks::{Allocation, BlockDevice, Extent};
@@ -18,7 +18,7 @@ pub enum Done {
     Good,
     /// Done: these bytes of the buffer are for the initiator.
     Data(Arc<Vec<u8>>, Range<usize>),
-    /// The initiator is to be sent these bytes from their file. [`execute`] never says so: who sends them knows whether that pays.
+    /// The initiator is to be sent these bytes from their file. Only [`Reads`] says so: who sends them knows whether that pays.
     Stored(Extent),
     /// Not done.
     Failed {
@@ -33,6 +33,40 @@ pub enum Done {
     Aborted,
 }
 
+/// The disk, as far as commands read it for the initiator. Nearly all that a booting machine asks for is reads of what is in memory:
+/// they are done at once, where another job waits its turn in a queue.
+pub trait Reads: fmt::Debug {
+    /// Reads `len` bytes from `offset` on, which have been checked against the unit's size. `may_stay`: they may stay in their file
+    /// ([`Done::Stored`]).
+    fn read(&mut self, offset: u64, len: u32, may_stay: bool) -> Done;
+}
+
+/// Reads into buffers, always.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    /// The unit that is read.
+    pub unit: &'a Unit,
+    /// Its disk.
+    pub disk: &'a dyn BlockDevice,
+    /// What is read goes here.
+    pub buffers: &'a mut Buffers,
+}
+
+impl Reads for Reader<'_> {
+    fn read(&mut self, offset: u64, len: u32, _: bool) -> Done {
+        let len = len as usize;
+        let mut buffer = self.buffers.take(HEADROOM + len);
+        let range = HEADROOM..HEADROOM + len;
+        match read_whole(self.unit, self.disk, buffer.get_mut(range.clone()).unwrap_or_default(), offset) {
+            Ok(()) => Done::Data(self.buffers.share(buffer), range),
+            Err(error) => {
+                let (sense, error) = storage(&error, Sense::READ_ERROR);
+                Done::Failed { sense, error }
+            }
+        }
+    }
+}
+
 /// Runs a task's job, which has been checked against the unit's size. `data` is what the initiator gave for it.
 pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, buffers: &mut Buffers) -> Done {
     // Who preempts or resets waits for writers (`Job::Settle`): what comes later than that must not write.
@@ -45,15 +79,6 @@ pub fn execute(task: &Task, data: &[u8], unit: &Unit, disk: &dyn BlockDevice, bu
         (!task.begun.is_aborted(unit) && !unit.is_ordered()).then_some(alone)
     };
     let result = match &task.job {
-        Job::Read { offset, len } => {
-            let len = *len as usize;
-            let mut buffer = buffers.take(HEADROOM + len);
-            let range = HEADROOM..HEADROOM + len;
-            match read_whole(unit, disk, buffer.get_mut(range.clone()).unwrap_or_default(), *offset) {
-                Ok(()) => return Done::Data(buffers.share(buffer), range),
-                Err(error) => Err(storage(&error, Sense::READ_ERROR)),
-            }
-        }
         Job::Verify { offset, len, single } => {
             // An atomic write is in it as a whole or not at all.
             let _no_atomic_write = unit.writers.read().unwrap_or_else(PoisonError::into_inner);

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub use buffers::{Buffers, Data};
-pub use execute::{Done, execute};
+pub use execute::{Done, Reader, Reads, execute};
 pub use identity::Identity;
 pub use memory::{Held, Memory, MemoryError, Registration, Remembered, Reservations, Sanitize};
 pub use sanitize::{Sanitizing, resume as resume_sanitize, start as start_sanitize};
@@ -65,6 +65,8 @@ pub enum Action {
     Take(u32),
     /// The same, but the initiator must expect exactly this many: a command whose data have parts cannot be done by halves.
     TakeExactly(u32),
+    /// So many bytes are for the initiator from this place of the disk.
+    Read { offset: u64, len: u32 },
     /// The disk must do this.
     Run(Job),
     /// A sanitize operation must begin: [`start_sanitize`]. `immediate`: the status does not wait for its end.
@@ -81,11 +83,9 @@ impl From<Sense> for Action {
     }
 }
 
-/// Work on the disk. Offsets and lengths in bytes.
+/// Work on the disk, but for plain reads ([`Reads`]). Offsets and lengths in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
-    /// Read for the initiator.
-    Read { offset: u64, len: u32 },
     /// Write the command's data. `durable`: flush before the status; `verify`: read back and compare.
     Write { offset: u64, durable: bool, verify: bool },
     /// Compare with the command's data, which is one block for the whole range where `single`; no data: only read.
@@ -143,8 +143,7 @@ impl Job {
     #[must_use]
     pub fn lba(&self) -> u64 {
         match self {
-            Self::Read { offset, .. }
-            | Self::Write { offset, .. }
+            Self::Write { offset, .. }
             | Self::WriteAtomic { offset, .. }
             | Self::Verify { offset, .. }
             | Self::WriteSame { offset, .. }

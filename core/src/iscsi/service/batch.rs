@@ -87,10 +87,10 @@ impl Batch {
         if self.frames.is_empty() {
             return Ok(Sent::Well);
         }
-        let single = if let [frame] = &mut self.frames[..] { frame.in_place() } else { None };
-        let result = match single {
-            Some(bytes) => send_all(to, bytes, false).map(|()| Sent::Well).map_err(Unsent::from),
-            None => self.send(to),
+        let result = match &mut self.frames[..] {
+            // One answer to one command: what firmware and depth 1 are all about.
+            [frame] => one(to, frame, &mut self.flat),
+            _ => self.send(to),
         };
         self.bytes = 0;
         for frame in self.frames.drain(..) {
@@ -106,20 +106,39 @@ impl Batch {
         let Self { frames, flat, .. } = self;
         let (mut sent, mut rest) = (Sent::Well, frames.as_slice());
         while !rest.is_empty() {
-            let stored = rest.iter().position(|frame| frame.stored().is_some());
-            let (before, from) = rest.split_at(stored.unwrap_or(rest.len()));
+            let next = rest.iter().position(|frame| frame.stored().is_some());
+            let (before, from) = rest.split_at(next.unwrap_or(rest.len()));
             gather(to, before, flat)?;
             let Some((frame, after)) = from.split_first() else { break };
             if let Some(extent) = frame.stored() {
-                let [head, _, tail] = frame.parts();
-                send_all(to, head, true)?;
-                sent = sent.max(from_file(to, extent)?);
-                send_all(to, tail, false)?;
+                sent = sent.max(stored(to, frame, extent)?);
             }
             rest = after;
         }
         Ok(sent)
     }
+}
+
+/// Sends a single frame.
+fn one(to: &TcpStream, frame: &mut Frame, flat: &mut Vec<u8>) -> Result<Sent, Unsent> {
+    if let Some(extent) = frame.stored() {
+        return stored(to, frame, extent);
+    }
+    if let Some(bytes) = frame.in_place() {
+        send_all(to, bytes, false)?;
+    } else {
+        gather(to, std::slice::from_ref(frame), flat)?;
+    }
+    Ok(Sent::Well)
+}
+
+/// Sends a frame whose data are in a file.
+fn stored(to: &TcpStream, frame: &Frame, extent: &Extent) -> Result<Sent, Unsent> {
+    let [head, _, tail] = frame.parts();
+    send_all(to, head, true)?;
+    let sent = from_file(to, extent)?;
+    send_all(to, tail, false)?;
+    Ok(sent)
 }
 
 /// Sends what is in memory.

@@ -17,11 +17,11 @@ use crate::api::{EventKind, Observation, Who};
 use crate::iscsi::Gate;
 use crate::iscsi::machine::{Connection, Ends, Input, Landing, Outgoing, Output, Request};
 use crate::iscsi::scsi::{BLOCK, Buffers, Done, Job, Task};
-use crate::iscsi::wire::{Parsed, Raw};
+use crate::iscsi::wire::{BHS, Parsed, Raw};
 use crate::machine::{Machine, Now, Ticket};
 use crate::net::{boot_time, give_memory_back};
 use crate::trace::own;
-use held::Held;
+use held::{Disk, Held};
 
 /// Input buffer at first, and once a session's data fill it.
 const SMALL: usize = 16 << 10;
@@ -49,8 +49,12 @@ pub(super) fn serve<G: Gate>(shared: &Arc<Shared<G>>, stream: TcpStream, peer: S
         }
     }));
     if served.is_err() {
-        let panicked = worker.as_ref().and_then(|w| w.session.as_ref());
-        let (target, session) = panicked.map(|s| (s.target.clone(), s.seat.tsih)).unwrap_or_default();
+        let panicked = worker.as_mut().and_then(|w| w.session.as_mut());
+        let told = |held: &mut Held| {
+            held.counted = None;
+            (held.target.clone(), held.seat.tsih)
+        };
+        let (target, session) = panicked.map(told).unwrap_or_default();
         let reason = "an error inside Bootyard ended this connection; please report it".to_owned();
         let kind = EventKind::IscsiEnded { target, session, reason };
         shared.reporter.report(Now::read(), Observation::of(Who::ip(peer.ip()), kind));
@@ -166,7 +170,12 @@ impl<'a, G: Gate> Worker<'a, G> {
                     Ok(Parsed::Pdu { raw, used }) => {
                         self.tap.received(filled.get(..used).unwrap_or_default(), used);
                         self.behind = filled.len().saturating_sub(used);
-                        connection.handle(self.now, Input::Pdu(raw));
+                        let mut disk = Disk {
+                            held: self.session.as_ref(),
+                            buffers: &mut self.buffers,
+                            others: self.batch.len() + self.behind / BHS,
+                        };
+                        connection.handle(self.now, Input::Pdu(raw, &mut disk));
                         start += used;
                     }
                     Err(error) => {
@@ -179,10 +188,13 @@ impl<'a, G: Gate> Worker<'a, G> {
                 }
             };
             self.flush()?;
-            if start > 0 {
-                buffer.copy_within(start..end, 0);
-                (start, end) = (0, end - start);
+            if self.session.is_some() {
+                self.shared.progress.moved();
             }
+            if start < end {
+                buffer.copy_within(start..end, 0);
+            }
+            (start, end) = (0, end - start);
             let wanted = need.max(if filled_up && self.session.is_some() { LARGE } else { SMALL });
             if buffer.len() < wanted {
                 buffer.resize(wanted.next_power_of_two(), 0);
@@ -214,7 +226,10 @@ impl<'a, G: Gate> Worker<'a, G> {
                 rest = rest.get_mut(n..).unwrap_or_default();
             }
         }
-        self.handle(Input::Landed(raw, landing));
+        if let Some(connection) = &mut self.connection {
+            let mut disk = Disk { held: self.session.as_ref(), buffers: &mut self.buffers, others: self.batch.len() };
+            connection.handle(self.now, Input::Landed(raw, landing, &mut disk));
+        }
         Ok(())
     }
 
@@ -327,10 +342,7 @@ impl<'a, G: Gate> Worker<'a, G> {
                     // What is done already is told before anything that may take long.
                     let quick = matches!(
                         &request,
-                        Request::Run {
-                            job: Task { job: Job::Read { .. } | Job::Write { durable: false, .. }, .. },
-                            ..
-                        }
+                        Request::Run { job: Task { job: Job::Write { durable: false, .. }, .. }, .. }
                     );
                     if !quick {
                         self.flush()?;

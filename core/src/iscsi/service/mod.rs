@@ -2,11 +2,13 @@
 //!
 //! One thread accepts for each address ([`accept`]), one serves each connection with plain blocking reads and writes
 //! ([`connection`]): a read that the page cache can answer is fastest where it is asked for. [`registry`] knows the sessions:
-//! reinstatement, handles, the units that sessions share. [`batch`] gathers replies into one write.
+//! reinstatement, handles, the units that sessions share. [`batch`] gathers replies into one write; [`progress`] tells people how much
+//! is moved.
 
 mod accept;
 mod batch;
 mod connection;
+mod progress;
 mod registry;
 
 use std::collections::BTreeSet;
@@ -16,6 +18,7 @@ use std::net::{SocketAddr, SocketAddrV4, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use self::progress::Progress;
 use self::registry::Registry;
 use super::Gate;
 use crate::api::{Reporter, Who};
@@ -64,6 +67,7 @@ pub(super) struct Shared<G> {
     gate: Arc<G>,
     reporter: Reporter,
     registry: Arc<Registry>,
+    progress: Arc<Progress>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     tap: Tap,
     /// Targets from whose files the kernel could not send: they are read.
@@ -79,6 +83,8 @@ pub struct Service {
     registry: Arc<Registry>,
     wakers: Vec<PipeWriter>,
     accepting: Vec<JoinHandle<()>>,
+    progress: Arc<Progress>,
+    telling: Option<JoinHandle<()>>,
     connections: Arc<dyn Fn() -> Vec<JoinHandle<()>> + Send + Sync>,
     accept: Arc<Accept>,
 }
@@ -96,10 +102,12 @@ impl fmt::Debug for Service {
 #[allow(clippy::needless_pass_by_value, reason = "a configuration is used up")]
 pub fn start<G: Gate>(config: Config<G>) -> Result<Service, NetError> {
     let registry = Arc::new(Registry::default());
+    let progress = Arc::new(Progress::new(config.reporter.clone()));
     let shared = Arc::new(Shared {
         gate: config.gate.clone(),
         reporter: config.reporter.clone(),
         registry: registry.clone(),
+        progress: progress.clone(),
         threads: Mutex::default(),
         tap: config.tap,
         unsendable: Mutex::default(),
@@ -109,8 +117,21 @@ pub fn start<G: Gate>(config: Config<G>) -> Result<Service, NetError> {
         Arc::new(move || std::mem::take(&mut *shared.threads()))
     };
     let accept = Arc::new(move |listener: &TcpListener, asleep: &PipeReader| accept::accept(&shared, listener, asleep));
-    let (addresses, wakers, accepting) = (Vec::new(), Vec::new(), Vec::new());
-    let mut service = Service { addresses, registry, wakers, accepting, connections, accept };
+    let telling = {
+        let progress = progress.clone();
+        let thread = std::thread::Builder::new().name("iscsi-progress".into()).spawn(move || progress.run());
+        thread.map_err(|source| NetError::Io { what: "cannot start a thread for iSCSI".to_owned(), source })?
+    };
+    let mut service = Service {
+        addresses: Vec::new(),
+        registry,
+        wakers: Vec::new(),
+        accepting: Vec::new(),
+        progress,
+        telling: Some(telling),
+        connections,
+        accept,
+    };
     match service.listen_also(&*config.ports, &config.binds) {
         Ok(()) => Ok(service),
         Err(error) => {
@@ -202,6 +223,10 @@ impl Service {
             for thread in threads {
                 let _ = thread.join();
             }
+        }
+        self.progress.stop();
+        if let Some(thread) = self.telling.take() {
+            let _ = thread.join();
         }
     }
 }

@@ -290,6 +290,36 @@ fn a_panic_ends_its_own_connection_and_no_other() {
 }
 
 #[test]
+fn what_a_session_moved_is_told_before_its_end_whatever_that_is() {
+    for block in [7, 0] {
+        let (service, counts, reports) = serving();
+        let mut initiator = Initiator::connect(&service);
+        assert_eq!(initiator.login(1), 0);
+        let _attention = initiator.command(&[0], false, 0, &[]);
+        for _ in 0..2 {
+            assert!(initiator.command(&[0x28, 0, 0, 0, 0, 0, 0, 0, 4, 0], false, 2048, &[]).is_some());
+        }
+        // Block 7 brings on a panic.
+        initiator.command(&[0x28, 0, 0, 0, 0, block, 0, 0, 1, 0], false, 512, &[]);
+        drop(initiator);
+        until(|| counts.open.load(Ordering::SeqCst) == 0 && service.sessions().is_empty());
+        service.stop();
+        let told: Vec<Option<u64>> = reports
+            .waiting()
+            .iter()
+            .filter_map(|reported| match reported.observation.kind {
+                EventKind::IscsiProgress { read, .. } => Some(Some(read)),
+                EventKind::IscsiEnded { .. } => Some(None),
+                _ => None,
+            })
+            .collect();
+        let all = if block == 7 { 4096 } else { 4608 };
+        assert!(told.ends_with(&[Some(all), None]), "{told:?}");
+        assert_eq!(told.iter().filter(|told| told.is_none()).count(), 1, "{told:?}");
+    }
+}
+
+#[test]
 fn a_session_can_be_ended_from_here() {
     let (service, _counts, _reports) = serving();
     let mut initiator = Initiator::connect(&service);

@@ -6,12 +6,15 @@ use std::sync::mpsc::TryRecvError;
 
 use super::Worker;
 use crate::api::{EventKind, Observation, Who};
-use crate::disks::{BlockDevice, Extent};
-use crate::iscsi::machine::{Input, Opened};
-use crate::iscsi::scsi::{Begun, Done, Identity, Job, Sanitize, Task, Unit, execute, resume_sanitize, start_sanitize};
+use crate::disks::BlockDevice;
+use crate::iscsi::machine::{Input, Moved, Opened};
+use crate::iscsi::scsi::{
+    Begun, Buffers, Done, Identity, Job, Reader, Reads, Sanitize, Sense, Task, Unit, execute, resume_sanitize,
+    start_sanitize,
+};
 use crate::iscsi::service::SessionInfo;
+use crate::iscsi::service::progress::Counted;
 use crate::iscsi::service::registry::{Boot, Key, Seat};
-use crate::iscsi::wire::BHS;
 use crate::iscsi::{Gate, Grant, LoginRequest, Refusal};
 use crate::machine::{Now, Ticket};
 use crate::net::SENDS_FILES;
@@ -27,6 +30,7 @@ fn least_stored(others: usize) -> u32 {
 }
 
 /// What a logged-in session holds.
+#[derive(Debug)]
 pub(super) struct Held {
     pub(super) target: String,
     pub(super) who: Who,
@@ -36,7 +40,34 @@ pub(super) struct Held {
     pub(super) dirty: bool,
     /// The kernel may send from the disk's file.
     pub(super) sends_stored: bool,
+    /// What it moves is told; not of a discovery session.
+    pub(super) counted: Option<Counted>,
     pub(super) seat: Seat,
+}
+
+/// The session's disk, for what a PDU reads of it.
+#[derive(Debug)]
+pub(super) struct Disk<'a> {
+    pub(super) held: Option<&'a Held>,
+    pub(super) buffers: &'a mut Buffers,
+    /// Other answers that are at hand.
+    pub(super) others: usize,
+}
+
+impl Reads for Disk<'_> {
+    fn read(&mut self, offset: u64, len: u32, may_stay: bool) -> Done {
+        let Some(Held { disk: Some(disk), unit: Some(unit), sends_stored, .. }) = self.held else {
+            return Done::Failed { sense: Sense::READ_ERROR, error: None };
+        };
+        if may_stay
+            && *sends_stored
+            && len >= least_stored(self.others)
+            && let Some(extent) = disk.extent(offset, u64::from(len))
+        {
+            return Done::Stored(extent);
+        }
+        Reader { unit, disk: disk.as_ref(), buffers: self.buffers }.read(offset, len, may_stay)
+    }
 }
 
 impl<G: Gate> Worker<'_, G> {
@@ -95,25 +126,11 @@ impl<G: Gate> Worker<'_, G> {
         }
     }
 
-    /// Where the kernel is to send the data of a read from, if it is to.
-    fn stored(&self, job: &Job) -> Option<Extent> {
-        let Job::Read { offset, len } = *job else { return None };
-        let Held { sends_stored: true, disk: Some(disk), .. } = self.session.as_ref()? else { return None };
-        if len < least_stored(self.batch.len() + self.behind / BHS) || !self.connection.as_ref()?.sends_stored() {
-            return None;
-        }
-        disk.extent(offset, u64::from(len))
-    }
-
     pub(super) fn execute(&mut self, task: &Task, data: &[u8]) -> Done {
-        if let Some(extent) = self.stored(&task.job) {
-            return Done::Stored(extent);
-        }
         let Some(held) = &mut self.session else { return Done::Good };
         let (Some(disk), Some(unit)) = (&held.disk, &held.unit) else { return Done::Good };
         match &task.job {
-            Job::Read { .. }
-            | Job::Verify { .. }
+            Job::Verify { .. }
             | Job::Allocation { .. }
             | Job::Remember { .. }
             | Job::ExitFailure
@@ -143,9 +160,10 @@ impl<G: Gate> Worker<'_, G> {
                 unit: None,
                 dirty: false,
                 sends_stored: false,
+                counted: None,
                 seat,
             });
-            return Ok(Opened { tsih, nexus: None });
+            return Ok(Opened { tsih, nexus: None, moved: Arc::default() });
         };
         let key = Key {
             scope: grant.scope.clone(),
@@ -180,6 +198,8 @@ impl<G: Gate> Worker<'_, G> {
             firmware: login.firmware,
             since: self.now,
         });
+        let moved = Arc::<Moved>::default();
+        let counted = self.shared.progress.count(tsih, login.target.clone(), grant.who.clone(), moved.clone());
         self.session = Some(Held {
             target: login.target.clone(),
             who: grant.who,
@@ -187,10 +207,11 @@ impl<G: Gate> Worker<'_, G> {
             unit: Some(unit),
             dirty: false,
             sends_stored: SENDS_FILES && !self.shared.unsendable().contains(&login.target),
+            counted: Some(counted),
             seat,
         });
         self.resume();
-        Ok(Opened { tsih, nexus: Some(nexus) })
+        Ok(Opened { tsih, nexus: Some(nexus), moved })
     }
 
     /// A sanitize operation that a restart interrupted goes on with the first session.
@@ -204,8 +225,10 @@ impl<G: Gate> Worker<'_, G> {
     pub(super) fn close(mut self) {
         self.connection = None;
         let now = Now::read();
-        if let Some(Held { target, who, disk, unit, dirty, seat, .. }) = self.session.take() {
+        if let Some(Held { target, who, disk, unit, dirty, seat, counted, .. }) = self.session.take() {
             drop(unit);
+            // The last that it moved is told before its end.
+            drop(counted);
             if let Some(disk) = disk {
                 if dirty && let Err(error) = disk.flush() {
                     let message = format!("the last writes could not be made durable: {error}");
