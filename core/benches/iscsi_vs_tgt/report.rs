@@ -31,16 +31,23 @@ impl Outcome {
         self.theirs.map(|theirs| (self.ours.rate / theirs.rate, self.ours.cpu / theirs.cpu))
     }
 
-    /// Good enough, or not compared.
+    /// Whether it is good enough; none where it is not compared or not judged.
+    fn judged(&self) -> Option<bool> {
+        let ((faster, cpu), wanted) = (self.ratios()?, self.row.wanted.as_ref()?);
+        Some(faster >= wanted.faster && cpu <= wanted.cpu)
+    }
+
+    /// Nothing is wrong with it.
     pub(crate) fn passed(&self) -> bool {
-        self.ratios().is_none_or(|(faster, cpu)| faster >= self.row.faster && cpu <= self.row.cpu)
+        self.judged() != Some(false)
     }
 
     fn verdict(&self) -> &'static str {
-        match self.theirs {
-            None => "not compared",
-            Some(_) if self.passed() => "PASS",
-            Some(_) => "short",
+        match self.judged() {
+            Some(true) => "PASS",
+            Some(false) => "short",
+            None if self.theirs.is_none() => "not compared",
+            None => "not judged",
         }
     }
 }
@@ -59,13 +66,14 @@ pub(crate) fn table(outcomes: &[Outcome]) {
         let (faster, cpu) = outcome
             .ratios()
             .map_or(("-".to_owned(), "-".to_owned()), |(faster, cpu)| (format!("{faster:.2}x"), format!("{cpu:.2}")));
+        let (faster_wanted, cpu_wanted) = row.wanted.as_ref().map_or(("-".to_owned(), "-".to_owned()), |wanted| {
+            (format!("{:.1}x", wanted.faster), format!("{:.2}", wanted.cpu))
+        });
         println!(
-            "{:<42} {:>12} {theirs:>12} {faster:>7} {:>5.1}x   {:>9.2} {theirs_cost:>9} {cpu:>6} {:>6.2} {per:<6} {}",
+            "{:<42} {:>12} {theirs:>12} {faster:>7} {faster_wanted:>6}   {:>9.2} {theirs_cost:>9} {cpu:>6} {cpu_wanted:>6} {per:<6} {}",
             row.title,
             shown(outcome.ours),
-            row.faster,
             cost(&outcome.ours, row),
-            row.cpu,
             outcome.verdict()
         );
     }
@@ -90,10 +98,10 @@ pub(crate) fn json(outcomes: &[Outcome]) -> Fallible<()> {
                 "bootyard": side(outcome.ours),
                 "tgt": outcome.theirs.map(side),
                 "faster": outcome.ratios().map(|r| r.0),
-                "faster-wanted": row.faster,
+                "faster-wanted": row.wanted.as_ref().map(|wanted| wanted.faster),
                 "cpu": outcome.ratios().map(|r| r.1),
-                "cpu-wanted": row.cpu,
-                "passed": outcome.theirs.map(|_| outcome.passed()),
+                "cpu-wanted": row.wanted.as_ref().map(|wanted| wanted.cpu),
+                "passed": outcome.judged(),
             })
         })
         .collect();

@@ -36,6 +36,13 @@ pub(crate) struct Row {
     work: Work,
     /// Processors are kept from going to sleep meanwhile, for both targets.
     pub(crate) awake: bool,
+    /// None: the row is shown for what it tells and not judged.
+    pub(crate) wanted: Option<Wanted>,
+}
+
+/// What a row has to come to.
+#[derive(Debug)]
+pub(crate) struct Wanted {
     /// At least so many times as fast as tgt.
     pub(crate) faster: f64,
     /// At most this part of tgt's CPU time for the same work.
@@ -54,8 +61,7 @@ pub(crate) const ROWS: &[Row] = &[
         disk: Disk::Plain,
         work: sequential(8, false),
         awake: false,
-        faster: 1.8,
-        cpu: 0.40,
+        wanted: Some(Wanted { faster: 1.8, cpu: 0.40 }),
     },
     Row {
         name: "seq-read-32",
@@ -63,8 +69,7 @@ pub(crate) const ROWS: &[Row] = &[
         disk: Disk::Plain,
         work: sequential(32, false),
         awake: false,
-        faster: 1.8,
-        cpu: 0.40,
+        wanted: Some(Wanted { faster: 1.8, cpu: 0.40 }),
     },
     Row {
         name: "rand-read-32",
@@ -72,19 +77,19 @@ pub(crate) const ROWS: &[Row] = &[
         disk: Disk::Plain,
         work: Work::Perf { blocks: 8, depth: 32, sessions: 1 },
         awake: false,
-        faster: 2.0,
-        cpu: 0.33,
+        wanted: Some(Wanted { faster: 2.0, cpu: 0.33 }),
     },
-    // With one request at a time both processors of a small machine fall asleep twice in each, and waking one costs (in a virtual
-    // machine) four times what either target does. Awake, the row measures the targets; asleep, the machine.
+    // With one request at a time both processors of a small machine fall asleep twice in each. To wake one is cheap on bare metal; in a
+    // virtual machine it is an interrupt through the hypervisor, which costs up to twice what a bare loop of recv and send takes
+    // otherwise, and whose price changes with the host. Awake, the row measures the targets; asleep, mostly the hypervisor, so that one
+    // is shown and not judged.
     Row {
         name: "rand-read-1",
         title: "random read 4 KiB, depth 1",
         disk: Disk::Plain,
         work: Work::Perf { blocks: 8, depth: 1, sessions: 1 },
         awake: true,
-        faster: 1.5,
-        cpu: 0.35,
+        wanted: Some(Wanted { faster: 1.5, cpu: 0.35 }),
     },
     Row {
         name: "rand-read-1-asleep",
@@ -92,8 +97,7 @@ pub(crate) const ROWS: &[Row] = &[
         disk: Disk::Plain,
         work: Work::Perf { blocks: 8, depth: 1, sessions: 1 },
         awake: false,
-        faster: 1.5,
-        cpu: 0.35,
+        wanted: None,
     },
     Row {
         name: "rand-write-32",
@@ -102,8 +106,7 @@ pub(crate) const ROWS: &[Row] = &[
         // A step of a prime number of blocks comes to all places in no order that a cache could use.
         work: Work::Qemu { mib: 128, size: 4096, step: 4096 * 10007, depth: 32, write: true },
         awake: false,
-        faster: 1.4,
-        cpu: 0.60,
+        wanted: Some(Wanted { faster: 1.4, cpu: 0.60 }),
     },
     Row {
         name: "seq-write-8",
@@ -111,8 +114,7 @@ pub(crate) const ROWS: &[Row] = &[
         disk: Disk::Plain,
         work: sequential(8, true),
         awake: false,
-        faster: 2.0,
-        cpu: 0.50,
+        wanted: Some(Wanted { faster: 2.0, cpu: 0.50 }),
     },
     Row {
         name: "sessions-30",
@@ -120,8 +122,7 @@ pub(crate) const ROWS: &[Row] = &[
         disk: Disk::Golden,
         work: Work::Perf { blocks: 32, depth: 4, sessions: 30 },
         awake: false,
-        faster: 2.0,
-        cpu: 0.35,
+        wanted: Some(Wanted { faster: 2.0, cpu: 0.35 }),
     },
 ];
 
