@@ -31,10 +31,12 @@ impl Outcome {
         self.theirs.map(|theirs| (self.ours.rate / theirs.rate, self.ours.cpu / theirs.cpu))
     }
 
-    /// Whether it is good enough; none where it is not compared or not judged.
+    /// Whether it is good enough, by the figures as they are shown: the third decimal is noise. None where it is not compared or not
+    /// judged.
     fn judged(&self) -> Option<bool> {
         let ((faster, cpu), wanted) = (self.ratios()?, self.row.wanted.as_ref()?);
-        Some(faster >= wanted.faster && cpu <= wanted.cpu)
+        let hundredths = |figure: f64| (figure * 100.0).round();
+        Some(hundredths(faster) >= hundredths(wanted.faster) && hundredths(cpu) <= hundredths(wanted.cpu))
     }
 
     /// Nothing is wrong with it.

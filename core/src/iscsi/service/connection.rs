@@ -294,20 +294,7 @@ impl<'a, G: Gate> Worker<'a, G> {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN | Errno::TIMEDOUT) => {
-                    self.tick();
-                    self.handle(Input::Tick);
-                    if self.drain()? {
-                        return Err("the login took too long".into());
-                    }
-                    self.flush()?;
-                    let rested = self.now.boot.saturating_sub(self.heard) >= IDLE && self.session.is_some();
-                    if may_rest && self.busy && rested {
-                        self.busy = false;
-                        self.buffers.clear();
-                        self.batch.rest();
-                        if let Some(connection) = &mut self.connection {
-                            connection.rest();
-                        }
+                    if self.nothing_came(may_rest)? {
                         return Ok(None);
                     }
                 }
@@ -319,6 +306,28 @@ impl<'a, G: Gate> Worker<'a, G> {
         }
     }
 
+    /// Sees to deadlines; whether memory was given back.
+    #[cold]
+    fn nothing_came(&mut self, may_rest: bool) -> Result<bool, String> {
+        self.tick();
+        self.handle(Input::Tick);
+        if self.drain()? {
+            return Err("the login took too long".into());
+        }
+        self.flush()?;
+        let rested = self.now.boot.saturating_sub(self.heard) >= IDLE && self.session.is_some();
+        if !(may_rest && self.busy && rested) {
+            return Ok(false);
+        }
+        self.busy = false;
+        self.buffers.clear();
+        self.batch.rest();
+        if let Some(connection) = &mut self.connection {
+            connection.rest();
+        }
+        Ok(true)
+    }
+
     fn handle(&mut self, input: Input<'_>) {
         if let Some(connection) = &mut self.connection {
             connection.handle(self.now, input);
@@ -328,36 +337,45 @@ impl<'a, G: Gate> Worker<'a, G> {
     /// Carries out what the machine wants; whether the connection is over.
     fn drain(&mut self) -> Result<bool, String> {
         while let Some(output) = self.connection.as_mut().and_then(Machine::poll) {
-            match output {
-                Output::Send(Outgoing::Pdu(frame)) => {
-                    if self.batch.push(frame) {
-                        self.flush()?;
-                    }
-                }
-                Output::Send(Outgoing::Close) => {
+            if let Output::Send(Outgoing::Pdu(frame)) = output {
+                if self.batch.push(frame) {
                     self.flush()?;
-                    return Ok(true);
                 }
-                Output::Persist(ticket, request) => {
-                    // What is done already is told before anything that may take long.
-                    let quick = matches!(
-                        &request,
-                        Request::Run { job: Task { job: Job::Write { durable: false, .. }, .. }, .. }
-                    );
-                    if !quick {
-                        self.flush()?;
-                    }
-                    self.answer(ticket, request);
-                }
-                Output::Event(observation) => {
-                    if matches!(observation.kind, EventKind::IscsiEnded { .. }) {
-                        self.ended.push(*observation);
-                    } else {
-                        self.shared.reporter.report(self.now, *observation);
-                    }
-                }
-                Output::SendRange { source, .. } => match source {},
+            } else if self.carry_out(output)? {
+                return Ok(true);
             }
+        }
+        Ok(false)
+    }
+
+    /// What is not simply to be sent; whether the connection is over.
+    #[inline(never)]
+    fn carry_out(&mut self, output: Output) -> Result<bool, String> {
+        match output {
+            Output::Send(Outgoing::Pdu(frame)) => {
+                self.batch.push(frame);
+            }
+            Output::Send(Outgoing::Close) => {
+                self.flush()?;
+                return Ok(true);
+            }
+            Output::Persist(ticket, request) => {
+                // What is done already is told before anything that may take long.
+                let quick =
+                    matches!(&request, Request::Run { job: Task { job: Job::Write { durable: false, .. }, .. }, .. });
+                if !quick {
+                    self.flush()?;
+                }
+                self.answer(ticket, request);
+            }
+            Output::Event(observation) => {
+                if matches!(observation.kind, EventKind::IscsiEnded { .. }) {
+                    self.ended.push(*observation);
+                } else {
+                    self.shared.reporter.report(self.now, *observation);
+                }
+            }
+            Output::SendRange { source, .. } => match source {},
         }
         Ok(false)
     }
