@@ -39,7 +39,8 @@ fn main() -> ExitCode {
 /// What the command line says.
 struct Options {
     rows: Vec<&'static Row>,
-    repeats: usize,
+    /// None: as many as each row has.
+    repeats: Option<usize>,
     /// About how long tgt is to be busy with one run.
     seconds: u32,
     json: bool,
@@ -48,7 +49,7 @@ struct Options {
 
 impl Options {
     fn from_args() -> Fallible<Self> {
-        let mut options = Self { rows: rows::ROWS.iter().collect(), repeats: 5, seconds: 3, json: false, tgt: true };
+        let mut options = Self { rows: rows::ROWS.iter().collect(), repeats: None, seconds: 3, json: false, tgt: true };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
@@ -56,7 +57,7 @@ impl Options {
                 "--rows" => {
                     options.rows = common::pick(&value()?, &rows::ROWS.iter().collect::<Vec<_>>(), |row| row.name)?;
                 }
-                "--repeats" => options.repeats = value()?.parse::<usize>()?.max(1),
+                "--repeats" => options.repeats = Some(value()?.parse::<usize>()?.max(1)),
                 "--seconds" => options.seconds = value()?.parse::<u32>()?.max(1),
                 "--json" => options.json = true,
                 "--no-tgt" => options.tgt = false,
@@ -108,9 +109,10 @@ fn measure(options: &Options) -> Fallible<bool> {
         if let Err(error) = &awake {
             eprintln!("{}: processors sleep between requests: {error}", row.title);
         }
-        for repeat in 1..=options.repeats {
+        let repeats = options.repeats.unwrap_or(row.repeats);
+        for repeat in 1..=repeats {
             if shown {
-                eprint!("\r{}: {repeat} of {} \x1b[K", row.title, options.repeats);
+                eprint!("\r{}: {repeat} of {repeats} \x1b[K", row.title);
             }
             own.take(&one(&ours, row, options.seconds)?);
             if let Some(theirs) = &theirs {
