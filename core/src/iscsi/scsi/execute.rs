@@ -1,4 +1,4 @@
-//! Carries a [`Job`] out on a disk.
+//! What commands do with the disk: [`Reads`] for the initiator, and each [`Job`], carried out.
 
 use std::ops::Range;
 use std::sync::atomic::{Ordering, fence};

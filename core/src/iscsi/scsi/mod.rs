@@ -1,7 +1,7 @@
 //! The logical unit: what SCSI commands mean (SPC-4, SBC-3).
 //!
 //! [`unit`] is the state that sessions share and [`Nexus`] one session's view of it; both are pure, apart from a lock. A command is
-//! answered at once, or says what is to be done with the disk: a [`Job`], which [`execute`] carries out on a
+//! answered at once, or says what is to be done with the disk: to read ([`Reads`]), or a [`Job`], which [`execute`] carries out on a
 //! [`crate::disks::BlockDevice`]. One file a command family; [`opcodes`] is the table of them all.
 
 mod block;

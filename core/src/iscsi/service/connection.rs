@@ -337,23 +337,20 @@ impl<'a, G: Gate> Worker<'a, G> {
     /// Carries out what the machine wants; whether the connection is over.
     fn drain(&mut self) -> Result<bool, String> {
         while let Some(output) = self.connection.as_mut().and_then(Machine::poll) {
-            if let Output::Send(Outgoing::Pdu(frame)) = output {
-                if self.batch.push(frame) {
-                    self.flush()?;
-                }
-            } else if self.carry_out(output)? {
+            if self.carry_out(output)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// What is not simply to be sent; whether the connection is over.
-    #[inline(never)]
+    /// Carries out one of them; whether the connection is over.
     fn carry_out(&mut self, output: Output) -> Result<bool, String> {
         match output {
             Output::Send(Outgoing::Pdu(frame)) => {
-                self.batch.push(frame);
+                if self.batch.push(frame) {
+                    self.flush()?;
+                }
             }
             Output::Send(Outgoing::Close) => {
                 self.flush()?;
