@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,9 +24,11 @@ use fastrand::Rng;
 
 /// Blocks of the disk that all machines work on.
 const ROOM: u64 = 32 << 11;
-/// Blocks of the disk that is committed, compacted, reset and cloned meanwhile.
+/// Blocks of the disk that is committed, compacted, reset, enlarged and cloned meanwhile.
 const SIDE: u64 = 24 << 11;
 const MACHINES: u16 = 3;
+/// Bytes by which that disk is enlarged at a time, and of a new one.
+const GROWTH: u64 = 1 << 20;
 
 /// A machine, plugged in.
 struct Pc {
@@ -65,24 +67,22 @@ fn image(path: &Path, count: u64) -> Result<()> {
     Ok(fs::write(path, blocks(&(0..count).map(golden).collect::<Vec<_>>()))?)
 }
 
-/// What is done to the other disk when the program is killed.
+/// What is done to the other disk, or to a copy of it, when the program is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     Commit,
     Compact,
     Reset,
+    Resize,
     Clone,
+    Import,
+    Create,
+    Delete,
 }
 
 impl Act {
-    fn command(self) -> &'static [&'static str] {
-        match self {
-            Self::Commit => &["disks", "commit", "side", "maintainer", "--yes"],
-            Self::Compact => &["disks", "compact", "side"],
-            Self::Reset => &["disks", "reset", "side", "maintainer", "--yes"],
-            Self::Clone => &["disks", "clone", "side", "copy"],
-        }
-    }
+    const ALL: [Self; 8] =
+        [Self::Commit, Self::Clone, Self::Compact, Self::Reset, Self::Delete, Self::Import, Self::Resize, Self::Create];
 }
 
 /// A lab whose program is killed again and again.
@@ -96,6 +96,10 @@ struct Site {
     /// Who changes the other disk, and who looks at it.
     maintainer: (Pc, Load),
     pupil: Pc,
+    /// Bytes that machines see of the other disk.
+    size: u64,
+    /// An image outside the lab, and what it holds.
+    outside: PathBuf,
     done: u32,
     undone: u32,
 }
@@ -122,7 +126,10 @@ impl Site {
         lab.add_host(&pupil.mac, "pupil", r#"{ iscsi = "side", writes = "fresh" }"#)?;
         let side: Vec<u64> = (0..SIDE).map(golden).collect();
         let maintainer = (maintainer, Load::new(Ledger::new(side.clone()), MACHINES + 1, rng.u64(..)));
-        Ok(Self { bench, lab, rng, workers, side, maintainer, pupil, done: 0, undone: 0 })
+        let outside = lab.scratch().join("outside.raw");
+        image(&outside, SIDE)?;
+        let size = bytes(u32::try_from(SIDE)?).into();
+        Ok(Self { bench, lab, rng, workers, side, maintainer, pupil, size, outside, done: 0, undone: 0 })
     }
 
     /// The machines log in, and each checks its whole disk.
@@ -142,11 +149,15 @@ impl Site {
         if act.is_some() {
             self.maintain()?;
         }
+        if act == Some(Act::Delete) {
+            self.disks(&["clone", "side", "copy"])?;
+        }
         let (before, after) = match act {
             // It takes a moment before a command line has reached the engine.
             Some(_) => (self.rng.u64(0..100), self.rng.u64(20..500)),
             None => (0, self.rng.u64(5..400)),
         };
+        let command_of = act.map(|act| self.command(act)).transpose()?;
         let start = Barrier::new(self.workers.len() + 1);
         let killed = AtomicBool::new(false);
         let mut command = None;
@@ -163,7 +174,7 @@ impl Site {
             }
             start.wait();
             std::thread::sleep(Duration::from_millis(before));
-            let spawned = act.map(|act| spawn(&self.lab, &self.bench, act)).transpose();
+            let spawned = command_of.map(|mut command| command.spawn()).transpose();
             std::thread::sleep(Duration::from_millis(after));
             killed.store(true, Ordering::SeqCst);
             serve.kill9()?;
@@ -255,14 +266,30 @@ impl Site {
                 ensure!(maintained == new || maintained == old, "the overlay is half dropped");
                 maintained == old
             }
-            Act::Clone => {
+            Act::Resize => {
+                ensure!(present == old && maintained == new, "what it held changed");
+                let side = disks.as_array().and_then(|disks| disks.iter().find(|disk| disk["name"] == "side"));
+                let is = side.and_then(|disk| disk["size"].as_u64()).context("its size")?;
+                ensure!(is == self.size || is == self.size + GROWTH, "it has {is} bytes");
+                let grown = is > self.size;
+                self.size = is;
+                grown
+            }
+            Act::Clone | Act::Import | Act::Create | Act::Delete => {
                 ensure!(present == old && maintained == new, "the source changed");
-                ensure!(copied || !reported, "it was reported and is not there");
                 if copied {
-                    ensure!(fs::read(self.lab.path().join("disks/copy.raw"))? == old, "the copy is not the source");
+                    let holds = match act {
+                        Act::Import => fs::read(&self.outside)?,
+                        Act::Create => vec![0; usize::try_from(GROWTH)?],
+                        _ => old,
+                    };
+                    ensure!(
+                        fs::read(self.lab.path().join("disks/copy.raw"))? == holds,
+                        "it does not hold what it should"
+                    );
                     self.disks(&["delete", "copy", "--yes"])?;
                 }
-                copied
+                copied == (act != Act::Delete)
             }
         };
         ensure!(done || !reported, "it was reported and is not done");
@@ -275,16 +302,29 @@ impl Site {
         Ok(done)
     }
 
+    fn command(&self, act: Act) -> Result<Command> {
+        let (outside, size) = (self.outside.to_string_lossy(), (self.size + GROWTH).to_string());
+        let args: &[&str] = match act {
+            Act::Commit => &["commit", "side", "maintainer", "--yes"],
+            Act::Compact => &["compact", "side"],
+            Act::Reset => &["reset", "side", "maintainer", "--yes"],
+            Act::Resize => &["resize", "side", &size],
+            Act::Clone => &["clone", "side", "copy"],
+            Act::Import => &["import", &outside, "--name", "copy"],
+            Act::Create => &["create", "copy", "1M"],
+            Act::Delete => &["delete", "copy", "--yes"],
+        };
+        let mut command = self.lab.command(&self.bench, &[&["disks"], args].concat())?;
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(command)
+    }
+
     fn disks(&self, args: &[&str]) -> Result<()> {
         let mut all = vec!["disks"];
         all.extend(args);
         run::stdout(&mut self.lab.command(&self.bench, &all)?)?;
         Ok(())
     }
-}
-
-fn spawn(lab: &LabDir, bench: &Netns, act: Act) -> Result<Child> {
-    Ok(lab.command(bench, act.command())?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
 }
 
 /// Kills it so often; what went on meanwhile, in a sentence.
@@ -294,9 +334,8 @@ fn kills(name: &str, count: u64) -> Result<String> {
     let room = site.lab.path().join("disks/room.raw");
     let before = sha256(&room)?;
     let mut serve = Serve::start(&site.bench, &site.lab)?;
-    let acts = [Act::Commit, Act::Clone, Act::Compact, Act::Reset];
     for round in 0..count {
-        let act = acts.iter().cycle().nth(usize::try_from(round / 2)?).filter(|_| round % 2 == 1);
+        let act = Act::ALL.iter().cycle().nth(usize::try_from(round / 2)?).filter(|_| round % 2 == 1);
         site.round(&mut serve, act.copied()).with_context(|| {
             format!("kill {round} of BOOTYARD_SEED={seed}; on stderr of the program:\n{}", serve.stderr())
         })?;

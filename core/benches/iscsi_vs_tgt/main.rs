@@ -134,7 +134,9 @@ fn measure(options: &Options) -> Fallible<bool> {
     } else {
         report::table(&outcomes);
     }
-    Ok(outcomes.iter().all(Outcome::passed))
+    // What was to be compared and could not be has not passed.
+    let compared = theirs.is_some() || !options.tgt;
+    Ok(compared && outcomes.iter().all(Outcome::passed))
 }
 
 /// One run of a row, with the target's CPU time for it.
