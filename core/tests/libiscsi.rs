@@ -10,7 +10,8 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use target::{PREFIX, remembering, target};
+use target::stored::Overlays;
+use target::{PREFIX, remembering, serve, target};
 
 /// Tests that cannot pass on any target: this one asserts a flag before any callback could set it.
 const IMPOSSIBLE: &[&str] = &["iSCSI.iSCSITMF.LUNResetSimpleAsync"];
@@ -97,11 +98,25 @@ fn conformance(test: &str, address: SocketAddr) -> Outcome {
     result
 }
 
-/// The conformance suite.
+/// The conformance suite, on disks in memory.
 #[test]
 fn libiscsi_conformance() {
     let folder = tempfile::tempdir().unwrap();
     let (service, address, _reports) = remembering(folder.path());
+    conforms("disks in memory", address);
+    service.stop();
+}
+
+/// The same on what machines get: overlays of a golden image.
+#[test]
+fn libiscsi_conformance_of_overlays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (service, address, _reports) = serve(Arc::new(Overlays::new(folder.path())), 0);
+    conforms("overlays of a golden image", address);
+    service.stop();
+}
+
+fn conforms(disks: &str, address: SocketAddr) {
     let list = text(&run(&suite(), "libiscsi-bin", &["--list"]));
     let tests: Vec<&str> = list
         .lines()
@@ -123,7 +138,7 @@ fn libiscsi_conformance() {
     let (failed, skipped): (Vec<&str>, Vec<&str>) =
         (named(Outcome::Failed).collect(), named(Outcome::Skipped).collect());
     let mut table = format!(
-        "\n| libiscsi's conformance tests | |\n| --- | --- |\n| in the suite | {} |\n| run | {} |\n| passed | {passed} |\n\
+        "\n| libiscsi's conformance tests on {disks} | |\n| --- | --- |\n| in the suite | {} |\n| run | {} |\n| passed | {passed} |\n\
          | failed | {} |\n| skipped | {} |\n| impossible on any target | {} |\n",
         tests.len() + impossible.len(),
         tests.len(),
@@ -140,7 +155,6 @@ fn libiscsi_conformance() {
     if std::env::var_os("ISCSI_TEST_CU").is_none() {
         assert_eq!((tests.len() + impossible.len(), passed), (230, PASSED));
     }
-    service.stop();
 }
 
 /// How many of the 230 tests run and pass.

@@ -207,8 +207,12 @@ pub enum JobKind {
     ExportDisk,
     /// Give back space that a disk does not need.
     CompactDisk,
-    /// Delete a disk or overlays of it.
+    /// Delete a disk.
     DeleteDisk,
+    /// Drop what machines wrote to a disk.
+    ResetDisk,
+    /// Make a disk larger.
+    ResizeDisk,
     /// Look into an image.
     InspectDisk,
     /// Take a kernel out of an image.

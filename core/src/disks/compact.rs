@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,8 +33,8 @@ impl Store {
         for (n, folder) in (1..).zip(overlays) {
             let Ok(_hold) = self.hold(&folder, "the freeing of unused space") else { continue };
             let present = self.golden(&path)?;
-            let identity = self.identify_once(&path, &|_, _| {}, cancel)?;
-            let base = self.base_of(&path, &identity, &folder, present)?;
+            let identify = |path: &Path| self.identify_once(path, &|_, _| {}, cancel);
+            let base = self.base_of(&path, &identify(&path)?, &folder, present, &identify)?;
             let overlay = Overlay::open(&folder, base, 0)?;
             freed += overlay
                 .compact(&|done, _| progress((n * size + done).min(total), total), cancel)

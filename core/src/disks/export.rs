@@ -21,23 +21,24 @@ const PIECE: u64 = 1 << 20;
 /// Less than this is not left out as zeroes: qcow2's cluster.
 const GRAIN: usize = 64 << 10;
 
-/// The file that an export fills; for a job's journal.
+/// A file that an export to `to` may fill; for a job's journal. Nobody else's has its name.
 #[must_use]
 pub fn export_part(to: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(to.file_name().unwrap_or_default());
-    name.push(".part");
+    name.push(format!(".{}.part", uuid::Uuid::new_v4().simple()));
     to.with_file_name(name)
 }
 
-/// Writes what `source` reads as into the new file `to`. `progress` is given bytes done and in all. One that fails or is cancelled
-/// leaves nothing behind.
+/// Writes what `source` reads as into `part` ([`export_part`]), which becomes the new file `to` when it is whole. `progress` is given
+/// bytes done and in all. One that fails or is cancelled leaves nothing behind.
 ///
 /// # Errors
 /// The file exists, its folder is missing or has too little room, the storage's, or it was cancelled.
 pub fn export_to(
     source: &dyn BlockDevice,
     to: &Path,
+    part: &Path,
     format: ExportFormat,
     progress: &dyn Fn(u64, u64),
     cancel: &AtomicBool,
@@ -50,15 +51,10 @@ pub fn export_to(
         return Err(DiskError::io("open the folder", folder)(io::ErrorKind::NotADirectory.into()));
     }
     room_for(source, None, folder)?;
-    let part = export_part(to);
-    let file = File::options().read(true).write(true).create_new(true).open(&part).map_err(|e| match e.kind() {
-        io::ErrorKind::AlreadyExists => {
-            DiskError::InUse { path: part.clone(), by: "another export to this file".into() }
-        }
-        _ => DiskError::io("create", &part)(e),
-    })?;
-    let removed_if_left = Part(&part);
-    let sink = Sink::new(&file, format, source.size()).map_err(DiskError::io("write", &part))?;
+    let file = File::options().read(true).write(true).create_new(true).open(part);
+    let file = file.map_err(DiskError::io("create", part))?;
+    let removed_if_left = Part(part);
+    let sink = Sink::new(&file, format, source.size()).map_err(DiskError::io("write", part))?;
     let mut buffer = vec![0; PIECE as usize];
     let (mut at, size) = (0, source.size());
     while at < size {
@@ -77,14 +73,14 @@ pub fn export_to(
         source.read_at(piece, at).map_err(DiskError::io("read the disk for", to))?;
         for (n, grain) in piece.chunks(GRAIN).enumerate() {
             if grain.iter().any(|byte| *byte != 0) {
-                sink.write(grain, at + (n * GRAIN) as u64).map_err(DiskError::io("write", &part))?;
+                sink.write(grain, at + (n * GRAIN) as u64).map_err(DiskError::io("write", part))?;
             }
         }
         at += len;
         progress(at, size);
     }
-    sink.finish().and_then(|()| file.sync_all()).map_err(DiskError::io("write", &part))?;
-    move_anew(&part, to)?;
+    sink.finish().and_then(|()| file.sync_all()).map_err(DiskError::io("write", part))?;
+    move_anew(part, to)?;
     std::mem::forget(removed_if_left);
     File::open(folder).and_then(|d| d.sync_all()).map_err(DiskError::io("write", folder))
 }
@@ -158,7 +154,7 @@ mod tests {
         let source = image(dir.path());
         for (format, name) in [(ExportFormat::Raw, "raw"), (ExportFormat::Qcow2, "qcow2")] {
             let to = dir.path().join(format!("out.{name}"));
-            export_to(&source, &to, format, &|_, _| {}, &GO).unwrap();
+            export_to(&source, &to, &export_part(&to), format, &|_, _| {}, &GO).unwrap();
             let (a, b) = (source.path().to_str().unwrap(), to.to_str().unwrap());
             qemu_img(&["compare", "-f", "raw", "-F", name, a, b]);
             if format == ExportFormat::Qcow2 {
@@ -175,18 +171,19 @@ mod tests {
         let source = image(dir.path());
         let to = dir.path().join("out.raw");
         std::os::unix::fs::symlink(dir.path().join("elsewhere"), &to).unwrap();
-        let there = export_to(&source, &to, ExportFormat::Raw, &|_, _| {}, &GO).unwrap_err();
+        let there = export_to(&source, &to, &export_part(&to), ExportFormat::Raw, &|_, _| {}, &GO).unwrap_err();
         assert!(matches!(there, DiskError::Exists { .. }), "{there}");
         fs::remove_file(&to).unwrap();
         let cancel = AtomicBool::new(false);
         let stop = |_: u64, _: u64| cancel.store(true, Ordering::Relaxed);
         for format in [ExportFormat::Raw, ExportFormat::Qcow2] {
             cancel.store(false, Ordering::Relaxed);
-            let cancelled = export_to(&source, &to, format, &stop, &cancel).unwrap_err();
+            let cancelled = export_to(&source, &to, &export_part(&to), format, &stop, &cancel).unwrap_err();
             assert!(matches!(cancelled, DiskError::Cancelled), "{cancelled}");
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         }
-        let nowhere = export_to(&source, &dir.path().join("no/out"), ExportFormat::Raw, &|_, _| {}, &GO).unwrap_err();
+        let no = dir.path().join("no/out");
+        let nowhere = export_to(&source, &no, &export_part(&no), ExportFormat::Raw, &|_, _| {}, &GO).unwrap_err();
         assert!(nowhere.to_string().contains("/no"), "{nowhere}");
     }
 }

@@ -56,13 +56,15 @@ pub(super) struct Held {
 }
 
 impl Store {
-    /// The image on which the overlay in `folder` stands: the present one, opened as `present`, or a former generation.
+    /// The image on which the overlay in `folder` stands: the present one, opened as `present`, or a former generation, which
+    /// `identify` knows or finds out.
     pub(super) fn base_of(
         &self,
         path: &Path,
         identity: &ImageIdentity,
         folder: &Path,
         present: Arc<Image>,
+        identify: &dyn Fn(&Path) -> Result<ImageIdentity, DiskError>,
     ) -> Result<Arc<Image>, DiskError> {
         let header = Overlay::header(folder)?;
         if header.blake3 == identity.blake3 {
@@ -73,7 +75,7 @@ impl Store {
         let (_, file) = former(path).into_iter().find(|(_, file)| named(file)).ok_or_else(changed)?;
         let base = self.golden(&file)?;
         // What it was when it was put aside is not enough: a lab that was copied is looked at again.
-        let now = self.identify_once(&file, &|_, _| {}, &AtomicBool::new(false))?;
+        let now = identify(&file)?;
         if now.blake3 == header.blake3 { Ok(base) } else { Err(changed()) }
     }
 
@@ -104,10 +106,10 @@ impl Store {
             let hold = self.hold(&folder, by)?;
             (folder, hold)
         };
-        let identify = || self.identify_once(&path, &|_, _| {}, &AtomicBool::new(false));
-        let (present, identity) = self.golden_with(&path, &identify)?;
+        let identify = |path: &Path| self.identify_once(path, &|_, _| {}, &AtomicBool::new(false));
+        let (present, identity) = self.golden_with(&path, &|| identify(&path))?;
         let header = Overlay::header(&folder)?;
-        let base = self.base_of(&path, &identity, &folder, present)?;
+        let base = self.base_of(&path, &identity, &folder, present, &identify)?;
         let overlay = Overlay::open(&folder, base.clone(), 0)?;
         let current = header.blake3 == identity.blake3;
         Ok(Held { overlay, folder, base, identity, generation: header.generation, current, _hold: hold })

@@ -372,6 +372,57 @@ fn a_disk_that_is_deleted_leaves_nothing_and_takes_nothing_that_is_used() {
 }
 
 #[test]
+fn no_login_gets_in_while_a_disk_is_deleted() {
+    let bench = bench();
+    for writes in [Writes::Keep, Writes::Fresh, Writes::Image] {
+        let disk = disk(writes);
+        let deletion = bench.store.begin_deletion(&disk, &lab(&[])).unwrap();
+        for disk in [&disk, &Disk { readonly: true, ..disk.clone() }] {
+            let refused = bench.login(disk, 7, Some((1, true))).unwrap_err();
+            assert!(refused.to_string().contains("its deletion"), "{writes:?}: {refused}");
+        }
+        drop(deletion);
+        assert!(bench.files().iter().all(|file| file.starts_with("a.raw")), "nothing was made: {:?}", bench.files());
+    }
+    drop(bench.login(&disk(Writes::Image), 7, None).unwrap());
+    let reading = bench.login(&Disk { readonly: true, ..disk(Writes::Image) }, 7, None).unwrap();
+    let refused = bench.store.begin_deletion(&Disk { readonly: true, ..disk(Writes::Image) }, &lab(&[])).unwrap_err();
+    assert!(matches!(refused, DiskError::InUse { .. }), "{refused}");
+    assert_eq!(byte(&*reading, 0), 0xaa);
+}
+
+#[test]
+fn a_deletion_that_a_crash_cut_short_is_carried_out_when_its_entry_is_gone_and_else_not() {
+    let mut bench = bench();
+    let disk = disk(Writes::Keep);
+    bench.keep(2).write_at(&[2; 512], 0).unwrap();
+    bench.keep(1).write_at(&[1; 512], 0).unwrap();
+    bench.commit(1).unwrap();
+    let files = bench.files();
+    assert!(files.contains(&"a.raw.g1".to_owned()), "{files:?}");
+    let sharer = Disk { name: "b".parse().unwrap(), ..disk.clone() };
+    let crash = |bench: &mut Bench, lab: Option<&Lab>| {
+        // The process is gone before anything is carried out.
+        std::mem::forget(bench.store.begin_deletion(&disk, &Lab::default()).unwrap());
+        assert!(bench.store.dir().join(".deleting-a").exists());
+        bench.store = Store::new(bench.store.dir().to_owned());
+        bench.store.recover(lab);
+    };
+    crash(&mut bench, Some(&lab(&[&disk])));
+    assert_eq!(bench.files(), files, "it still has its entry");
+    crash(&mut bench, None);
+    assert!(bench.store.dir().join(".deleting-a").exists(), "nobody knows whether it has");
+    fs::write(bench.store.dir().join(".deleting-a"), "{\"v\":1,\"im").unwrap();
+    bench.store.recover(Some(&lab(&[])));
+    assert_eq!(bench.files(), files, "the crash came before its entry could go");
+    crash(&mut bench, Some(&lab(&[&sharer])));
+    let left = bench.files();
+    assert!(left.contains(&"a.raw".to_owned()) && !left.contains(&"a.overlays".to_owned()), "{left:?}");
+    crash(&mut bench, Some(&lab(&[])));
+    assert_eq!(bench.files(), Vec::<String>::new());
+}
+
+#[test]
 fn an_overlay_is_named_by_its_id() {
     let bench = bench();
     let disk = disk(Writes::Keep);

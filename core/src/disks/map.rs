@@ -6,7 +6,7 @@
 //!   that it never runs ahead of the data, and always into the older of its two slots, so that a torn page leaves the one before.
 //! * `live` is the truth as long as the kernel that took the writes lives: it is written at once, after the data and before the
 //!   write is acknowledged, and is believed only in the same boot of the kernel, on the same attachment of the disk. There the page
-//!   cache has kept all that a killed process had written.
+//!   cache has kept all that a killed process had written, unless a flush failed.
 //!
 //! ```text
 //! map:   header (4096) | page 0 slot 0 | page 0 slot 1 | page 1 slot 0 | …     a slot is 4096 bytes:
@@ -29,6 +29,8 @@ const PAGE: usize = 4096;
 const MAP_MAGIC: &[u8; 8] = b"BYOVLMAP";
 const LIVE_MAGIC: &[u8; 8] = b"BYOVLIVE";
 const VERSION: u32 = 1;
+/// No attachment is called so.
+const LOST: &str = "lost";
 
 /// Where a block's content is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,6 +255,11 @@ impl Map {
         write_live_header(live, attachment, false)?;
         live.sync()?;
         Ok(this)
+    }
+
+    /// The kernel has lost something of what it was given: from the next opening on `map` decides, in the same boot, too.
+    pub(super) fn distrust(live: &dyn Storage) -> io::Result<()> {
+        write_live_header(live, LOST, false)
     }
 
     /// Reads every page's newer slot and gives the pages that have none. `whole`: no slot may be torn.

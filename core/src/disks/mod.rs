@@ -16,6 +16,7 @@ mod folders;
 mod format;
 mod generations;
 mod grow;
+mod identify;
 mod identity;
 mod image;
 mod import;
@@ -36,6 +37,7 @@ pub use copy::CopyKind;
 pub use error::DiskError;
 pub use export::{export_part, export_to};
 pub(crate) use format::{Format, described, detect};
+pub use identify::Unidentified;
 pub use identity::ImageIdentity;
 pub use image::Image;
 pub use overlay::Overlay;
@@ -107,9 +109,8 @@ pub trait BlockDevice: Send + Sync + std::fmt::Debug {
     /// The storage's.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Names what the data are on, where only its one owner ever writes to it: a medium that is replaced has another name. `None` where
-    /// others may write to it, too, or where it does not last.
-    fn medium(&self) -> Option<String> {
+    /// What the data are on, where only its one owner ever writes to it. `None` where others may write to it, too.
+    fn medium(&self) -> Option<Medium> {
         None
     }
 
@@ -151,6 +152,15 @@ pub trait BlockDevice: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The storage's.
     fn allocation(&self, offset: u64) -> io::Result<(Allocation, u64)>;
+}
+
+/// What the data of a device are on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Medium {
+    /// One that takes the place of another has another name.
+    pub name: String,
+    /// It is the same at the next boot.
+    pub lasts: bool,
 }
 
 /// Refuses a range that is not made of whole sectors or ends past `size`.

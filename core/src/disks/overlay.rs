@@ -25,7 +25,7 @@ use super::extended::Extended;
 use super::map::{BLOCK, Header, Map, MapError, State, file_sizes};
 use super::size;
 use super::storage::{Storage, open_quietly};
-use super::{Allocation, BlockDevice, DiskError, Extent, check_range};
+use super::{Allocation, BlockDevice, DiskError, Extent, Medium, check_range};
 
 /// Blocks of one stripe: 1 MiB.
 const STRIPE: u64 = 256;
@@ -50,7 +50,7 @@ pub struct Overlay {
     written: AtomicBool,
     folder: Option<PathBuf>,
     /// [`BlockDevice::medium`].
-    medium: Option<String>,
+    medium: Option<Medium>,
 }
 
 impl std::fmt::Debug for Overlay {
@@ -139,7 +139,7 @@ impl Overlay {
         let _ = fadvise(&*files.data, 0, None, Advice::Random);
         let attachment = attachment(&files.data);
         let inode = files.data.metadata().map_err(DiskError::io("read", &folder.join("data")))?.ino();
-        let medium = format!("{} {inode}", folder.file_name().unwrap_or_default().display());
+        let name = format!("{} {inode}", folder.file_name().unwrap_or_default().display());
         let (data, map, live) = (Box::new(files.data), Box::new(files.map), Box::new(files.live));
         let mut overlay = Self::over(base, data, map, live, journal, &header, attachment).map_err(|e| match e {
             MapError::Io(source) => DiskError::Io { what: "read", path: map_path.clone(), source },
@@ -147,7 +147,7 @@ impl Overlay {
         })?;
         overlay.folder = Some(folder.to_owned());
         // A fresh one is gone with its boot, and whatever was to be done to it.
-        overlay.medium = header.epoch.is_none().then_some(medium);
+        overlay.medium = Some(Medium { name, lasts: header.epoch.is_none() });
         overlay.finish_atomic().map_err(DiskError::io("finish the atomic write that was under way in", folder))?;
         if wanted > overlay.len() {
             overlay.grow(wanted).map_err(DiskError::io("enlarge", folder))?;
@@ -440,7 +440,7 @@ impl BlockDevice for Overlay {
         done
     }
 
-    fn medium(&self) -> Option<String> {
+    fn medium(&self) -> Option<Medium> {
         self.medium.clone()
     }
 
@@ -467,9 +467,13 @@ impl BlockDevice for Overlay {
                 "an earlier flush of this overlay failed; what was written since may be lost",
             ));
         }
+        let has_lost = |lost: &mut bool| {
+            *lost = true;
+            let _whoever_opens_it_next_believes_what_is_there = Map::distrust(&*self.live);
+        };
         let settled = self.journal.settle();
         if settled.is_err() {
-            *lost = true;
+            has_lost(&mut lost);
             return settled;
         }
         if !self.written.swap(false, Ordering::AcqRel) {
@@ -480,7 +484,7 @@ impl BlockDevice for Overlay {
         let done =
             self.data.sync().and_then(|()| if pages.is_empty() { Ok(()) } else { Map::write(&*self.map_file, &pages) });
         done.inspect_err(|_| {
-            *lost = true;
+            has_lost(&mut lost);
             self.map.write().unwrap_or_else(PoisonError::into_inner).again(&pages);
         })
     }

@@ -1,15 +1,17 @@
 //! What takes away: resetting overlays, deleting a disk; and what would go with it.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Weak;
+
+use serde::{Deserialize, Serialize};
 
 use super::folders::{belongs, clear_rests, folders, remove};
 use super::generations::former;
 use super::store::{Hold, Store, Whose};
 use super::{DiskError, Overlay, OverlayFacts, OverlayKey, identity};
-use crate::lab::{Disk, Lab, Writes};
+use crate::lab::{Disk, Lab, Name, Writes};
 
 /// What depends on a disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,41 +28,93 @@ pub struct Dependents {
 
 /// What is being deleted is put aside under a name that begins so, in the disks' folder.
 const ASIDE: &str = ".gone-";
+/// That a disk is to be deleted is written down under a name that begins so, before its entry in lab.toml goes.
+const NOTE: &str = ".deleting-";
+
+/// What the next start has to know of a deletion that a crash cut short.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Note {
+    v: u32,
+    /// The disk's image, as lab.toml named it, if it goes, too.
+    image: Option<PathBuf>,
+}
 
 /// A disk that is about to go; see [`Store::begin_deletion`].
 #[derive(Debug)]
 pub struct Deletion {
-    store: Store,
     disk: Disk,
     image_stays: bool,
+    closed: Closed,
+    noted: Noted,
     _holds: Vec<Hold>,
 }
 
+/// No login opens this disk as long as this lives.
+#[derive(Debug)]
+struct Closed {
+    store: Store,
+    overlays: PathBuf,
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.store.open_now().deleting.remove(&self.overlays);
+    }
+}
+
+/// The note. It is taken back in the end, or where nothing came of it; what is still to be done is kept for the next start.
+#[derive(Debug)]
+struct Noted {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Noted {
+    fn write(store: &Store, disk: &Disk, image_stays: bool) -> Result<Self, DiskError> {
+        let path = store.dir().join(format!("{NOTE}{}", disk.name));
+        let note = Note { v: 1, image: (!image_stays).then(|| disk.image.clone()) };
+        let noted = Self { path, kept: false };
+        let created = fs::create_dir_all(store.dir()).and_then(|()| File::create(&noted.path));
+        let written = created.and_then(|mut file| {
+            file.write_all(&serde_json::to_vec(&note).unwrap_or_default())?;
+            file.sync_all()?;
+            File::open(store.dir())?.sync_all()
+        });
+        written.map_err(DiskError::io("write", &noted.path))?;
+        Ok(noted)
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 impl Deletion {
+    /// Its entry in lab.toml is gone: if it is not carried out now, the next start does it.
+    pub fn decided(&mut self) {
+        self.noted.kept = true;
+    }
+
     /// Puts all of it aside at once, then deletes it. An image that another disk has, too, or that lies outside the lab, stays.
     ///
     /// # Errors
-    /// A session got in before its entry in lab.toml was gone, and nothing is changed; or a file cannot be removed.
-    pub fn carry_out(self) -> Result<(), DiskError> {
-        let Self { store, disk, image_stays, _holds } = self;
-        store.refuse_if_open(&disk)?;
+    /// A file cannot be removed; the next start tries again.
+    pub fn carry_out(mut self) -> Result<(), DiskError> {
+        self.decided();
+        let Self { disk, image_stays, closed, mut noted, _holds } = self;
+        let store = &closed.store;
         let path = store.image_path(&disk);
-        let mut gone = vec![store.overlays_dir(&disk)];
-        if !image_stays {
-            gone.extend(former(&path).into_iter().map(|(_, file)| file));
-            gone.push(path.clone());
-        }
-        let mut aside = Vec::new();
-        for file in gone.into_iter().filter(|file| file.symlink_metadata().is_ok()) {
-            let to = store.dir().join(format!("{ASIDE}{}", uuid::Uuid::new_v4().simple()));
-            fs::rename(&file, &to).map_err(DiskError::io("remove", &file))?;
-            identity::forget(store.dir(), &file);
-            aside.push(to);
-        }
+        store.put_away(&store.overlays_dir(&disk), (!image_stays).then_some(path.as_path()))?;
+        noted.kept = false;
         if image_stays {
             store.drop_unused(&path);
         }
-        aside.iter().try_for_each(|file| remove_whatever(file).map_err(DiskError::io("remove", file)))
+        Ok(())
     }
 }
 
@@ -123,6 +177,11 @@ impl Store {
         if image_in_use || folders(&dir).iter().any(|(path, _)| belongs(path, &stem)) {
             return Ok(());
         }
+        self.forget_memory(disk, key)
+    }
+
+    /// The next session finds nothing reserved, and nothing ordered.
+    pub(super) fn forget_memory(&self, disk: &Disk, key: &OverlayKey) -> Result<(), DiskError> {
         let memory = self.unit_memory(disk, key);
         match fs::remove_file(&memory) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(DiskError::io("remove", &memory)(error)),
@@ -130,23 +189,46 @@ impl Store {
         }
     }
 
-    /// Begins to delete a disk: from here on no login opens an overlay of it and no other work begins on its image. Its entry in
-    /// lab.toml is the caller's to remove then, before [`Deletion::carry_out`].
+    /// Begins to delete a disk: from here on no login opens it and no other work begins on its image. Its entry in lab.toml is the
+    /// caller's to remove then, before [`Deletion::decided`] and [`Deletion::carry_out`]. After a crash between them the next start
+    /// carries it out. Blocks until logins that have begun have ended.
     ///
     /// # Errors
     /// A session has any of it open, or other work is at it. Nothing has changed then.
     pub fn begin_deletion(&self, disk: &Disk, lab: &Lab) -> Result<Deletion, DiskError> {
         let path = self.image_path(disk);
+        let overlays = self.overlays_dir(disk);
         let mut holds = vec![self.hold(&path, "its deletion")?];
+        self.open_now().deleting.insert(overlays.clone());
+        let closed = Closed { store: self.clone(), overlays };
+        self.await_openings();
         self.refuse_if_open(disk)?;
-        for (folder, _) in folders(&self.overlays_dir(disk)) {
+        for (folder, _) in folders(&closed.overlays) {
             holds.push(self.hold(&folder, "its deletion")?);
         }
         // One outside the lab was not made by it.
-        let stays = !path.starts_with(self.dir())
+        let image_stays = !path.starts_with(self.dir())
             || !self.sharers(disk, lab).is_empty()
-            || self.others_stand_on(&path, &self.overlays_dir(disk));
-        Ok(Deletion { store: self.clone(), disk: disk.clone(), image_stays: stays, _holds: holds })
+            || self.others_stand_on(&path, &closed.overlays);
+        let noted = Noted::write(self, disk, image_stays)?;
+        Ok(Deletion { disk: disk.clone(), image_stays, closed, noted, _holds: holds })
+    }
+
+    /// Puts overlays, and an image with its former generations, aside at once, and then deletes them.
+    fn put_away(&self, overlays: &Path, image: Option<&Path>) -> Result<(), DiskError> {
+        let mut gone = vec![overlays.to_owned()];
+        if let Some(image) = image {
+            gone.extend(former(image).into_iter().map(|(_, file)| file));
+            gone.push(image.to_owned());
+        }
+        let mut aside = Vec::new();
+        for file in gone.into_iter().filter(|file| file.symlink_metadata().is_ok()) {
+            let to = self.dir().join(format!("{ASIDE}{}", uuid::Uuid::new_v4().simple()));
+            fs::rename(&file, &to).map_err(DiskError::io("remove", &file))?;
+            identity::forget(self.dir(), &file);
+            aside.push(to);
+        }
+        aside.iter().try_for_each(|file| remove_whatever(file).map_err(DiskError::io("remove", file)))
     }
 
     /// Deletes a disk at once.
@@ -177,13 +259,33 @@ impl Store {
             .any(|(folder, _)| Overlay::header(&folder).is_ok_and(|header| header.image == identity.uuid))
     }
 
-    /// Removes what a deletion that a crash cut short had put aside.
-    pub(super) fn recover_deletions(&self) {
+    /// Goes on with deletions that a crash cut short, once lab.toml does not name their disks any more, and removes what they had put
+    /// aside. `None`: lab.toml cannot be read, so that nobody knows.
+    pub(super) fn recover_deletions(&self, lab: Option<&Lab>) {
         for entry in fs::read_dir(self.dir()).into_iter().flatten().flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(ASIDE)) {
-                let _what_cannot_go_now_goes_next_time = remove_whatever(&entry.path());
+            let (path, name) = (entry.path(), entry.file_name());
+            let Some(name) = name.to_str() else { continue };
+            if name.starts_with(ASIDE) {
+                let _what_cannot_go_now_goes_next_time = remove_whatever(&path);
+            } else if let (Some(disk), Some(lab)) = (name.strip_prefix(NOTE), lab) {
+                let note = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Note>(&text).ok());
+                if let (Some(note), Ok(disk)) = (note.filter(|note| note.v == 1), disk.parse::<Name>())
+                    && lab.disk(&disk).is_none()
+                    && self.finish_deletion(&disk, &note, lab).is_err()
+                {
+                    continue;
+                }
+                let _ = fs::remove_file(&path);
             }
         }
+    }
+
+    fn finish_deletion(&self, disk: &Name, note: &Note, lab: &Lab) -> Result<(), DiskError> {
+        let gone = Disk::new(disk.clone(), note.image.clone().unwrap_or_default(), Writes::Keep);
+        let (path, overlays) = (self.image_path(&gone), self.overlays_dir(&gone));
+        // Another disk may have been given the image since.
+        let image_goes = note.image.is_some() && path.starts_with(self.dir()) && self.sharers(&gone, lab).is_empty();
+        self.put_away(&overlays, image_goes.then_some(path.as_path()))
     }
 
     /// Refuses while a session has an overlay open that `whose` means, or something long works on it.

@@ -1,6 +1,6 @@
 //! Finds, opens, locks, resets and makes the disks of a lab.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -119,23 +119,35 @@ pub(super) struct Open {
     pub(super) overlays: HashMap<PathBuf, Weak<Overlay>>,
     /// Overlays' folders and images that something long works on, and what that is.
     held: HashMap<PathBuf, &'static str>,
+    /// The overlays' folders of disks that are being deleted: no login opens these disks any more.
+    pub(super) deleting: HashSet<PathBuf>,
+}
+
+impl Open {
+    /// Refuses a disk that is being deleted; `overlays` is its overlays' folder.
+    fn refuse_deleting(&self, overlays: &Path, image: &Path) -> Result<(), DiskError> {
+        if self.deleting.contains(overlays) {
+            return Err(DiskError::InUse { path: image.to_owned(), by: "its deletion".into() });
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     dir: PathBuf,
-    hashed_at_once: u64,
+    pub(super) hashed_at_once: u64,
     open: Mutex<Open>,
     /// Openings of one overlay come one after the other; those of different ones need not wait.
     keys: [Mutex<()>; 64],
     /// A turn for each image that is being hashed.
-    hashing: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
+    pub(super) hashing: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
     views: Mutex<ViewCache>,
 }
 
 /// The disks of a lab. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(pub(super) Arc<Inner>);
 
 /// See [`Store::hold`].
 #[derive(Debug)]
@@ -157,7 +169,7 @@ impl Store {
         Self::hashing_at_once(disks_dir, HASHED_AT_ONCE)
     }
 
-    fn hashing_at_once(disks_dir: PathBuf, hashed_at_once: u64) -> Self {
+    pub(super) fn hashing_at_once(disks_dir: PathBuf, hashed_at_once: u64) -> Self {
         Self(Arc::new(Inner {
             dir: disks_dir,
             hashed_at_once,
@@ -222,6 +234,11 @@ impl Store {
         self.0.keys.get(index).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until the openings of overlays that have begun have ended.
+    pub(super) fn await_openings(&self) {
+        self.0.keys.iter().for_each(|key| drop(key.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+
     /// Opens a disk for a login.
     ///
     /// # Errors
@@ -238,7 +255,10 @@ impl Store {
         let path = self.image_path(req.disk);
         import::refuse_foreign(&path)?;
         if req.disk.readonly {
-            return Ok(Opened { device: self.golden(&path)?, created: false });
+            let device = self.golden(&path)?;
+            // Either a deletion sees that it is open, or it is seen here.
+            self.open_now().refuse_deleting(&self.overlays_dir(req.disk), &path)?;
+            return Ok(Opened { device, created: false });
         }
         match req.disk.writes {
             Writes::Image => Ok(Opened { device: self.exclusive(&path, req)?, created: false }),
@@ -284,6 +304,7 @@ impl Store {
     /// The image itself, for one host at a time.
     fn exclusive(&self, path: &Path, req: &OpenRequest<'_>) -> Result<Arc<Image>, DiskError> {
         let mut open = self.open_now();
+        open.refuse_deleting(&self.overlays_dir(req.disk), path)?;
         if let Some(writer) = open.written.get(path)
             && let Some(image) = writer.image.upgrade()
         {
@@ -327,68 +348,6 @@ impl Store {
         }
     }
 
-    /// The identity that holds now; computed at once where that is quick.
-    pub(super) fn identity_now(&self, path: &Path) -> Result<ImageIdentity, DiskError> {
-        if let Some(identity) = identity::known(&self.0.dir, path)? {
-            return Ok(identity);
-        }
-        if !self.quick(fs::metadata(path).map_err(DiskError::io("open", path))?.len()) {
-            return Err(DiskError::NotReady { path: path.to_owned() });
-        }
-        self.identify_once(path, &|_, _| {}, &AtomicBool::new(false))
-    }
-
-    /// The turn to find out and write down what an image is.
-    pub(super) fn hashing_turn(&self, path: &Path) -> Arc<Mutex<()>> {
-        let mut hashing = self.0.hashing.lock().unwrap_or_else(PoisonError::into_inner);
-        hashing.retain(|_, turn| Arc::strong_count(turn) > 1);
-        hashing.entry(path.to_owned()).or_default().clone()
-    }
-
-    /// Hashes an image unless somebody has just done it: thirty hosts may be the first at once, and it gets one UUID.
-    pub(super) fn identify_once(
-        &self,
-        path: &Path,
-        progress: &dyn Fn(u64, u64),
-        cancel: &AtomicBool,
-    ) -> Result<ImageIdentity, DiskError> {
-        let turn = self.hashing_turn(path);
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        match identity::known(&self.0.dir, path)? {
-            Some(identity) => Ok(identity),
-            None => identity::compute(&self.0.dir, path, progress, cancel),
-        }
-    }
-
-    /// Whether an image of this size is hashed while the login waits.
-    pub(super) fn quick(&self, size: u64) -> bool {
-        size < self.0.hashed_at_once
-    }
-
-    /// Whether the identity of a disk's image has to be computed before the disk can be served.
-    #[must_use]
-    pub fn needs_identity(&self, disk: &Disk) -> bool {
-        !disk.readonly
-            && disk.writes != Writes::Image
-            && matches!(identity::known(&self.0.dir, &self.image_path(disk)), Ok(None))
-    }
-
-    /// Computes the identity of a disk's image, if it is not known. `progress` is given bytes done and in all. Until it is done, a
-    /// large image is [`DiskError::NotReady`].
-    ///
-    /// # Errors
-    /// The image is missing or cannot be read, changed meanwhile, or somebody cancelled.
-    pub fn identify(
-        &self,
-        disk: &Disk,
-        progress: &dyn Fn(u64, u64),
-        cancel: &AtomicBool,
-    ) -> Result<ImageIdentity, DiskError> {
-        let path = self.image_path(disk);
-        import::refuse_foreign(&path)?;
-        self.identify_once(&path, progress, cancel)
-    }
-
     fn overlay(&self, path: &Path, req: &OpenRequest<'_>) -> Result<Opened, DiskError> {
         // Open before its identity is asked for: nobody can write the image from here on.
         let (base, identity) = self.golden_with(path, &|| self.identity_now(path))?;
@@ -396,6 +355,7 @@ impl Store {
         let dir = self.overlays_dir(req.disk);
         let stem = req.key.stem();
         let _turn = self.lock_key(req.disk, &req.key);
+        self.open_now().refuse_deleting(&dir, path)?;
         clear_rests(&dir, &stem);
         let fresh = req.disk.writes == Writes::Fresh;
         let mine: Vec<_> = folders(&dir).into_iter().filter(|(path, _)| belongs(path, &stem)).collect();
@@ -418,7 +378,7 @@ impl Store {
             mine.iter().find(|(_, f)| f.is_none())
         };
         if let Some((folder, _)) = found {
-            let base = self.base_of(path, &identity, folder, base)?;
+            let base = self.base_of(path, &identity, folder, base, &|former| self.identity_now(former))?;
             let size = base.size().max(req.disk.size.unwrap_or(0));
             return Ok(Opened { device: self.open_folder(folder, base, size)?, created: false });
         }
@@ -450,6 +410,10 @@ impl Store {
             key: req.key.clone(),
             label: req.label.chars().take(255).collect(),
         };
+        if fresh && mine.iter().all(|(_, f)| f.is_some()) {
+            // What the former boots reserved goes with what they wrote.
+            self.forget_memory(req.disk, &req.key)?;
+        }
         let name = match epoch {
             Some(epoch) => format!("{stem}.fresh-{epoch}.{number}"),
             None => format!("{stem}.keep"),
@@ -555,7 +519,7 @@ impl Store {
     /// Finishes or undoes what a crash interrupted. For the start of the engine that owns the lab. `None`: lab.toml cannot be read.
     pub fn recover(&self, lab: Option<&Lab>) {
         newborn::clear_rests(&self.0.dir, lab);
-        self.recover_deletions();
+        self.recover_deletions(lab);
         self.recover_generations();
     }
 
@@ -563,7 +527,7 @@ impl Store {
     #[must_use]
     pub fn views(&self, lab: &Lab) -> Vec<DiskFacts> {
         let mut cache = self.0.views.lock().unwrap_or_else(PoisonError::into_inner);
-        lab.disks.iter().map(|disk| views::facts(self, disk, &mut cache)).collect()
+        lab.disks.iter().map(|disk| views::facts(self, lab, disk, &mut cache)).collect()
     }
 }
 

@@ -106,6 +106,26 @@ fn a_fresh_overlay_lasts_as_long_as_its_epoch() {
 }
 
 #[test]
+fn a_fresh_boot_forgets_what_the_boot_before_had_reserved() {
+    let bench = bench();
+    let (keep, fresh) = (disk(Writes::Keep), disk(Writes::Fresh));
+    let key = OverlayKey::Host(HostId(1));
+    let memory = bench.store.unit_memory(&fresh, &key);
+    let medium = |epoch| bench.open(&host(&fresh, 1, Some(epoch))).medium().unwrap().name;
+    let first = medium((1, true));
+    fs::write(&memory, "{}").unwrap();
+    assert_eq!(medium((1, false)), first);
+    assert!(memory.exists(), "the same boot");
+    assert_ne!(medium((2, true)), first);
+    assert!(!memory.exists());
+    // What is reserved on a kept overlay is not the fresh one's to forget.
+    bench.open(&host(&keep, 1, None));
+    fs::write(&memory, "{}").unwrap();
+    medium((3, true));
+    assert!(memory.exists());
+}
+
+#[test]
 fn changing_writes_to_fresh_and_back_keeps_what_was_kept() {
     let bench = bench();
     let (keep, fresh) = (disk(Writes::Keep), disk(Writes::Fresh));
@@ -142,12 +162,12 @@ fn a_large_image_is_not_ready_until_it_is_identified() {
     let lab = Lab { disks: vec![disk.clone()], ..Lab::default() };
     let error = store.open(&host(&disk, 1, None)).unwrap_err();
     assert!(matches!(error, DiskError::NotReady { .. }));
-    assert!(store.needs_identity(&disk));
+    assert!(store.needs_identity(&disk, &lab));
     assert!(store.views(&lab)[0].problem.is_some());
     let cancelled = store.identify(&disk, &|_, _| {}, &AtomicBool::new(true)).unwrap_err();
     assert!(matches!(cancelled, DiskError::Cancelled));
     store.identify(&disk, &|_, _| {}, &AtomicBool::new(false)).unwrap();
-    assert!(!store.needs_identity(&disk));
+    assert!(!store.needs_identity(&disk, &lab));
     assert_eq!(store.views(&lab)[0].problem, None);
     store.open(&host(&disk, 1, None)).unwrap();
 }

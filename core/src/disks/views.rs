@@ -10,7 +10,7 @@ use super::folders::folders;
 use super::map::Header;
 use super::store::{OverlayKey, Store};
 use super::{DiskError, ImageIdentity, Overlay, SECTOR, generations, identity, import};
-use crate::lab::{Disk, Writes};
+use crate::lab::{Disk, Lab, Writes};
 
 /// What is known of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,10 +55,10 @@ pub struct OverlayFacts {
 /// Headers of overlays by the folder in which they are, as of that folder's last change.
 pub(super) type ViewCache = HashMap<PathBuf, (SystemTime, Vec<(PathBuf, Result<Header, String>)>)>;
 
-pub(super) fn facts(store: &Store, disk: &Disk, cache: &mut ViewCache) -> DiskFacts {
+pub(super) fn facts(store: &Store, lab: &Lab, disk: &Disk, cache: &mut ViewCache) -> DiskFacts {
     let path = store.image_path(disk);
     let (size, allocated, mut problem) = match fs::metadata(&path) {
-        Ok(meta) => (meta.len(), meta.blocks() * 512, image_problem(store, disk, &path, &meta)),
+        Ok(meta) => (meta.len(), meta.blocks() * 512, image_problem(store, lab, disk, &path, &meta)),
         Err(e) => (0, 0, Some(DiskError::io("open", &path)(e).to_string())),
     };
     let current = identity::known(store.dir(), &path).ok().flatten();
@@ -115,7 +115,7 @@ pub(super) fn facts(store: &Store, disk: &Disk, cache: &mut ViewCache) -> DiskFa
     }
 }
 
-fn image_problem(store: &Store, disk: &Disk, path: &Path, meta: &fs::Metadata) -> Option<String> {
+fn image_problem(store: &Store, lab: &Lab, disk: &Disk, path: &Path, meta: &fs::Metadata) -> Option<String> {
     let size = meta.len();
     if !meta.is_file() {
         return Some(DiskError::NotAFile { path: path.to_owned() }.to_string());
@@ -126,7 +126,7 @@ fn image_problem(store: &Store, disk: &Disk, path: &Path, meta: &fs::Metadata) -
     if size == 0 || !size.is_multiple_of(SECTOR) {
         return Some(DiskError::BadSize { path: path.to_owned(), size }.to_string());
     }
-    let waits = disk.writes != Writes::Image && store.needs_identity(disk) && !store.quick(size);
+    let waits = store.needs_identity(disk, lab) && !store.quick(size);
     waits.then(|| DiskError::NotReady { path: path.to_owned() }.to_string())
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::commands::wrong;
 use super::run::Run;
 use super::serving::blocking;
-use crate::api::{CommandError, DiskAct, EventKind, ExportFormat, JobKind, Reply};
-use crate::disks::{self, CopyKind, Dependents, OverlayKey, Whose};
+use crate::api::{CommandError, DiskAct, EventKind, ExportFormat, JobKind, JobState, JobView, Reply};
+use crate::disks::{self, CopyKind, Dependents, DiskError, OverlayKey, Whose};
 use crate::lab::{Boot, Disk, Lab, Name, Writes, derived_iqn};
 
 type Outcome = Result<Reply, CommandError>;
@@ -34,7 +34,7 @@ impl Run {
                 self.copy_disk(disk, key, &name, CopyKind::Snapshot)
             }
             DiskAct::Clone { name } => self.copy_disk(disk, None, &name, CopyKind::Clone),
-            DiskAct::Reset { hosts } => self.reset_disk(&lab, disk, hosts).await,
+            DiskAct::Reset { hosts } => self.reset_disk(&lab, disk, &hosts),
             DiskAct::Commit { host } => {
                 let key = self.overlay_of(&lab, &disk, Some(&host))?;
                 self.commit_disk(disk, key.ok_or_else(|| wrong("name the machine whose overlay is committed"))?)
@@ -125,10 +125,11 @@ impl Run {
         Ok(Reply::Job { id })
     }
 
-    async fn reset_disk(&mut self, lab: &Lab, disk: Disk, words: Vec<String>) -> Outcome {
+    fn reset_disk(&mut self, lab: &Lab, disk: Disk, words: &[String]) -> Outcome {
         let store = self.shared.store.clone();
+        let overlays = store.dependents(&disk, lab).overlays;
         let keys: Vec<Whose> = if words.is_empty() {
-            let mut keys: Vec<_> = store.dependents(&disk, lab).overlays.into_iter().map(|o| o.key).collect();
+            let mut keys: Vec<_> = overlays.iter().map(|o| o.key.clone()).collect();
             keys.sort();
             keys.dedup();
             keys.into_iter().map(Whose::from).collect()
@@ -136,19 +137,34 @@ impl Run {
             let keys = words.iter().map(|word| self.overlay_of(lab, &disk, Some(word)));
             keys.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
         };
-        let labels: Vec<String> = keys.iter().map(|key| self.label(key)).collect();
-        let name = disk.name.to_string();
-        let count = keys.len();
-        let reset = blocking(move || {
-            // All or none: one that is in use stops it before anything is dropped.
-            keys.iter().try_for_each(|key| store.refuse_if_held(&disk, key))?;
-            keys.iter().try_for_each(|key| store.reset(&disk, key))
+        // All or none: one that is in use stops it before anything is dropped.
+        keys.iter().try_for_each(|key| store.refuse_if_held(&disk, key)).map_err(wrong)?;
+        let bytes = |whose: &Whose| {
+            let meant =
+                overlays.iter().filter(|o| o.key == whose.key && whose.kind.is_none_or(|kind| kind == o.writes));
+            meant.map(|o| o.bytes).sum::<u64>()
+        };
+        let todo: Vec<_> = keys.into_iter().map(|key| (self.label(&key), bytes(&key), key)).collect();
+        let shared = self.shared.clone();
+        let id = self.jobs.start(JobKind::ResetDisk, disk.name.to_string(), move |job| {
+            let mut reset = Vec::new();
+            let (mut done, all) = (0, todo.iter().map(|(_, bytes, _)| bytes).sum());
+            let outcome = todo.into_iter().try_for_each(|(label, bytes, key)| {
+                job.progress(done, all);
+                if job.cancelled() {
+                    return Err(DiskError::Cancelled);
+                }
+                store.reset(&disk, &key)?;
+                done += bytes;
+                reset.push(label);
+                Ok(())
+            });
+            if !reset.is_empty() {
+                shared.report(None, EventKind::OverlaysReset { disk: disk.name.to_string(), of: reset });
+            }
+            outcome.map_err(|e| e.to_string())
         });
-        reset.await.map_err(wrong)?.map_err(wrong)?;
-        if count > 0 {
-            self.shared.report(None, EventKind::OverlaysReset { disk: name, of: labels });
-        }
-        Ok(Reply::Hosts { count })
+        Ok(Reply::Job { id })
     }
 
     async fn resize_disk(&mut self, disk: Disk, size: u64) -> Outcome {
@@ -159,17 +175,19 @@ impl Run {
             )));
         }
         let store = self.shared.store.clone();
-        let name = disk.name.clone();
+        store.refuse_to_shrink(&disk, size).map_err(wrong)?;
         if disk.writes != Writes::Image {
             // lab.toml first: what was promised there is kept by every overlay that is opened from now on.
-            store.refuse_to_shrink(&disk, size).map_err(wrong)?;
-            let name = name.clone();
+            let name = disk.name.clone();
             self.edit(move |document| document.set_disk_size(&name, size)).await?;
         }
-        let grown = blocking(move || store.grow(&disk, size)).await;
-        grown.map_err(wrong)?.map_err(wrong)?;
-        self.shared.report(None, EventKind::DiskResized { disk: name.to_string(), size });
-        Ok(Reply::Done)
+        let shared = self.shared.clone();
+        let id = self.jobs.start(JobKind::ResizeDisk, disk.name.to_string(), move |_| {
+            store.grow(&disk, size).map_err(|e| e.to_string())?;
+            shared.report(None, EventKind::DiskResized { disk: disk.name.to_string(), size });
+            Ok(())
+        });
+        Ok(Reply::Job { id })
     }
 
     fn compact_disk(&mut self, disk: Disk) -> Reply {
@@ -187,12 +205,23 @@ impl Run {
         }
         let of =
             key.as_ref().map_or_else(|| disk.name.to_string(), |key| format!("{} of {}", self.label(key), disk.name));
+        let there = format!(" to {}", to.display());
+        let busy = |job: &JobView| {
+            job.kind == JobKind::ExportDisk && job.state == JobState::Running && job.what.ends_with(&there)
+        };
+        if self.jobs.views().iter().any(busy) {
+            return Err(wrong(format!(
+                "another export to {} is at work; wait for its end, or cancel it",
+                to.display()
+            )));
+        }
         let store = self.shared.store.clone();
-        let id = self.jobs.start(JobKind::ExportDisk, format!("{of} to {}", to.display()), move |job| {
-            job.temporary(&disks::export_part(&to));
+        let id = self.jobs.start(JobKind::ExportDisk, format!("{of}{there}"), move |job| {
+            let part = disks::export_part(&to);
+            job.temporary(&part);
             let progress = |done, total| job.progress(done, total);
             let source = store.reader(&disk, key.as_ref()).map_err(|e| e.to_string())?;
-            disks::export_to(&*source, &to, format, &progress, job.cancel_flag()).map_err(|e| e.to_string())
+            disks::export_to(&*source, &to, &part, format, &progress, job.cancel_flag()).map_err(|e| e.to_string())
         });
         Ok(Reply::Job { id })
     }
@@ -205,10 +234,13 @@ impl Run {
         if !anyway && let Some(lost) = what_is_lost(&disk, &depends, &given) {
             return Err(wrong(lost));
         }
-        let deletion = store.begin_deletion(&disk, lab).map_err(wrong)?;
-        // Out of lab.toml first: a crash after that leaves files that nobody names, never an entry without its image.
+        let (at_disk, lab) = (disk.clone(), lab.clone());
+        let begun = blocking(move || store.begin_deletion(&at_disk, &lab)).await;
+        let mut deletion = begun.map_err(wrong)?.map_err(wrong)?;
+        // Out of lab.toml first: there is never an entry without its image, and the next start goes on from there after a crash.
         let name = disk.name.clone();
         self.edit(move |document| document.remove_disk(&name)).await?;
+        deletion.decided();
         let shared = self.shared.clone();
         let id = self.jobs.start(JobKind::DeleteDisk, disk.name.to_string(), move |_| {
             deletion.carry_out().map_err(|e| e.to_string())?;

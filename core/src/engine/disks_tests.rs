@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::bench::{A, B, Bench, IP_A, IP_B};
 use super::gate::DiskGate;
-use crate::api::{Command, DiskAct, EventKind, HandleError, JobState, Reply};
+use crate::api::{Command, DiskAct, EventKind, ExportFormat, HandleError, JobState, Reply};
 use crate::boot::initiator_name;
 use crate::iscsi::{Gate, LoginRequest};
 use crate::net::MacAddr;
@@ -51,18 +51,22 @@ async fn act(bench: &Bench, disk: &str, act: DiskAct) -> Result<Reply, HandleErr
     bench.call(Command::Disk { disk: disk.into(), act }).await
 }
 
-/// Waits until a job has ended well.
-async fn done(bench: &Bench, reply: Reply) {
-    let Reply::Job { id } = reply else { panic!("no job: {reply:?}") };
+/// Waits until a job has ended.
+async fn ended(bench: &Bench, id: u64) -> JobState {
     for _ in 0..2400 {
         let state = bench.handle().snapshot().jobs.iter().find(|j| j.id == id).map(|j| j.state.clone());
         match state {
-            Some(JobState::Done) => return,
             Some(JobState::Running) | None => tokio::time::sleep(Duration::from_millis(25)).await,
-            Some(ended) => panic!("{ended:?}"),
+            Some(ended) => return ended,
         }
     }
     panic!("the job does not end");
+}
+
+/// Waits until a job has ended well.
+async fn done(bench: &Bench, reply: Reply) {
+    let Reply::Job { id } = reply else { panic!("no job: {reply:?}") };
+    assert_eq!(ended(bench, id).await, JobState::Done);
 }
 
 #[tokio::test]
@@ -101,7 +105,8 @@ async fn a_deletion_names_what_goes_and_leaves_a_lab_that_reads() {
 #[tokio::test]
 async fn a_disk_grows_in_lab_toml_and_never_shrinks() {
     let bench = Bench::new(HOSTS).await;
-    act(&bench, "kept", DiskAct::Resize { size: 2 << 20 }).await.unwrap();
+    let grown = act(&bench, "kept", DiskAct::Resize { size: 2 << 20 }).await.unwrap();
+    done(&bench, grown).await;
     assert!(bench.toml().contains("size = \"2M\""), "{}", bench.toml());
     let refused = act(&bench, "kept", DiskAct::Resize { size: 1 << 20 }).await.unwrap_err().to_string();
     assert!(refused.contains("cannot shrink"), "{refused}");
@@ -109,4 +114,51 @@ async fn a_disk_grows_in_lab_toml_and_never_shrinks() {
     done(&bench, copied).await;
     bench.toml_says("name = \"before\"").await;
     assert!(bench.toml().contains("image = \"before.raw\""), "{}", bench.toml());
+}
+
+#[tokio::test]
+async fn an_export_that_fails_removes_nothing_that_it_did_not_make() {
+    let bench = Bench::new(HOSTS).await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("out.raw");
+    // Whatever the name of what an export fills was or will be.
+    let others = [to.clone(), folder.path().join(".out.raw.part")];
+    std::fs::create_dir(&others[1]).unwrap();
+    for file in [&others[0], &others[1].join("precious")] {
+        std::fs::write(file, "precious").unwrap();
+    }
+    let export = || DiskAct::Export { to: to.clone(), format: ExportFormat::Raw, host: None };
+    let Reply::Job { id } = act(&bench, "kept", export()).await.unwrap() else { panic!("no job") };
+    let failed = ended(&bench, id).await;
+    assert!(matches!(&failed, JobState::Failed { error } if error.contains("exists")), "{failed:?}");
+    assert_eq!(std::fs::read(&to).unwrap(), b"precious");
+    std::fs::remove_file(&to).unwrap();
+    let reply = act(&bench, "kept", export()).await.unwrap();
+    done(&bench, reply).await;
+    assert_eq!(std::fs::read(&to).unwrap(), vec![1; 1 << 20]);
+    assert_eq!(std::fs::read(others[1].join("precious")).unwrap(), b"precious");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[tokio::test]
+async fn a_reset_drops_all_or_none_and_tells_whose() {
+    let bench = Bench::new(HOSTS).await;
+    assert_eq!(boot(&bench, A, IP_A, 50).await, 1);
+    assert_eq!(boot(&bench, B, IP_B, 60).await, 1);
+    let disk = bench.shared.state().lab.disk(&"fresh".parse().unwrap()).cloned().unwrap();
+    let key = |mac| {
+        let id = bench.shared.state().directory.find(&crate::api::Who::mac(mac)).unwrap();
+        crate::disks::OverlayKey::Host(id)
+    };
+    let request = |mac| crate::disks::OpenRequest { disk: &disk, key: key(mac), label: "x".into(), fresh_epoch: None };
+    let running = bench.shared.store.open(&request(B)).unwrap();
+    let refused = act(&bench, "fresh", DiskAct::Reset { hosts: Vec::new() }).await.unwrap_err().to_string();
+    assert!(refused.contains("shut that machine down"), "{refused}");
+    assert_eq!(boot(&bench, A, IP_A, 50).await, 50, "nothing was dropped");
+    drop(running);
+    let reply = act(&bench, "fresh", DiskAct::Reset { hosts: Vec::new() }).await.unwrap();
+    done(&bench, reply).await;
+    let told = |kind: &EventKind| matches!(kind, EventKind::OverlaysReset { of, .. } if of.len() == 2);
+    assert!(bench.events().await.iter().any(|e| told(&e.kind)));
+    assert_eq!(boot(&bench, A, IP_A, 50).await, 1);
 }

@@ -6,8 +6,9 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::shared::{SETTLE, Shared};
+use super::shared::Shared;
 use crate::api::{EventKind, HostId, Who};
 use crate::boot::assignment;
 use crate::disks::{BlockDevice, OpenRequest, OverlayKey};
@@ -24,6 +25,10 @@ const NOT_ALLOWED: u16 = 0x0202;
 const NOT_FOUND: u16 = 0x0203;
 /// Status 0301: cannot be served now.
 const UNAVAILABLE: u16 = 0x0301;
+
+/// A login waits this long for what other services have just learnt: longer than a script does, for it would find the overlay of the boot
+/// before, and no firmware gives up so early.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// See the module's text.
 #[derive(Debug)]
@@ -114,7 +119,7 @@ impl DiskGate {
     fn settle(&self) {
         let shared = &self.0;
         let _late_is_no_error =
-            shared.runtime.block_on(async { tokio::time::timeout(SETTLE, shared.reporter.settled()).await });
+            shared.runtime.block_on(async { tokio::time::timeout(PATIENCE, shared.reporter.settled()).await });
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who may log in to which disk, and whose writes it finds there.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::bench::{A, B, Bench, IP_A, IP_B};
 use super::gate::DiskGate;
@@ -163,4 +164,46 @@ async fn a_machine_is_not_forgotten_with_what_it_keeps() {
     assert!(refused.contains("would not find what it wrote on the disk kept again"), "{refused}");
     assert!(bench.toml().contains(&A.to_string()), "nothing is done by half");
     forget(1).await.expect("what it wrote would be dropped at its next boot anyway");
+}
+
+#[tokio::test]
+async fn a_disk_that_moved_sends_its_machines_on_and_nobody_else() {
+    let moved = "[[disk]]
+name = \"moved\"
+image = \"golden.raw\"
+redirect = \"192.168.2.9:3261\"
+
+[[host]]
+mac = \"52:54:00:00:00:01\"
+boot = { iscsi = \"moved\" }
+";
+    let bench = Bench::new(moved).await;
+    bench.addressed(A, IP_A).await;
+    bench.addressed(B, IP_B).await;
+    let sent = try_login(&bench, login("moved", IP_A, &initiator_name(A))).await.unwrap_err();
+    assert_eq!((sent.status, sent.redirect), (0x0101, Some("192.168.2.9:3261".parse().unwrap())));
+    // Where it is now is told to no stranger.
+    let refused = try_login(&bench, login("moved", IP_B, &initiator_name(B))).await.unwrap_err();
+    assert_eq!((refused.status, refused.redirect), (0x0202, None));
+}
+
+#[tokio::test]
+async fn a_machine_without_an_entry_writes_where_its_network_says_by_a_root_path_too() {
+    let bench = Bench::new("").await;
+    bench.shared.change_plan(|plan| {
+        let lab = Arc::make_mut(&mut plan.lab);
+        let given = IscsiBoot {
+            disk: "kept".parse().unwrap(),
+            profile: None,
+            via: IscsiVia::RootPath,
+            writes: Some(crate::lab::Writes::Fresh),
+        };
+        lab.networks[0].unknown = crate::lab::Unknown::Boot(Boot::Iscsi(given));
+    });
+    let root = format!("iscsi:192.168.2.1::::{}", crate::lab::derived_iqn(&"kept".parse().unwrap()));
+    for _ in 0..2 {
+        bench.acknowledged(A, IP_A, Some(&root)).await;
+        assert_eq!(use_disk(&bench, login("kept", IP_A, &initiator_name(A)), 2).await, 1, "each boot is clean");
+        assert_eq!(use_disk(&bench, login("kept", IP_A, &initiator_name(A)), 2).await, 2);
+    }
 }

@@ -6,15 +6,13 @@ use super::inspect::{Candidate, candidates};
 use super::run::Run;
 use super::serving::blocking;
 use super::shared::Shared;
-use crate::api::{
-    DiskView, FirmwareView, GenerationView, HostId, JobKind, JobState, JobView, OverlayView, ProfileView, Space,
-};
+use crate::api::{DiskView, FirmwareView, GenerationView, HostId, JobKind, JobState, OverlayView, ProfileView, Space};
 use crate::boot::{Arch, Firmware, find_firmware, firmware_remedy};
-use crate::disks::{DiskFacts, OverlayKey};
+use crate::disks::{DiskFacts, OverlayKey, Unidentified};
 use crate::inspect::record_of;
 use crate::iscsi::service::SessionInfo;
 use crate::jobs::Journal;
-use crate::lab::{Boot, Disk, Lab};
+use crate::lab::{Boot, Lab};
 use crate::media;
 use crate::net::{self, Interface};
 
@@ -33,7 +31,7 @@ pub(super) struct Refreshed {
 #[derive(Debug, Default)]
 pub(super) struct Unasked {
     /// Images whose identity is not known.
-    pub(super) hash: Vec<Disk>,
+    pub(super) hash: Vec<Unidentified>,
     /// Images that may be worth a look.
     pub(super) inspect: Vec<Candidate>,
 }
@@ -51,10 +49,9 @@ pub(super) async fn run(shared: Arc<Shared>, sessions: Vec<SessionInfo>, unasked
         let disks = disk_views(&shared, &lab, &facts, &assigned, &sessions);
         let profiles = profile_views(&shared, &lab, &assigned);
         let unasked = match unasked {
-            true => Unasked {
-                hash: lab.disks.iter().filter(|disk| shared.store.needs_identity(disk)).cloned().collect(),
-                inspect: candidates(&shared, &lab, &disks, &profiles),
-            },
+            true => {
+                Unasked { hash: shared.store.unidentified(&lab), inspect: candidates(&shared, &lab, &disks, &profiles) }
+            }
             false => Unasked::default(),
         };
         Refreshed {
@@ -225,20 +222,28 @@ impl Journal for JobJournal {
 
 impl Run {
     /// Images whose identity is not known yet are hashed, each in a job of its own; until then they are not served.
-    pub(super) fn identify(&self, unknown: Vec<Disk>) {
-        for disk in unknown {
-            let what = disk.name.to_string();
-            // One that failed is not tried again by itself: the disk's view says why it cannot be served. An image that was replaced
-            // since it was hashed is.
-            let tried = |j: &JobView| j.kind == JobKind::HashImage && j.what == what && j.state != JobState::Done;
-            if self.jobs.views().iter().any(tried) {
-                continue;
+    pub(super) fn identify(&mut self, unknown: Vec<Unidentified>) {
+        let views = self.jobs.views();
+        self.hashing.retain(|_, (id, _)| views.iter().any(|job| job.id == *id));
+        for image in unknown {
+            let tried = self.hashing.get(&image.path);
+            if let Some((job, before)) = tried.and_then(|(id, at)| Some((views.iter().find(|j| j.id == *id)?, at))) {
+                // One that failed is not tried again by itself while that is shown, unless the image is another one since.
+                let again = match job.state {
+                    JobState::Running => false,
+                    JobState::Done => true,
+                    JobState::Failed { .. } | JobState::Cancelled => *before != image,
+                };
+                if !again {
+                    continue;
+                }
             }
-            let store = self.shared.store.clone();
-            self.jobs.start(JobKind::HashImage, what, move |job| {
+            let (store, path) = (self.shared.store.clone(), image.path.clone());
+            let id = self.jobs.start(JobKind::HashImage, image.disk.to_string(), move |job| {
                 let progress = |done, total| job.progress(done, total);
-                store.identify(&disk, &progress, job.cancel_flag()).map(drop).map_err(|e| e.to_string())
+                store.identify_image(&path, &progress, job.cancel_flag()).map(drop).map_err(|e| e.to_string())
             });
+            self.hashing.insert(image.path.clone(), (id, image));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! loop has folded what it reported.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::api::{
     Reported, Reports,
 };
 use crate::boot::PlanNetwork;
+use crate::disks::Unidentified;
 use crate::jobs::Jobs;
 use crate::lab::{Lab, Mode, Problem};
 use crate::machine::Now;
@@ -69,6 +71,8 @@ pub(super) struct Run {
     /// The stamp of one that is being written, as it was at the last look.
     changing: Option<Option<crate::lab::Stamp>>,
     refreshing: Option<Refreshing>,
+    /// The jobs that found out, or find out, what an image is, by its path: their numbers, and what the image was like.
+    pub(super) hashing: HashMap<PathBuf, (u64, Unidentified)>,
 }
 
 /// A look at files that is on its way.
@@ -108,6 +112,7 @@ impl Run {
             stamp: None,
             changing: None,
             refreshing: None,
+            hashing: HashMap::new(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::super::{Engine, prepare};
 use super::*;
 use crate::api::{JobKind, NewDisk};
 use crate::inspect::{Record, write_record};
-use crate::lab::Writes;
+use crate::lab::{Boot, IscsiBoot, IscsiVia, Writes};
 
 /// A loop that has read this lab.toml and stands still.
 async fn standing(dir: &Path, toml: &str) -> Run {
@@ -154,4 +154,71 @@ async fn a_disk_that_hangs_while_images_are_looked_at_holds_up_nobody_else() {
     assert!(matches!(add, Ok(Ok(_))) && told.is_ok(), "{add:?}");
     assert!(still.is_ok(), "the loop does not wait for what a job made to be looked at");
     engine.close().await;
+}
+
+#[tokio::test]
+async fn an_image_that_could_not_be_read_is_tried_again_when_it_is_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disks/room.raw");
+    fs::create_dir_all(image.parent().unwrap()).unwrap();
+    // No raw image: it says what it is, and is not read as one.
+    let write = |sectors: usize| {
+        let mut content = vec![0; sectors * 512];
+        content[..4].copy_from_slice(b"QFI\xfb");
+        fs::write(&image, content).unwrap();
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(60);
+        fs::File::options().write(true).open(&image).unwrap().set_modified(long_ago).unwrap();
+    };
+    write(2);
+    let toml = "version = 1\n[[disk]]\nname = \"room\"\nimage = \"room.raw\"\nwrites = \"fresh\"\n";
+    let mut run = standing(dir.path(), toml).await;
+    let lab = run.shared.state().lab.clone();
+    let mut tried = 0;
+    for (sectors, tries) in [(2, 1), (2, 1), (4, 2), (4, 2)] {
+        if tries > tried {
+            write(sectors);
+        }
+        let found = run.shared.store.unidentified(&lab);
+        assert_eq!(found.len(), 1);
+        run.identify(found);
+        while run.jobs.busy() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tried = run.jobs.views().len();
+        assert_eq!(tried, tries, "{:?}", run.jobs.views());
+        assert!(run.jobs.views().iter().all(|job| matches!(job.state, JobState::Failed { .. })));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_made_to_be_installed_into_is_a_whole_rooms_once_it_is_assigned_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disks/room.raw");
+    fs::create_dir_all(image.parent().unwrap()).unwrap();
+    // As large as no login waits for.
+    fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+    fs::write(dir.path().join("lab.toml"), "version = 1\n[[disk]]\nname = \"room\"\nimage = \"room.raw\"\nwrites = \"image\"\n[[host]]\nmac = \"52:54:00:00:00:01\"\n").unwrap();
+    let engine = Engine::open(dir.path(), Options { control: true, ..Options::default() }).await.unwrap();
+    let handle = engine.handle();
+    let host = handle.snapshot().hosts[0].id;
+    assert_eq!(handle.snapshot().disks[0].problem, None, "nobody needs to know what it is");
+    let boot = Boot::Iscsi(IscsiBoot {
+        disk: "room".parse().unwrap(),
+        profile: None,
+        via: IscsiVia::Script,
+        writes: Some(Writes::Fresh),
+    });
+    handle.call(Command::Assign { hosts: vec![host], to: boot }).await.unwrap();
+    let hashed = || {
+        let shot = handle.snapshot();
+        let done = |job: &JobView| job.kind == JobKind::HashImage && job.state == JobState::Done;
+        shot.jobs.iter().any(done) && shot.disks[0].problem.is_none() && shot.disks[0].generation == 1
+    };
+    for _ in 0..2400 {
+        if hashed() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{:?} {:?}", handle.snapshot().jobs, handle.snapshot().disks);
 }

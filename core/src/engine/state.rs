@@ -314,7 +314,9 @@ impl State {
 
     /// A root-path is to iPXE what the script is: a boot epoch begins with it.
     fn given_root_path(&mut self, id: HostId, kind: &EventKind) -> bool {
-        let EventKind::DhcpAck { client: ClientKind::Ipxe | ClientKind::Gpxe, root_path: Some(root), .. } = kind else {
+        let EventKind::DhcpAck { client: ClientKind::Ipxe | ClientKind::Gpxe, root_path: Some(root), address, .. } =
+            kind
+        else {
             return false;
         };
         // RFC 4173: the target's name is the last part, and has colons itself.
@@ -322,9 +324,14 @@ impl State {
         let Some(disk) = given.map(|d| d.name.clone()) else {
             return false;
         };
-        // What its entry says of this disk holds for this way, too.
-        let entry = self.entry(id).and_then(|index| self.lab.hosts.get(index)?.boot.as_ref()?.any_iscsi().cloned());
-        let boot = entry.filter(|iscsi| iscsi.disk == disk).unwrap_or(IscsiBoot {
+        // What its entry, or its network for machines without one, says of this disk holds for this way, too.
+        let entry = self.entry(id).and_then(|index| self.lab.hosts.get(index)?.boot.clone());
+        let unknown = || {
+            let network = self.plan.networks.iter().find(|n| address.is_some_and(|ip| n.address.contains(ip)))?;
+            Some(self.plan.unknown(network))
+        };
+        let iscsi = entry.or_else(unknown).and_then(|boot| boot.any_iscsi().cloned());
+        let boot = iscsi.filter(|iscsi| iscsi.disk == disk).unwrap_or(IscsiBoot {
             disk,
             profile: None,
             via: IscsiVia::RootPath,

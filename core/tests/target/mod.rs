@@ -13,12 +13,14 @@ use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Duration;
 
 use bootyard_core::api::{Reports, Who, reports};
-use bootyard_core::disks::{Allocation, BlockDevice};
+use bootyard_core::disks::{Allocation, BlockDevice, Medium};
 use bootyard_core::iscsi::{Config, Gate, Grant, LoginRequest, Refusal, Service, start};
 use bootyard_core::lab::{Chap, Secret};
 use bootyard_core::net::{AddressHold, Ipv4Cidr, NetError, PacketSocket, PacketUse, PortSet, TcpSpec, UdpSpec};
 
 const CLUSTER: u64 = 4096;
+/// Bytes of each disk.
+pub const SIZE: u64 = 64 << 20;
 
 /// A disk in memory that knows what was written.
 #[derive(Debug, Default)]
@@ -122,8 +124,8 @@ impl BlockDevice for Memory {
         Ok(())
     }
 
-    fn medium(&self) -> Option<String> {
-        Some(self.medium.lock().unwrap().clone())
+    fn medium(&self) -> Option<Medium> {
+        Some(Medium { name: self.medium.lock().unwrap().clone(), lasts: true })
     }
 
     fn atomic(&self) -> u32 {
@@ -248,7 +250,7 @@ pub fn remembering(folder: &Path) -> (Service, SocketAddr, Reports) {
 impl Open {
     fn with_disks(self) -> Self {
         for disk in ["thin", "removable", "readonly", "slow", "chap", "chap-u", "chap-0xu", "chap-0bu"] {
-            let memory = Memory::new(64 << 20, disk == "readonly");
+            let memory = Memory::new(SIZE, disk == "readonly");
             if disk == "slow" {
                 *memory.lag.lock().unwrap() = Duration::from_millis(150);
             }

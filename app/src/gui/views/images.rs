@@ -104,7 +104,9 @@ fn job_ui(ui: &mut Ui, job: &JobView, view: &mut View<'_>) {
 fn cancel_meaning(kind: JobKind) -> &'static str {
     match kind {
         JobKind::SelfTest => t!("What it has found is shown"),
-        JobKind::CompactDisk | JobKind::DeleteDisk => t!("It ends where it is; what is given back stays so"),
+        JobKind::CompactDisk | JobKind::DeleteDisk | JobKind::ResetDisk | JobKind::ResizeDisk => {
+            t!("It ends where it is; what is given back stays so")
+        }
         _ => t!("What it has done so far is taken back"),
     }
 }
@@ -132,6 +134,8 @@ pub(crate) fn doing(kind: JobKind, what: &str) -> String {
         JobKind::ExportDisk => t!("Exporting {what}", what = what),
         JobKind::CompactDisk => t!("Compacting {what}", what = what),
         JobKind::DeleteDisk => t!("Deleting {what}", what = what),
+        JobKind::ResetDisk => t!("Resetting overlays of {what}", what = what),
+        JobKind::ResizeDisk => t!("Enlarging {what}", what = what),
         JobKind::InspectDisk => t!("Looking into {what}", what = what),
         JobKind::SelfTest => t!("Running {what}", what = what),
         JobKind::ExtractKernel => t!("Taking a kernel out of {what}", what = what),
@@ -150,6 +154,8 @@ pub(crate) fn act(kind: JobKind, what: &str) -> String {
         JobKind::ExportDisk => t!("Export {what}", what = what),
         JobKind::CompactDisk => t!("Compact {what}", what = what),
         JobKind::DeleteDisk => t!("Delete {what}", what = what),
+        JobKind::ResetDisk => t!("Reset overlays of {what}", what = what),
+        JobKind::ResizeDisk => t!("Enlarge {what}", what = what),
         JobKind::InspectDisk => t!("Look into {what}", what = what),
         JobKind::SelfTest => t!("Run {what}", what = what),
         JobKind::ExtractKernel => t!("Take a kernel out of {what}", what = what),
@@ -168,6 +174,8 @@ pub(crate) fn done(kind: JobKind, what: &str) -> String {
         JobKind::ExportDisk => t!("Exported {what}", what = what),
         JobKind::CompactDisk => t!("Compacted {what}", what = what),
         JobKind::DeleteDisk => t!("Deleted {what}", what = what),
+        JobKind::ResetDisk => t!("Overlays of {what} were reset", what = what),
+        JobKind::ResizeDisk => t!("Enlarged {what}", what = what),
         JobKind::InspectDisk => t!("Looked into {what}", what = what),
         JobKind::SelfTest => t!("Ran {what}", what = what),
         JobKind::ExtractKernel => t!("Took a kernel out of {what}", what = what),

@@ -115,8 +115,9 @@ pub(super) fn verify(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
     match cdb[1] >> 1 & 3 {
         _ if len == 0 => Action::GOOD,
         0 if len <= MAX_VERIFY => Action::Run(Job::Verify { offset, len, single: false }),
-        1 if len <= u64::from(MAX_TRANSFER) => Action::Take(len as u32),
-        3 if len <= MAX_VERIFY => Action::Take(BLOCK as u32),
+        // Exactly: a good status says that all of it was compared.
+        1 if len <= u64::from(MAX_TRANSFER) => Action::TakeExactly(len as u32),
+        3 if len <= MAX_VERIFY => Action::TakeExactly(BLOCK as u32),
         _ => Sense::CDB_FIELD.into(),
     }
 }

@@ -1,5 +1,7 @@
 //! What a logical unit is called and how large it is.
 
+use crate::disks::Medium;
+
 /// Fixed for the life of a unit, but for the size, which may grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -12,7 +14,7 @@ pub struct Identity {
     /// The storage refuses writes.
     pub readonly: bool,
     /// [`crate::disks::BlockDevice::medium`].
-    pub medium: Option<String>,
+    pub medium: Option<Medium>,
     /// Most bytes that the storage writes as a whole or not at all; 0: it does not.
     pub atomic: u32,
 }

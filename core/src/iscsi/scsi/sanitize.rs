@@ -48,7 +48,7 @@ pub struct Sanitizing {
 
 /// Whether a unit can be sanitized: an order must not be lost, and must never come to another medium or another machine's data.
 pub(super) fn is_offered(unit: &Unit) -> bool {
-    unit.lasts() && unit.identity.medium.is_some()
+    unit.lasts() && unit.identity.medium.as_ref().is_some_and(|medium| medium.lasts)
 }
 
 /// What stands in the way of a command.
@@ -101,7 +101,7 @@ pub(super) fn begin(nexus: &Nexus, cdb: &[u8; 16]) -> Action {
 /// An order for this unit's medium.
 fn order(nexus: &Nexus) -> Sanitize {
     Sanitize {
-        medium: nexus.unit.identity.medium.clone().unwrap_or_default(),
+        medium: nexus.unit.identity.medium.as_ref().map(|medium| medium.name.clone()).unwrap_or_default(),
         action: 0,
         pattern: Vec::new(),
         passes: 0,

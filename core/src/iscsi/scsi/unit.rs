@@ -45,7 +45,9 @@ pub(super) struct Kept {
 impl Kept {
     /// What was ordered of this unit's medium.
     pub(super) fn order(&self, identity: &Identity) -> Option<&Sanitize> {
-        self.sanitize.as_ref().filter(|order| Some(&order.medium) == identity.medium.as_ref())
+        self.sanitize
+            .as_ref()
+            .filter(|order| identity.medium.as_ref().is_some_and(|medium| medium.name == order.medium))
     }
 
     fn remembered(&self) -> Remembered {
@@ -178,6 +180,13 @@ impl Unit {
     #[must_use]
     pub fn is_forgotten(&self) -> bool {
         self.is_idle() && !self.is_sanitizing() && self.memory().is_gone()
+    }
+
+    /// No session has it open, and this is another medium in its place: a new disk, on which nothing is reserved.
+    #[must_use]
+    pub fn is_replaced(&self, by: &Identity) -> bool {
+        let other = matches!((&self.identity.medium, &by.medium), (Some(old), Some(new)) if old != new);
+        other && self.is_idle() && !self.is_sanitizing()
     }
 
     /// It knows what would be lost with it.

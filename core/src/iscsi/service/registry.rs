@@ -101,7 +101,8 @@ impl Inner {
     /// The unit that is there already, for one more session.
     fn known(&mut self, tsih: u16, identity: &Identity, size: u64) -> Option<Arc<Unit>> {
         let key = (identity.target.clone(), identity.serial.clone());
-        if self.units.get(&key)?.is_forgotten() {
+        let unit = self.units.get(&key)?;
+        if unit.is_forgotten() || unit.is_replaced(identity) {
             self.units.remove(&key);
         }
         let unit = self.units.get_mut(&key)?;
@@ -323,6 +324,8 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disks::Medium;
+    use crate::iscsi::scsi::{Action, Buffers, Done, execute};
 
     fn key(isid: u8, firmware: bool, epoch: Option<u64>) -> Key {
         Key {
@@ -353,5 +356,42 @@ mod tests {
         assert!(other.outlives(&system).is_none());
         assert!(key(3, true, None).outlives(&key(1, false, None)).is_none());
         assert!(key(1, false, None).outlives(&key(1, false, None)).is_some(), "the same session, reinstated");
+    }
+
+    /// Makes a registration that is in no file.
+    fn register(unit: &Arc<Unit>) {
+        let nexus = unit.attach("a".into());
+        let mut cdb = [0; 16];
+        // The power-on is told first.
+        let _told = nexus.begin(&cdb);
+        (cdb[0], cdb[8]) = (0x5f, 24);
+        let mut list = [0; 24];
+        list[15] = 1;
+        let Action::Run(job) = nexus.data(&cdb, &list) else { panic!("no job") };
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(1 << 20).unwrap();
+        let disk = crate::disks::Image::open_shared(image.path()).unwrap();
+        let done = execute(&nexus.task(job, nexus.epoch()), &list, unit, &disk, &mut Buffers::default());
+        assert_eq!(done, Done::Good);
+    }
+
+    #[test]
+    fn what_was_reserved_on_one_medium_is_not_on_the_next() {
+        let registry = Registry::default();
+        let identity = |medium: &str| Identity {
+            target: "t".into(),
+            serial: "s".into(),
+            removable: false,
+            readonly: false,
+            medium: Some(Medium { name: medium.into(), lasts: false }),
+            atomic: 0,
+        };
+        let unit = |medium: &str| registry.unit(1, identity(medium), 1 << 20, None).unwrap();
+        register(&unit("one"));
+        assert!(unit("one").keeps(), "nobody has it open; it is the same disk");
+        let open = unit("one").attach("b".into());
+        assert!(unit("two").keeps(), "a session has the former one open, whose unit this is");
+        drop(open);
+        assert!(!unit("two").keeps(), "a fresh overlay is a new disk");
     }
 }

@@ -44,4 +44,17 @@ impl Lab {
     pub fn disk(&self, name: &Name) -> Option<&Disk> {
         self.disks.iter().find(|d| d.name == *name)
     }
+
+    /// Whether a machine may get this disk through an overlay of its own: all do, or it is assigned so to one.
+    #[must_use]
+    pub fn gives_overlays(&self, disk: &Disk) -> bool {
+        let hosts = self.hosts.iter().filter_map(|host| host.boot.as_ref());
+        let unknown = self.networks.iter().filter_map(|network| match &network.unknown {
+            Unknown::Boot(boot) => Some(boot),
+            Unknown::ByMode => None,
+        });
+        let mut given = hosts.chain(unknown).filter_map(Boot::any_iscsi).filter(|iscsi| iscsi.disk == disk.name);
+        let overlay = |writes: Writes| writes != Writes::Image;
+        !disk.readonly && (overlay(disk.writes) || given.any(|iscsi| iscsi.writes.is_some_and(overlay)))
+    }
 }

@@ -55,24 +55,26 @@ fn logins_that_break_the_rules_are_refused_with_their_status() {
 }
 
 #[test]
-fn chap_both_ways_even_where_the_initiator_always_wants_to_go_on() {
-    let mut b = bench();
-    b.chap = Some(chap(Some("othersecret1")));
-    let (_, transit, keys) = b.login(0, Some(1), &format!("{NAMES} AuthMethod=CHAP,None"));
-    assert_eq!((transit, value(&keys, "AuthMethod").as_deref()), (false, Some("CHAP")));
-    let (_, transit, keys) = b.login(0, Some(1), "CHAP_A=7,5");
-    assert_eq!((transit, value(&keys, "CHAP_A").as_deref()), (false, Some("7")));
-    let question = text::binary(&value(&keys, "CHAP_C").unwrap()).unwrap();
-    let id = value(&keys, "CHAP_I").unwrap().parse().unwrap();
-    let algorithm = super::chap::Algorithm::choose("7").unwrap();
-    let response = text::hex(&algorithm.respond(id, b"topsecret123", &question));
-    let (status, transit, keys) =
-        b.login(0, Some(1), &format!("CHAP_N=u CHAP_R={response} CHAP_I=5 CHAP_C=0b3q2+7w=="));
-    assert_eq!((status, transit), (0, true));
-    assert_eq!(value(&keys, "CHAP_N").as_deref(), Some("t"));
-    let answer = algorithm.respond(5, b"othersecret1", &[0xde, 0xad, 0xbe, 0xef]);
-    assert_eq!(value(&keys, "CHAP_R"), Some(text::hex(&answer)));
-    assert_eq!(b.login(1, Some(3), "MaxBurstLength=512").0, 0);
+fn chap_both_ways_with_each_hash_even_where_the_initiator_always_wants_to_go_on() {
+    for (offered, chosen) in [("5", "5"), ("6", "6"), ("7,5", "7"), ("8,7,6,5", "8"), ("99,6,5", "6")] {
+        let mut b = bench();
+        b.chap = Some(chap(Some("othersecret1")));
+        let (_, transit, keys) = b.login(0, Some(1), &format!("{NAMES} AuthMethod=CHAP,None"));
+        assert_eq!((transit, value(&keys, "AuthMethod").as_deref()), (false, Some("CHAP")));
+        let (_, transit, keys) = b.login(0, Some(1), &format!("CHAP_A={offered}"));
+        assert_eq!((transit, value(&keys, "CHAP_A").as_deref()), (false, Some(chosen)));
+        let question = text::binary(&value(&keys, "CHAP_C").unwrap()).unwrap();
+        let id = value(&keys, "CHAP_I").unwrap().parse().unwrap();
+        let algorithm = super::chap::Algorithm::choose(chosen).unwrap();
+        let response = text::hex(&algorithm.respond(id, b"topsecret123", &question));
+        let (status, transit, keys) =
+            b.login(0, Some(1), &format!("CHAP_N=u CHAP_R={response} CHAP_I=5 CHAP_C=0b3q2+7w=="));
+        assert_eq!((status, transit), (0, true));
+        assert_eq!(value(&keys, "CHAP_N").as_deref(), Some("t"));
+        let answer = algorithm.respond(5, b"othersecret1", &[0xde, 0xad, 0xbe, 0xef]);
+        assert_eq!(value(&keys, "CHAP_R"), Some(text::hex(&answer)));
+        assert_eq!(b.login(1, Some(3), "MaxBurstLength=512").0, 0);
+    }
 }
 
 #[test]
