@@ -50,6 +50,14 @@ pub enum Because {
     },
 }
 
+impl Because {
+    /// It is what machines without an entry are given.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+}
+
 impl std::fmt::Display for Because {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -1,6 +1,7 @@
 //! The plan: all that bears on what a client is given, as of one state of lab.toml and of the network.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -67,6 +68,17 @@ impl Plan {
                 _ => None,
             },
         )
+    }
+
+    /// The network in which a client with this address is: its own, or behind a relay in one of its subnets.
+    #[must_use]
+    pub fn network_of(&self, ip: Ipv4Addr) -> Option<&PlanNetwork> {
+        let behind_relay = |network: &&PlanNetwork| {
+            let configured = self.lab.networks.get(network.index);
+            configured.is_some_and(|n| n.subnets.iter().any(|s| s.subnet.contains(ip)))
+        };
+        let direct = self.networks.iter().find(|network| network.address.contains(ip));
+        direct.or_else(|| self.networks.iter().find(behind_relay))
     }
 
     /// The profile or disk names that `boot` needs and that lab.toml lacks.

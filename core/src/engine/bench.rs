@@ -165,6 +165,17 @@ impl Bench {
 }
 
 pub(super) async fn answer(shared: &Arc<Shared>, ip: Ipv4Addr, url: &str, agent: &str) -> (u16, String) {
+    answer_at(shared, SERVER, ip, url, agent).await
+}
+
+/// The same at another address of ours.
+pub(super) async fn answer_at(
+    shared: &Arc<Shared>,
+    local: Ipv4Addr,
+    ip: Ipv4Addr,
+    url: &str,
+    agent: &str,
+) -> (u16, String) {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let pairs = query.split('&').filter_map(|p| p.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned()));
     let request = AppRequest {
@@ -173,7 +184,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, ip: Ipv4Addr, url: &str, agent:
         query: pairs.collect(),
         body: Vec::new(),
         peer: (IpAddr::V4(ip), 40_000).into(),
-        local: SERVER,
+        local,
         agent: Some(agent.to_owned()),
     };
     match Web(shared.clone()).respond(request).await.body {

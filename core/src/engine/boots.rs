@@ -35,8 +35,19 @@ pub(super) struct PendingInstall {
     pub(super) then: InstallThen,
     /// Opens this host's answer file, until the next epoch.
     pub(super) token: String,
+    /// Its network gives it to machines without an entry: it would be given it again.
+    pub(super) unassigned: bool,
     /// Whether it has proven to run.
     pub(super) consumed: bool,
+}
+
+/// How a machine is given what it boots.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct How {
+    /// See [`Epoch::by_system`].
+    pub(super) by_system: bool,
+    /// See [`PendingInstall::unassigned`].
+    pub(super) unassigned: bool,
 }
 
 /// The epochs of all machines.
@@ -53,21 +64,22 @@ impl Boots {
         self.by_host.insert(host, epoch);
     }
 
-    /// A new epoch: this machine was just given `boot`. `by_system`: see [`Epoch::by_system`].
-    pub(super) fn begin(&mut self, host: HostId, boot: &Boot, by_system: bool) -> Epoch {
+    /// A new epoch: this machine was just given `boot`.
+    pub(super) fn begin(&mut self, host: HostId, boot: &Boot, how: How) -> Epoch {
         self.last += 1;
         let install = match boot {
             Boot::Install(install) => Some(PendingInstall {
                 profile: install.profile.clone(),
                 then: install.then.clone(),
                 token: token(),
+                unassigned: how.unassigned,
                 consumed: false,
             }),
             _ => None,
         };
         let iscsi = boot.any_iscsi();
         let (disk, writes) = (iscsi.map(|i| i.disk.clone()), iscsi.and_then(|i| i.writes));
-        let epoch = Epoch { id: self.last, disk, writes, fresh: true, by_system, install };
+        let epoch = Epoch { id: self.last, disk, writes, fresh: true, by_system: how.by_system, install };
         self.by_host.insert(host, epoch.clone());
         epoch
     }
@@ -138,13 +150,13 @@ mod tests {
         assert_eq!(boots.login(HOST, true), None, "nothing was given yet");
         let iscsi =
             Boot::Iscsi(IscsiBoot { disk: "d".parse().unwrap(), profile: None, via: IscsiVia::Script, writes: None });
-        boots.begin(HOST, &iscsi, false);
+        boots.begin(HOST, &iscsi, How::default());
         assert_eq!(boots.login(HOST, false), Some((1, false)), "a system takes nothing from its firmware");
         assert_eq!(boots.login(HOST, true), Some((1, true)));
         assert_eq!(boots.login(HOST, true), Some((1, false)), "a reconnect keeps what was written");
-        boots.begin(HOST, &iscsi, false);
+        boots.begin(HOST, &iscsi, How::default());
         assert_eq!(boots.login(HOST, true), Some((2, true)));
-        boots.begin(HOST, &iscsi, true);
+        boots.begin(HOST, &iscsi, How { by_system: true, ..How::default() });
         assert_eq!(boots.login(HOST, false), Some((3, true)), "no firmware logs in");
         assert_eq!(boots.login(HOST, false), Some((3, false)));
     }
@@ -153,14 +165,14 @@ mod tests {
     fn answers_open_with_the_token_of_this_installation_only() {
         let mut boots = Boots::default();
         let install = Boot::Install(Install { profile: "debian".parse().unwrap(), then: InstallThen::Local });
-        let first = boots.begin(HOST, &install, false).install.unwrap().token;
+        let first = boots.begin(HOST, &install, How::default()).install.unwrap().token;
         assert!(boots.admits(HOST, &first).is_some());
         assert!(boots.admits(HostId(2), &first).is_none(), "not for another host");
         assert!(boots.consume(HOST, "other").is_none());
         assert!(boots.consume(HOST, "debian").is_some());
         assert!(boots.consume(HOST, "debian").is_none(), "consumed once");
         assert!(boots.admits(HOST, &first).is_some(), "an installer reads its answers more than once");
-        boots.begin(HOST, &Boot::Local, false);
+        boots.begin(HOST, &Boot::Local, How::default());
         assert!(boots.admits(HOST, &first).is_none(), "it expires with the installation");
     }
 }

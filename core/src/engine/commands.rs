@@ -98,11 +98,14 @@ impl Run {
         // A choice in the machine's menu is no assignment, and what was assigned since stands. A machine that `unknown` erased gets an
         // entry, so that it is not erased again.
         let given = self.given(*host);
+        let again = install.unassigned && !self.is_assigned(*host);
         let next = match &given {
             Some(Boot::Install(i)) if i.profile == install.profile => Boot::from(i.then.clone()),
+            // Which network gave it is not always to be seen of its address.
+            _ if again => Boot::from(install.then.clone()),
             other => other.clone().unwrap_or_default(),
         };
-        if given.as_ref() != Some(&next)
+        if (again || given.as_ref() != Some(&next))
             && let Err(error) = self.assign(vec![*host], next.clone(), "install-finished").await
         {
             self.shared.state().not_written =
@@ -133,6 +136,12 @@ impl Run {
         for request in unwritten {
             self.request(request).await;
         }
+    }
+
+    /// Whether lab.toml says what this machine is given.
+    fn is_assigned(&self, host: HostId) -> bool {
+        let state = self.shared.state();
+        state.entry(host).and_then(|i| state.lab.hosts.get(i)).is_some_and(|entry| entry.boot.is_some())
     }
 
     /// What this machine is given as things are.
@@ -218,10 +227,19 @@ impl Run {
                     (0..state.lab.hosts.len()).filter(in_group).filter_map(|i| state.configured.get(i).copied()),
                 );
             } else if let Ok(mac) = word.parse::<MacAddr>() {
-                ids.extend(state.directory.resolve(&Who::mac(mac)));
-                if let Some(id) = ids.last() {
-                    state.hosts.entry(*id).or_default();
+                let meant = state.directory.meant(mac);
+                if meant.len() > 1 {
+                    let names = meant.iter().map(|id| state.shown_name(*id)).collect::<Vec<_>>().join(", ");
+                    return Err(wrong(format!(
+                        "`{word}` is the address of several machines, which their UUIDs tell apart: {names}; say which by its name in \
+                         lab.toml, or choose it in the window"
+                    )));
                 }
+                let id = meant.first().copied().or_else(|| state.directory.resolve(&Who::mac(mac)));
+                if let Some(id) = id {
+                    state.hosts.entry(id).or_default();
+                }
+                ids.extend(id);
             } else {
                 let of_name = |h: &crate::lab::Host| h.name.as_ref().is_some_and(|n| n.as_str() == word);
                 ids.extend(state.lab.hosts.iter().position(of_name).and_then(|i| state.configured.get(i).copied()));

@@ -286,7 +286,7 @@ async fn what_could_not_be_written_is_told_until_something_can() {
 async fn an_installation_of_a_forgotten_machine_is_not_tried_for_ever() {
     let bench = Bench::new("").await;
     let (profile, then) = ("debian".parse().unwrap(), InstallThen::Local);
-    let install = PendingInstall { profile, then, token: String::new(), consumed: true };
+    let install = PendingInstall { profile, then, token: String::new(), unassigned: false, consumed: true };
     requested(&bench, Request::Consume { host: HostId(99), install, because: String::new() }).await;
     assert!(!has_not_written(&bench));
 }

@@ -34,7 +34,7 @@ async fn boot(bench: &Bench, mac: MacAddr, ip: std::net::Ipv4Addr, write: u8) ->
         writes: (mac == A).then_some(crate::lab::Writes::Keep),
     });
     let id = shared.state().directory.find(&crate::api::Who::mac(mac)).unwrap();
-    shared.begin(id, &boot, false).await.unwrap();
+    shared.begin(id, &boot, super::boots::How::default()).await.unwrap();
     let work = move || {
         let grant = gate.authorize(&login).unwrap();
         let device = gate.open(&login, &grant).unwrap();

@@ -207,3 +207,20 @@ async fn a_machine_without_an_entry_writes_where_its_network_says_by_a_root_path
         assert_eq!(use_disk(&bench, login("kept", IP_A, &initiator_name(A)), 2).await, 2);
     }
 }
+
+#[tokio::test]
+async fn a_system_that_came_by_a_root_path_keeps_its_disk_whatever_is_edited_meanwhile() {
+    let bench = Bench::new(&HOSTS.replace("\"kept\"", "\"fresh\", via = \"root-path\"")).await;
+    let root = format!("iscsi:192.168.2.1::::{}", crate::lab::derived_iqn(&"fresh".parse().unwrap()));
+    bench.acknowledged(A, IP_A, Some(&root)).await;
+    assert_eq!(use_disk(&bench, login("fresh", IP_A, &initiator_name(A)), 2).await, 1);
+    let toml = bench.toml().replace("writes = \"fresh\"", "writes = \"keep\"");
+    std::fs::write(bench.dir.path().join("lab.toml"), toml).unwrap();
+    bench.call(Command::Reload).await.unwrap();
+    let system = LoginRequest { firmware: false, ..login("fresh", IP_A, "iqn.1993-08.org.debian:01:a") };
+    assert_eq!(use_disk(&bench, system, 3).await, 2, "it runs from its fresh overlay until it boots again");
+    bench.acknowledged(A, IP_A, Some(&root)).await;
+    assert_eq!(use_disk(&bench, login("fresh", IP_A, &initiator_name(A)), 4).await, 1, "and now it has a kept one");
+    bench.acknowledged(A, IP_A, Some(&root)).await;
+    assert_eq!(use_disk(&bench, login("fresh", IP_A, &initiator_name(A)), 5).await, 4);
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::boots::{Epoch, PendingInstall};
+use super::boots::{Epoch, How, PendingInstall};
 use super::judge::Judged;
 use super::state::State;
 use crate::api::{Allowance, EventKind, HostId, Observation, Rate, Reporter, Who};
@@ -224,7 +224,7 @@ impl Shared {
         let IpAddr::V4(peer) = peer else {
             return by_local;
         };
-        by_local.or_else(|| plan.networks.iter().find(|n| n.address.contains(peer))).or_else(|| plan.networks.first())
+        by_local.or_else(|| plan.network_of(peer)).or_else(|| plan.networks.first())
     }
 
     /// The machine at `peer`: the holder of the address. Beside another server, which may have given the address to somebody else
@@ -285,11 +285,11 @@ impl Shared {
         boot
     }
 
-    /// Begins a boot epoch: this machine is given `boot` now. Ready when that is on disk. `by_system`: see [`Epoch::by_system`].
-    pub(super) async fn begin(&self, id: HostId, boot: &Boot, by_system: bool) -> Result<Epoch, String> {
+    /// Begins a boot epoch: this machine is given `boot` now. Ready when that is on disk.
+    pub(super) async fn begin(&self, id: HostId, boot: &Boot, how: How) -> Result<Epoch, String> {
         // What lab.toml says of the disk now holds until the next boot, whatever is edited meanwhile.
         let boot = self.with_writes(boot.clone());
-        let epoch = self.state().boots.begin(id, &boot, by_system);
+        let epoch = self.state().boots.begin(id, &boot, how);
         self.keep_epoch(id, &epoch).await?;
         Ok(epoch)
     }
@@ -365,6 +365,7 @@ pub(super) fn epoch_record(host: HostId, epoch: &Epoch) -> EpochRecord {
         profile: install.profile.clone(),
         then: install.then.clone(),
         token: install.token.clone(),
+        unassigned: install.unassigned,
         consumed: install.consumed,
     });
     EpochRecord {
@@ -384,6 +385,7 @@ pub(super) fn epoch_of(record: EpochRecord) -> (HostId, Epoch) {
         profile: install.profile,
         then: install.then,
         token: install.token,
+        unassigned: install.unassigned,
         consumed: install.consumed,
     });
     let EpochRecord { host, id, disk, writes, fresh, by_system, .. } = record;

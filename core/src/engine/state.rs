@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::alarms::Alarms;
-use super::boots::{Boots, PendingInstall};
+use super::boots::{Boots, How, PendingInstall};
 use super::clock::Clock;
 use super::views;
 use crate::api::{
@@ -321,23 +321,22 @@ impl State {
         };
         // RFC 4173: the target's name is the last part, and has colons itself.
         let given = self.lab.disks.iter().find(|d| root.ends_with(&format!(":{}", d.iqn)));
-        let Some(disk) = given.map(|d| d.name.clone()) else {
+        let Some((disk, writes)) = given.map(|d| (d.name.clone(), d.writes)) else {
             return false;
         };
         // What its entry, or its network for machines without one, says of this disk holds for this way, too.
         let entry = self.entry(id).and_then(|index| self.lab.hosts.get(index)?.boot.clone());
-        let unknown = || {
-            let network = self.plan.networks.iter().find(|n| address.is_some_and(|ip| n.address.contains(ip)))?;
-            Some(self.plan.unknown(network))
-        };
+        let unknown = || Some(self.plan.unknown(self.plan.network_of((*address)?)?));
         let iscsi = entry.or_else(unknown).and_then(|boot| boot.any_iscsi().cloned());
-        let boot = iscsi.filter(|iscsi| iscsi.disk == disk).unwrap_or(IscsiBoot {
+        let mut boot = iscsi.filter(|iscsi| iscsi.disk == disk).unwrap_or(IscsiBoot {
             disk,
             profile: None,
             via: IscsiVia::RootPath,
             writes: None,
         });
-        self.boots.begin(id, &Boot::Iscsi(boot), false);
+        // It holds until the next boot, whatever is edited meanwhile.
+        boot.writes.get_or_insert(writes);
+        self.boots.begin(id, &Boot::Iscsi(boot), How::default());
         true
     }
 

@@ -14,8 +14,11 @@ use crate::net::{Interface, vendor};
 /// What a machine gets: on the network of its address, or on the first one where it has none yet.
 pub(super) fn boot_of(plan: &Plan, directory: &Directory, id: HostId, ip: Option<IpAddr>) -> Option<Decision<Boot>> {
     let mac = *directory.macs(id).first()?;
-    let of_ip = |n: &&PlanNetwork| matches!(ip, Some(IpAddr::V4(ip)) if n.address.contains(ip));
-    let network = plan.networks.iter().find(of_ip).or_else(|| plan.networks.first())?;
+    let of_ip = ip.and_then(|ip| match ip {
+        IpAddr::V4(ip) => plan.network_of(ip),
+        IpAddr::V6(_) => None,
+    });
+    let network = of_ip.or_else(|| plan.networks.first())?;
     Some(assignment(plan, network, mac, directory.uuid(id)))
 }
 

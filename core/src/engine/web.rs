@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::boots::How;
 use super::shared::{SETTLE, Shared};
 use crate::api::{EventKind, HostId, Stage, Who, machine_uuid};
 use crate::boot::script::{Dialect, ScriptFor, entry, fetches_answers, flaws, only_system_logs_in, render};
@@ -195,15 +196,17 @@ impl Web {
         let Some(decision) = self.0.assignment(caller.id, &caller.network) else {
             return AppBody::NotFound("this machine was just forgotten; start it again".into());
         };
-        self.give(caller, &decision.value, &decision.because.to_string()).await
+        let unassigned = decision.because.is_unknown();
+        self.give(caller, &decision.value, &decision.because.to_string(), unassigned).await
     }
 
-    /// A script for `boot`. Whatever is no waiting begins a boot epoch, which is on disk before the script leaves.
-    async fn give(&self, caller: &Caller, boot: &Boot, because: &str) -> AppBody {
+    /// A script for `boot`. Whatever is no waiting begins a boot epoch, which is on disk before the script leaves. `unassigned`: it is
+    /// what machines without an entry are given.
+    async fn give(&self, caller: &Caller, boot: &Boot, because: &str, unassigned: bool) -> AppBody {
         let mut token = None;
         if !matches!(boot, Boot::Wait | Boot::Menu) {
             let by_system = only_system_logs_in(&caller.plan, caller.dialect, boot);
-            match self.0.begin(caller.id, boot, by_system).await {
+            match self.0.begin(caller.id, boot, How { by_system, unassigned }).await {
                 Ok(epoch) => token = epoch.install.map(|install| install.token),
                 Err(error) => return AppBody::Bytes(503, TEXT, format!("{error}\n").into_bytes()),
             }
@@ -294,11 +297,14 @@ impl Web {
             match decision.value {
                 Boot::Wait => {}
                 Boot::Menu if menu || gpxe => {}
-                boot => return self.give(caller, &boot, &decision.because.to_string()).await,
+                boot => {
+                    let unassigned = decision.because.is_unknown();
+                    return self.give(caller, &boot, &decision.because.to_string(), unassigned).await;
+                }
             }
             let left = self.wait_left(caller);
             if left == Some(Duration::ZERO) {
-                return self.give(caller, &Boot::Local, "nothing was assigned within `wait-timeout`").await;
+                return self.give(caller, &Boot::Local, "nothing was assigned within `wait-timeout`", false).await;
             }
             self.waits(caller, &decision.because.to_string());
             let next = left.map_or(until, |left| until.min(tokio::time::Instant::now() + left));
@@ -356,7 +362,7 @@ impl Web {
                 self.waits(caller, "chosen in the machine's menu");
                 self.script(caller, &Boot::Wait, None, true)
             }
-            Some(boot) => self.give(caller, &boot, "chosen in the machine's menu").await,
+            Some(boot) => self.give(caller, &boot, "chosen in the machine's menu", false).await,
             None => AppBody::NotFound("the menu has no such entry".into()),
         }
     }

@@ -1,13 +1,15 @@
 //! What a machine is told over HTTP, from its first script to the end of its installation.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::bench::{A, B, Bench, IP_A, IP_B, answer, path_in};
+use super::bench::{A, B, Bench, IP_A, IP_B, answer, answer_at, path_in};
 use super::web::Web;
 use crate::api::{Command, Event, EventKind, Stage, Who};
+use crate::boot::PlanNetwork;
 use crate::http::{self, App};
-use crate::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia};
+use crate::lab::{Boot, Install, InstallThen, IscsiBoot, IscsiVia, Unknown};
 
 const BOOT_A: &str = "/boot/52-54-00-00-00-01";
 
@@ -123,6 +125,40 @@ async fn an_installation_is_consumed_by_its_answer_file_and_comments_stay() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("its end was not told");
+}
+
+/// Behind a relay, and beside another server whose answer nobody hears: its address says nothing of its network.
+#[tokio::test]
+async fn a_machine_that_its_network_erased_gets_an_entry_whatever_is_known_of_its_address() {
+    for (ip, told) in [([10, 1, 0, 20], true), ([192, 168, 3, 20], false), ([172, 16, 0, 9], true)] {
+        let bench = Bench::new("").await;
+        let (ip, server) = (Ipv4Addr::from(ip), Ipv4Addr::new(192, 168, 3, 1));
+        bench.shared.change_plan(|plan| {
+            let lab = Arc::make_mut(&mut plan.lab);
+            let mut second = lab.networks[0].clone();
+            (second.interface, second.address) = ("bench1".into(), Some("192.168.3.1/24".parse().unwrap()));
+            second.unknown =
+                Unknown::Boot(Boot::Install(Install { profile: "debian".parse().unwrap(), then: InstallThen::Local }));
+            lab.networks.push(second);
+            let network = PlanNetwork {
+                index: 1,
+                interface: "bench1".into(),
+                ifindex: 2,
+                address: "192.168.3.1/24".parse().unwrap(),
+                ..plan.networks[0].clone()
+            };
+            plan.networks.push(network);
+        });
+        if told {
+            bench.addressed(A, ip).await;
+        }
+        let get = async |url: String| answer_at(&bench.shared, server, ip, &url, "iPXE/1.21.1").await;
+        let (_, script) = get(format!("{BOOT_A}/script.ipxe")).await;
+        let answers = path_in(&script, "/answers/");
+        assert_eq!(get(answers).await.0, 200);
+        bench.toml_says("boot = \"local\"").await;
+        assert!(bench.toml().contains(&A.to_string()), "{}", bench.toml());
+    }
 }
 
 #[tokio::test]

@@ -55,8 +55,9 @@ impl Directory {
         std::mem::take(&mut self.gone)
     }
 
-    /// Brings the entries of lab.toml in: each gets a [`HostId`] of its own, the known one where its first MAC (and `uuid`) is known.
-    /// Returns the ids in the order of `lab.hosts`.
+    /// Brings the entries of lab.toml in: each gets a [`HostId`] of its own, that of the machine with most of its MACs (and its `uuid`)
+    /// where there is one. An entry's MACs are the machine's, and no others: one that was moved to another entry is that one's. Returns
+    /// the ids in the order of `lab.hosts`.
     pub fn configure(&mut self, lab: &Lab) -> Vec<HostId> {
         for entry in self.entries.values_mut() {
             (entry.configured, entry.by_uuid) = (false, false);
@@ -64,19 +65,26 @@ impl Directory {
         let mut ids = Vec::with_capacity(lab.hosts.len());
         for host in &lab.hosts {
             let shared = |mac: &MacAddr| lab.hosts.iter().filter(|h| h.macs.contains(mac)).count() > 1;
-            let known = host.macs.iter().find_map(|mac| {
-                self.by_mac.get(mac)?.iter().copied().find(|id| {
-                    let taken = ids.contains(id);
-                    let seen = self.entries.get(id).and_then(|e| e.uuid);
-                    let may_be = host.uuid.is_none() || seen.is_none() || seen == host.uuid;
-                    !taken && if shared(mac) { seen == host.uuid } else { may_be }
-                })
-            });
-            let id = known.unwrap_or_else(|| self.fresh_id());
-            let mut macs = host.macs.clone();
-            if let Some(old) = self.entries.get(&id) {
-                macs.extend(old.macs.iter().filter(|m| !host.macs.contains(m)));
+            // It booted with its first MAC: whose that is now is that entry's, whatever else it had.
+            let anothers = |entry: &Entry| {
+                let first = entry.macs.first().filter(|first| !host.macs.contains(first));
+                first.is_some_and(|first| lab.hosts.iter().any(|other| other.macs.contains(first)))
+            };
+            let may_be = |mac: &MacAddr, id: &HostId| {
+                let Some(entry) = self.entries.get(id).filter(|_| !ids.contains(id)) else { return false };
+                let fits = host.uuid.is_none() || entry.uuid.is_none() || entry.uuid == host.uuid;
+                !anothers(entry) && if shared(mac) { entry.uuid == host.uuid } else { fits }
+            };
+            let mut candidates: Vec<HostId> = Vec::new();
+            for mac in &host.macs {
+                let of_mac = self.by_mac.get(mac).into_iter().flatten().filter(|id| may_be(mac, id));
+                candidates.extend(of_mac);
             }
+            let has = |id: &HostId| candidates.iter().filter(|other| *other == id).count();
+            // Of several that have as many the first.
+            let known = candidates.iter().rev().max_by_key(|id| has(id)).copied();
+            let id = known.unwrap_or_else(|| self.fresh_id());
+            let macs = host.macs.clone();
             let old = self.entries.get(&id);
             let (uuid, held) = (host.uuid.or_else(|| old.and_then(|e| e.uuid)), old.is_some_and(|e| e.held));
             self.remove_from_macs(id);
@@ -109,6 +117,15 @@ impl Directory {
             .or_else(|| may_be.clone().find(|id| Some(*id) == holder))
             .or_else(|| may_be.next())
             .copied()
+    }
+
+    /// The machines that a person may mean by a MAC alone: the one that has it; of several the entry of lab.toml, if that is one.
+    #[must_use]
+    pub fn meant(&self, mac: MacAddr) -> Vec<HostId> {
+        let all = self.by_mac.get(&mac).cloned().unwrap_or_default();
+        let configured = |id: &HostId| self.entries.get(id).is_some_and(|e| e.configured);
+        let entries: Vec<HostId> = all.iter().copied().filter(configured).collect();
+        if entries.is_empty() { all } else { entries }
     }
 
     /// The machine that `who` is; a new one for a MAC never seen. Learns its UUID, and its IP address where a MAC comes with it.
@@ -317,6 +334,49 @@ mod tests {
         assert_eq!(dir.resolve(&Who { uuid: Some(strange), ..Who::mac(mac(1)) }), Some(seen_first));
         let third = dir.resolve(&Who { uuid: Some(Uuid::from_u128(3)), ..Who::mac(mac(1)) });
         assert_ne!(third, Some(configured));
+    }
+
+    #[test]
+    fn a_person_who_says_a_mac_means_its_entry_and_of_several_none() {
+        let (ours, strange) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut dir = Directory::default();
+        assert!(dir.meant(mac(1)).is_empty());
+        let seen = dir.resolve(&Who { uuid: Some(strange), ..Who::mac(mac(1)) }).unwrap();
+        assert_eq!(dir.meant(mac(1)), [seen]);
+        let one = Lab { hosts: vec![host(&[mac(1)], Some(ours))], ..Lab::default() };
+        let entry = dir.configure(&one);
+        assert_eq!(dir.meant(mac(1)), entry, "not the stranger that was on this dock before");
+        let two = Lab { hosts: vec![host(&[mac(1)], Some(ours)), host(&[mac(1)], Some(strange))], ..Lab::default() };
+        let mut both = dir.configure(&two);
+        both.sort_unstable();
+        let mut meant = dir.meant(mac(1));
+        meant.sort_unstable();
+        assert_eq!((meant.len(), meant), (2, both));
+    }
+
+    #[test]
+    fn a_mac_that_was_moved_by_hand_is_its_new_machines() {
+        let lab = |hosts: &[&[MacAddr]]| Lab { hosts: hosts.iter().map(|m| host(m, None)).collect(), ..Lab::default() };
+        let (a, dock, b) = (mac(1), mac(2), mac(3));
+        for first in [&[b, dock][..], &[dock, b]] {
+            for b_comes_first in [false, true] {
+                let mut dir = Directory::default();
+                let [of_a, of_b] = dir.configure(&lab(&[&[a, dock], &[b]]))[..] else { panic!("two entries") };
+                dir.hold(of_a);
+                let moved = if b_comes_first { lab(&[first, &[a]]) } else { lab(&[&[a], first]) };
+                let mut ids = dir.configure(&moved);
+                if b_comes_first {
+                    ids.reverse();
+                }
+                assert_eq!(ids, [of_a, of_b], "{first:?} {b_comes_first}");
+                assert_eq!(dir.find(&Who::mac(dock)), Some(of_b), "or both would have one overlay");
+                assert_eq!((dir.macs(of_a), dir.macs(of_b)), (&[a][..], first));
+            }
+        }
+        let mut dir = Directory::default();
+        let ids = dir.configure(&lab(&[&[a, dock]]));
+        assert_eq!(dir.configure(&lab(&[&[a]])), ids);
+        assert_eq!(dir.find(&Who::mac(dock)), None, "it is anybody's");
     }
 
     #[test]

@@ -88,6 +88,9 @@ pub struct InstallRecord {
     pub then: InstallThen,
     /// Opens the answer file; a secret.
     pub token: String,
+    /// The machine's network gives it to those without an entry.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unassigned: bool,
     /// The installer has proven to run.
     pub consumed: bool,
 }

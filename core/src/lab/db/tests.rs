@@ -56,7 +56,8 @@ fn host(id: u64) -> HostRecord {
 
 fn epoch(host: u64) -> EpochRecord {
     let profile: Name = "debian-12".parse().unwrap();
-    let install = InstallRecord { profile, then: InstallThen::Local, token: "t0ken".into(), consumed: false };
+    let install =
+        InstallRecord { profile, then: InstallThen::Local, token: "t0ken".into(), unassigned: false, consumed: false };
     EpochRecord {
         by_system: true,
         host: HostId(host),
