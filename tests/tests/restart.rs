@@ -59,6 +59,31 @@ fn a_bare_interface_is_bare_again_however_it_ends() -> Result<()> {
     Ok(())
 }
 
+/// To the operating system it is another one, whatever it is called.
+#[test]
+fn a_card_that_is_pulled_and_put_in_again_is_served() -> Result<()> {
+    let bench = Netns::bench("card", None)?;
+    let lab = LabDir::new("restart-card", &format!("address = \"192.168.77.1/24\"\n{NETWORK}"))?;
+    let client = Client::plug(&bench, "card", "02:00:00:00:0b:06")?;
+    let mut serve = Serve::start(&bench, &lab)?;
+    let before = client.boot(Kind::Os, true)?;
+    bench.ip(&["link", "delete", "br0"])?;
+    // Long enough to be seen, and to be taken for gone.
+    std::thread::sleep(Duration::from_secs(3));
+    bench.ip(&["link", "add", "br0", "type", "bridge", "forward_delay", "0", "stp_state", "0"])?;
+    bench.ip(&["link", "set", "br0", "address", "02:00:00:00:00:01", "up"])?;
+    bench.ip(&["link", "set", "p-card", "master", "br0", "up"])?;
+    let after = run::wait_until("an answer through the new card", Duration::from_secs(90), || {
+        Ok(client.boot(Kind::Os, true).ok())
+    })?;
+    assert_eq!(after.ack["yiaddr"], before.ack["yiaddr"], "its lease is the same");
+    assert!(addresses(&bench)?.contains("192.168.77.1/24"), "the address is on the new card");
+    let events = lab.json(&bench, &["events", "--json"]).map(|events| events.to_string()).unwrap_or_default();
+    assert!(events.is_empty() || events.contains("was replaced"), "{events}");
+    assert!(serve.terminate()?.success(), "{}", serve.stderr());
+    Ok(())
+}
+
 #[test]
 fn an_address_of_the_interfaces_own_stays() -> Result<()> {
     let bench = Netns::bench("own", Some("192.168.77.9/24"))?;

@@ -1,6 +1,6 @@
 //! The engine that a subcommand talks to: one that runs already, or one of its own on the locked lab.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bootyard_core::api::{Command, EngineHandle, KeeperKind, Reply};
@@ -8,7 +8,7 @@ use bootyard_core::engine::{Engine, EngineError, Options, control};
 use bootyard_core::lab::{Folder, LabError};
 use tokio::runtime::Runtime;
 
-use super::Failure;
+use super::{Failure, output};
 
 /// A lab that is in use is tried again so many times, this far apart.
 const LOCK_TRIES: u32 = 30;
@@ -19,7 +19,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Session {
     runtime: Runtime,
     handle: EngineHandle,
-    engine: Option<Engine>,
+    /// This process's own, and the lab that it has.
+    engine: Option<(Engine, PathBuf)>,
 }
 
 impl Session {
@@ -45,7 +46,7 @@ impl Session {
                 }
                 opened => {
                     let engine = opened?;
-                    return Ok(Self { handle: engine.handle(), runtime, engine: Some(engine) });
+                    return Ok(Self { handle: engine.handle(), runtime, engine: Some((engine, lab.to_owned())) });
                 }
             }
         }
@@ -75,7 +76,7 @@ impl Session {
 
     fn own(runtime: Runtime, lab: &Path, options: Options) -> Result<Self, Failure> {
         let engine = runtime.block_on(Engine::open(lab, options))?;
-        Ok(Self { handle: engine.handle(), runtime, engine: Some(engine) })
+        Ok(Self { handle: engine.handle(), runtime, engine: Some((engine, lab.to_owned())) })
     }
 
     pub(super) fn handle(&self) -> EngineHandle {
@@ -90,10 +91,14 @@ impl Session {
         Ok(self.block_on(self.handle.call(command))?)
     }
 
-    /// Closes this process's own engine: what is queued is written, what was held is given back.
+    /// Closes this process's own engine: what is queued is written, what was held is given back. What root made in another user's lab
+    /// would be in its owner's way, so that it becomes the owner's, however the command ended.
     pub(super) fn end(self) {
-        if let Some(engine) = self.engine {
+        if let Some((engine, lab)) = self.engine {
             self.runtime.block_on(engine.close());
+            if let Err(error) = Folder::open(&lab).and_then(|folder| folder.give_to_owner()) {
+                output::error(&error.to_string());
+            }
         }
     }
 }

@@ -73,17 +73,22 @@ fn owner(lab: &Path) -> Result<u32, ControlError> {
     std::fs::metadata(lab).map(|m| m.uid()).map_err(|source| ControlError::Io { path: lab.to_owned(), source })
 }
 
-/// Where the lab's control socket is: the same for the owner and for root.
-///
-/// # Errors
-/// The lab folder cannot be read.
-pub fn socket_path(lab: &Path) -> Result<PathBuf, ControlError> {
+/// Where the lab's control socket may be, the same for the owner and for root: in the owner's runtime folder, which is there while the
+/// owner is logged in, or in the folder for temporary files, if the engine came before that.
+fn socket_paths(lab: &Path) -> Result<[PathBuf; 2], ControlError> {
     let uid = owner(lab)?;
     let lab = lab.canonicalize().map_err(|source| ControlError::Io { path: lab.to_owned(), source })?;
     let hash = blake3::hash(lab.as_os_str().as_encoded_bytes()).to_hex();
-    let user = PathBuf::from(format!("/run/user/{uid}"));
-    let base = if user.is_dir() { user.join("bootyard") } else { std::env::temp_dir().join(format!("bootyard-{uid}")) };
-    Ok(base.join(format!("{}.sock", &hash.as_str()[..16])))
+    let name = format!("{}.sock", &hash.as_str()[..16]);
+    let user = PathBuf::from(format!("/run/user/{uid}/bootyard"));
+    Ok([user, std::env::temp_dir().join(format!("bootyard-{uid}"))].map(|base| base.join(&name)))
+}
+
+/// Where an engine that starts now listens.
+fn socket_path(lab: &Path) -> Result<PathBuf, ControlError> {
+    let [user, temporary] = socket_paths(lab)?;
+    let logged_in = user.ancestors().nth(2).is_some_and(Path::is_dir);
+    Ok(if logged_in { user } else { temporary })
 }
 
 /// The engine's end. Dropping it removes the socket.
@@ -235,16 +240,29 @@ async fn serve(stream: UnixStream, handle: EngineHandle) {
 /// # Errors
 /// [`ControlError::Garbled`], or the socket cannot be used.
 pub async fn connect(lab: &Path) -> Result<Option<EngineHandle>, ControlError> {
-    let path = socket_path(lab)?;
-    let stream = match UnixStream::connect(&path).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            return match error.kind() {
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => Ok(None),
-                _ => Err(ControlError::Io { path, source: error }),
-            };
+    // Its owner may have logged in, or out, since the engine started.
+    let (first, wanted) = (socket_path(lab)?, owner(lab)?);
+    let mut paths = socket_paths(lab)?;
+    paths.sort_by_key(|path| *path != first);
+    for path in paths {
+        // Where no engine would listen now, what others have put there is none of ours.
+        let folder = path.parent().and_then(|folder| std::fs::symlink_metadata(folder).ok());
+        if path != first && folder.is_none_or(|folder| folder.uid() != wanted) {
+            continue;
         }
-    };
+        match UnixStream::connect(&path).await {
+            Ok(stream) => return greeted(lab, path, stream).await.map(Some),
+            Err(error) => match error.kind() {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {}
+                _ => return Err(ControlError::Io { path, source: error }),
+            },
+        }
+    }
+    Ok(None)
+}
+
+/// The handle behind a connection to `path`.
+async fn greeted(lab: &Path, path: PathBuf, stream: UnixStream) -> Result<EngineHandle, ControlError> {
     // In a folder that all may write to, somebody else may listen under this name.
     let (wanted, cred) = (owner(lab)?, stream.peer_cred());
     let peer = cred.map_err(|source| ControlError::Io { path: path.clone(), source })?.uid();
@@ -264,7 +282,7 @@ pub async fn connect(lab: &Path) -> Result<Option<EngineHandle>, ControlError> {
     };
     let (handle, end) = EngineHandle::channel(Arc::unwrap_or_clone(first));
     tokio::spawn(pump(lines, write, end));
-    Ok(Some(handle))
+    Ok(handle)
 }
 
 /// Passes on what comes, until either side goes.

@@ -10,6 +10,7 @@
 
 mod alarms;
 mod boots;
+mod cards;
 mod clock;
 mod commands;
 pub mod control;

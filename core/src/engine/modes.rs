@@ -18,6 +18,10 @@ use crate::net::{self, Interface, Ipv4Cidr, PortSet};
 /// Another DHCP server is given this long to answer the probe: some look for three seconds whether an address is in use first.
 const PROBE: Duration = Duration::from_secs(5);
 
+/// Where nobody answered, it is asked once more after these pauses: a switch that looks for loops first (spanning tree) lets nothing
+/// through for half a minute.
+const ONCE_MORE: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(20)];
+
 /// Whether the interface has a link, waiting for one until `patience` is over. A bridge is its ports', which come and go.
 pub(super) async fn link(name: &str, patience: Duration) -> bool {
     let until = tokio::time::Instant::now() + patience;
@@ -39,13 +43,26 @@ pub(super) async fn link(name: &str, patience: Duration) -> bool {
 /// The cable is in again: the network may be another one. Offers that were held back begin when nobody answers; beside another server
 /// they stop, and `auto` becomes ProxyDHCP.
 pub(super) async fn probe_again(shared: Arc<Shared>, ports: Arc<dyn PortSet>, network: PlanNetwork) {
+    let mut pauses = ONCE_MORE.into_iter();
+    while !somebody_answers(&shared, &*ports, &network).await
+        && let Some(pause) = pauses.next()
+    {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Asks who gives addresses, and follows the answer; whether there was one.
+async fn somebody_answers(shared: &Shared, ports: &dyn PortSet, network: &PlanNetwork) -> bool {
     let PlanNetwork { interface, ifindex, mac, address, .. } = network;
-    let probed = dhcp::service::probe(&*ports, &interface, ifindex, mac, Some(address), PROBE).await;
-    let Ok(servers) = probed else {
-        return;
+    let servers = loop {
+        match dhcp::service::probe(ports, interface, *ifindex, *mac, Some(*address), PROBE).await {
+            Ok(servers) => break servers,
+            // Offers are held back until it is known.
+            Err(_) => tokio::time::sleep(PROBE).await,
+        }
     };
-    answered(&shared, &interface, &servers);
-    let auto = shared.change_network(&interface, |network, configured, seen| {
+    answered(shared, interface, &servers);
+    let auto = shared.change_network(interface, |network, configured, seen| {
         network.foreign = seen || !servers.is_empty();
         let auto = configured.is_some_and(|n| n.mode == Mode::Auto) && !servers.is_empty();
         if auto {
@@ -56,8 +73,10 @@ pub(super) async fn probe_again(shared: Arc<Shared>, ports: Arc<dyn PortSet>, ne
     if auto {
         let others = servers.iter().map(|s| s.server.to_string()).collect::<Vec<_>>().join(", ");
         let because = said("other", &[("servers", &others)]);
-        shared.report(None, EventKind::ModeChosen { interface, mode: "proxy".into(), because });
+        let (interface, mode) = (interface.clone(), "proxy".into());
+        shared.report(None, EventKind::ModeChosen { interface, mode, because });
     }
+    !servers.is_empty()
 }
 
 /// lab.toml names another mode for a network in service: it is settled as at the start, and the one in force stays until then.

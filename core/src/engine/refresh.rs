@@ -1,6 +1,8 @@
 //! What is looked at now and then because nothing tells of it: interfaces, boot files, disks and overlays, a profile's files.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::inspect::{Candidate, candidates};
 use super::run::Run;
@@ -24,8 +26,12 @@ pub(super) struct Refreshed {
     disks: Vec<DiskView>,
     profiles: Vec<ProfileView>,
     space: Option<Space>,
+    pub(super) answers: AnswerFiles,
     unasked: Unasked,
 }
+
+/// The answer files of profiles, and when each was changed last, if it is there.
+pub(super) type AnswerFiles = Vec<(PathBuf, Option<SystemTime>)>;
 
 /// What is to be done about disks without anybody having asked for it.
 #[derive(Debug, Default)]
@@ -59,11 +65,21 @@ pub(super) async fn run(shared: Arc<Shared>, sessions: Vec<SessionInfo>, unasked
             files: found,
             disks,
             profiles,
+            answers: answer_files(&shared.folder.media(), &lab),
             space: net::free_space(shared.folder.dir()).ok().map(|(free, total)| Space::of(free, total)),
             unasked,
         }
     })
     .await
+}
+
+fn answer_files(media: &Path, lab: &Lab) -> AnswerFiles {
+    let files = lab.profiles.iter().filter_map(|profile| profile.answers.as_ref()).map(|file| media.join(file));
+    let dated = files.map(|file| {
+        let changed = std::fs::metadata(&file).and_then(|meta| meta.modified()).ok();
+        (file, changed)
+    });
+    dated.collect()
 }
 
 /// What each machine of lab.toml gets, by its shown name.
@@ -177,7 +193,7 @@ fn firmware_views(files: &Firmware) -> Vec<FirmwareView> {
 
 /// Takes it into the state. Whether anything changed, the boot files if these did, and what is to be done unasked.
 pub(super) fn apply(shared: &Shared, refreshed: Refreshed) -> (bool, Option<Firmware>, Unasked) {
-    let Refreshed { interfaces, files, disks, profiles, space, unasked } = refreshed;
+    let Refreshed { interfaces, files, disks, profiles, space, unasked, answers: _ } = refreshed;
     let firmware = firmware_views(&files);
     let changed_files = {
         let plan = shared.plan.borrow();

@@ -4,7 +4,7 @@
 //! loop has folded what it reported.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::cards::Again;
 use super::modes;
 use super::packets::LookUp;
-use super::refresh::{self, Refreshed};
+use super::refresh::{self, AnswerFiles, Refreshed};
 use super::serving::{self, Serving};
 use super::shared::{Request, Shared, epoch_record};
 use super::{Options, record};
@@ -64,6 +65,8 @@ pub(super) struct Run {
     requests: mpsc::Receiver<Request>,
     /// Whether the interfaces in service had a link when they were last looked at.
     linked: HashMap<String, bool>,
+    /// Who asks there whether another server is to be heard since it has one again.
+    probes: HashMap<String, JoinHandle<()>>,
     /// When it was last asked whether another server is still there.
     asked: HashMap<String, Instant>,
     pub(super) dirty: bool,
@@ -73,6 +76,10 @@ pub(super) struct Run {
     refreshing: Option<Refreshing>,
     /// The jobs that found out, or find out, what an image is, by its path: their numbers, and what the image was like.
     pub(super) hashing: HashMap<PathBuf, (u64, Unidentified)>,
+    pub(super) again: Option<Again>,
+    answers: Option<AnswerFiles>,
+    /// They have changed since lab.toml was read.
+    other_answers: bool,
 }
 
 /// A look at files that is on its way.
@@ -107,12 +114,16 @@ impl Run {
             reports,
             requests,
             linked: HashMap::new(),
+            probes: HashMap::new(),
             asked: HashMap::new(),
             dirty: true,
             stamp: None,
             changing: None,
             refreshing: None,
             hashing: HashMap::new(),
+            again: None,
+            answers: None,
+            other_answers: false,
         }
     }
 
@@ -123,12 +134,26 @@ impl Run {
         if let Err(error) = recovered {
             self.shared.state().storage_problem = Some(error);
         }
-        let _undone = self.jobs.recover();
         self.reload(false).await;
+        let in_force = self.files_in_force();
+        let _undone = self.jobs.recover(in_force);
         if let Ok(refreshed) = refresh::run(self.shared.clone(), Vec::new(), self.options.control).await {
             self.refreshed(refreshed);
         }
         self.publish();
+    }
+
+    /// Whether a file or folder is one of `media/` that lab.toml names, or holds one. Of a lab that cannot be read, all may be.
+    fn files_in_force(&self) -> impl Fn(&Path) -> bool + use<> {
+        let media = self.shared.folder.media();
+        let named = self.shared.folder.read().ok().map(|lab| {
+            let files = lab.profiles.iter().flat_map(|profile| profile.files().map(|file| media.join(file)));
+            files.collect::<Vec<_>>()
+        });
+        move |path| match &named {
+            Some(named) => named.iter().any(|file| file.starts_with(path)),
+            None => path.starts_with(&media),
+        }
     }
 
     /// Runs until `closed` resolves.
@@ -245,6 +270,10 @@ impl Run {
             ipxe.into_iter().for_each(|mac| serving.ipxe_stage(mac, false));
         }
         self.follow_file(Glance::Look).await;
+        if self.other_answers && self.shared.folder.stamp() == self.stamp {
+            self.other_answers = false;
+            self.reload(false).await;
+        }
         self.retry().await;
         self.refresh();
     }
@@ -297,6 +326,9 @@ impl Run {
     }
 
     fn refreshed(&mut self, refreshed: Refreshed) {
+        // What a profile's answers are called to its kernel is told by what is in them.
+        let before = self.answers.replace(refreshed.answers.clone());
+        self.other_answers |= before.is_some_and(|before| before != refreshed.answers);
         let (changed, firmware, unasked) = refresh::apply(&self.shared, refreshed);
         self.dirty |= changed;
         if let Some(found) = firmware {
@@ -306,8 +338,14 @@ impl Run {
         }
         self.identify(unasked.hash);
         self.inspect_taken(unasked.inspect);
+        self.follow_cards();
         self.follow_links();
         self.follow_servers();
+    }
+
+    /// The servers are being started or stopped.
+    pub(super) fn is_changing(&self) -> bool {
+        self.transition.is_some()
     }
 
     /// A server beside which `auto` stands back, or because of which offers are held back, may go.
@@ -338,6 +376,7 @@ impl Run {
     fn follow_links(&mut self) {
         let Some(serving) = &self.serving else {
             self.linked.clear();
+            self.probes.drain().for_each(|(_, probe)| probe.abort());
             return;
         };
         let networks: Vec<(PlanNetwork, bool)> = {
@@ -347,12 +386,18 @@ impl Run {
         };
         for (network, running) in networks {
             let before = self.linked.insert(network.interface.clone(), running);
-            if before == Some(true) && !running {
+            if before.is_some_and(|before| before != running) {
                 // It may be put into another network: offers wait until that was asked.
                 self.shared.change_network(&network.interface, |network, _, _| network.foreign = true);
+                // What was asked in the network before says nothing of this one.
+                if let Some(probe) = self.probes.remove(&network.interface) {
+                    probe.abort();
+                }
             }
             if running && (before == Some(false) || (before.is_none() && network.foreign)) {
-                tokio::spawn(modes::probe_again(self.shared.clone(), serving.ports.clone(), network));
+                let (interface, ports) = (network.interface.clone(), serving.ports.clone());
+                let probe = tokio::spawn(modes::probe_again(self.shared.clone(), ports, network));
+                self.probes.insert(interface, probe);
             }
         }
     }
@@ -460,7 +505,8 @@ impl Run {
             }
             Ended::Started(Err(error)) => {
                 self.shared.serve_nothing();
-                self.shared.report(None, EventKind::EngineStopped { error: Some(error.clone()) });
+                let told = self.tried_again(&error);
+                self.shared.report(None, EventKind::EngineStopped { error: (!told).then(|| error.clone()) });
                 Err(CommandError::new(error))
             }
             Ended::Stopped => {
@@ -527,7 +573,10 @@ impl Run {
         }
         match command {
             Command::Start => self.start(answer),
-            Command::Stop => self.stop(answer),
+            Command::Stop => {
+                self.again = None;
+                self.stop(answer);
+            }
             Command::Packets { host } => self.look_up(&host, LookUp::Packets, answer).await,
             Command::History { host } => self.look_up(&host, LookUp::History, answer).await,
             Command::Boots { host } => self.look_up(&host, LookUp::Boots, answer).await,

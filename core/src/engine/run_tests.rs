@@ -11,7 +11,7 @@ use super::super::{Engine, prepare};
 use super::*;
 use crate::api::{JobKind, NewDisk};
 use crate::inspect::{Record, write_record};
-use crate::lab::{Boot, IscsiBoot, IscsiVia, Writes};
+use crate::lab::{Boot, IscsiBoot, IscsiVia, ProfileKind, Writes};
 
 /// A loop that has read this lab.toml and stands still.
 async fn standing(dir: &Path, toml: &str) -> Run {
@@ -221,4 +221,53 @@ async fn an_image_made_to_be_installed_into_is_a_whole_rooms_once_it_is_assigned
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     panic!("{:?} {:?}", handle.snapshot().jobs, handle.snapshot().disks);
+}
+
+#[tokio::test]
+async fn a_profile_that_lab_toml_names_is_not_taken_for_the_rest_of_an_import() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = dir.path().join("media");
+    for name in ["debian", "half"] {
+        fs::create_dir_all(media.join(name)).unwrap();
+        fs::write(media.join(name).join("linux"), "kernel").unwrap();
+    }
+    let named = "version = 1\n[[profile]]\nname = \"debian\"\nkernel = \"debian/linux\"\n";
+    let run = standing(dir.path(), named).await;
+    let in_force = run.files_in_force();
+    assert!(in_force(&media.join("debian")) && in_force(&media.join("debian/linux")));
+    assert!(!in_force(&media.join("half")) && !in_force(&media.join("half/linux")));
+    fs::write(dir.path().join("lab.toml"), "no lab").unwrap();
+    let in_force = run.files_in_force();
+    assert!(in_force(&media.join("half")), "nobody knows what the lab names");
+    assert!(!in_force(&dir.path().join("disks/.a.raw.part")));
+}
+
+#[tokio::test]
+async fn answers_that_come_after_their_profile_are_known_for_what_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = dir.path().join("media");
+    fs::create_dir_all(&media).unwrap();
+    let toml = "version = 1\n[[profile]]\nname = \"d\"\nkernel = \"linux\"\nanswers = \"d.cfg\"\n";
+    let mut run = standing(dir.path(), toml).await;
+    let kind = |run: &Run| run.shared.plan.borrow().lab.profiles[0].kind;
+    for (content, expected) in [
+        (None, Some(ProfileKind::None)),
+        (Some("d-i netcfg/get_hostname string pc\n"), Some(ProfileKind::Preseed)),
+        (Some("#version=RHEL9\ninstall\nrootpw x\n%packages\n%end\n"), Some(ProfileKind::Kickstart)),
+    ] {
+        if let Some(content) = content {
+            let file = media.join("d.cfg");
+            fs::write(&file, content).unwrap();
+            // Two of them within the clock's tick would look alike.
+            let at = std::time::SystemTime::now() + Duration::from_secs(content.len() as u64);
+            fs::File::options().write(true).open(&file).unwrap().set_modified(at).unwrap();
+        }
+        run.refresh();
+        let seen = looked(&mut run.refreshing).await;
+        run.looked(seen).await;
+        run.look().await;
+        assert_eq!(kind(&run), expected, "{content:?}");
+        let seen = looked(&mut run.refreshing).await;
+        run.looked(seen).await;
+    }
 }

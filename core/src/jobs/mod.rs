@@ -120,14 +120,15 @@ impl Jobs {
     }
 
     /// Undoes what jobs of an engine that did not end well had left half done, and gives what each was. Call it before the first
-    /// job is started.
+    /// job is started. What is `in_force` stays: its job was done but for its last word.
     #[must_use]
-    pub fn recover(&self) -> Vec<String> {
+    pub fn recover(&self, in_force: impl Fn(&Path) -> bool) -> Vec<String> {
         let mut undone = Vec::new();
         for (id, json) in self.0.journal.all() {
             // An entry that is not understood names nothing that could be undone.
             if let Ok(entry) = serde_json::from_str::<Entry>(&json) {
-                remove(&entry.temporary);
+                let left: Vec<PathBuf> = entry.temporary.into_iter().filter(|path| !in_force(path)).collect();
+                remove(&left);
                 undone.push(entry.what);
             }
             self.0.journal.delete(id);

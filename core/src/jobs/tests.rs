@@ -100,11 +100,16 @@ fn the_next_start_undoes_what_a_crash_left() {
     let part = dir.path().join("part");
     fs::write(&part, "half").unwrap();
     let journal = Arc::new(Memory::default());
-    let entry = Entry { kind: JobKind::ImportDisk, what: "a".into(), temporary: vec![part.clone()] };
+    // Done but for its last word: lab.toml names it already.
+    let home = dir.path().join("media/debian");
+    fs::create_dir_all(&home).unwrap();
+    let temporary = vec![part.clone(), home.clone()];
+    let entry = Entry { kind: JobKind::ImportDisk, what: "a".into(), temporary };
     journal.put(7, &serde_json::to_string(&entry).unwrap());
     journal.put(8, "of another version");
     let (jobs, _reports) = jobs(&journal);
-    assert_eq!(jobs.recover(), ["a"]);
+    assert_eq!(jobs.recover(|path| path == home), ["a"]);
+    assert!(home.exists(), "machines are given what is in it");
     assert!(!part.exists() && journal.all().is_empty());
     assert!(jobs.start(JobKind::CreateDisk, "b".into(), |_| Ok(())) > 8);
 }

@@ -139,17 +139,17 @@ impl Leases {
     }
 
     /// The client behind a request. Where a MAC has several owners and the request names none (an operating system sends no UUID),
-    /// it is the one who holds the address named, or who was here last.
+    /// it is the one who holds the address named, or who was here last. Where it has one owner the UUID says nothing; but who was told
+    /// apart by it when it got its lease, before lab.toml was changed, still is that client.
     pub(super) fn client(&self, layout: &Layout, mac: MacAddr, uuid: Option<Uuid>, named: Option<Ipv4Addr>) -> Client {
-        if !layout.is_shared(mac) {
-            return Client { mac, uuid: None };
-        }
         let mine = || self.of_mac(mac);
-        let holder = || {
-            let by_address = mine().find(|(a, _)| Some(*a) == named);
-            by_address.or_else(|| mine().max_by_key(|(_, e)| e.ends)).and_then(|(_, e)| e.client.uuid)
-        };
-        Client { mac, uuid: uuid.or_else(holder) }
+        let by_address = || mine().find(|(a, _)| Some(*a) == named);
+        let holder = || by_address().or_else(|| mine().max_by_key(|(_, e)| e.ends)).and_then(|(_, e)| e.client.uuid);
+        if layout.is_shared(mac) {
+            return Client { mac, uuid: uuid.or_else(holder) };
+        }
+        let known = uuid.filter(|_| mine().any(|(_, e)| e.client.uuid == uuid));
+        Client { mac, uuid: known.or_else(holder) }
     }
 
     /// An address to offer, reserved for the client from now on; the same one for each repetition. Whether somebody else could use it by

@@ -87,6 +87,12 @@ pub struct ProfileWords {
 }
 
 impl Profile {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let named = [&self.answers, &self.hypervisor, &self.hypervisor_efi];
+        std::iter::once(&self.kernel).chain(&self.initrds).chain(named.into_iter().flatten())
+    }
+
     /// Its words of this kind.
     #[must_use]
     pub fn words(&self) -> ProfileWords {

@@ -344,6 +344,29 @@ fn sharers_of_a_mac_are_told_apart_by_uuid_and_an_os_without_one_keeps_its_addre
 }
 
 #[test]
+fn a_machine_whose_uuid_is_taken_out_of_lab_toml_keeps_the_address_that_it_runs_with() {
+    let uuid = uuid::Uuid::from_u128(1);
+    let mut lab = lab();
+    lab.hosts = vec![Host { uuid: Some(uuid), ..host(ALICE) }];
+    let mut b = Bench::with(lab.clone(), Mode::Dhcp);
+    let with = |mut packet: Packet| {
+        packet.set(code::UUID, [&[0][..], &uuid.to_bytes_le()].concat());
+        packet
+    };
+    let address = b.send(&with(discover(ALICE))).unwrap().1.yiaddr;
+    assert!(b.send(&with(selecting(ALICE, address))).is_some());
+    for hosts in [vec![host(ALICE)], Vec::new()] {
+        lab.hosts = hosts;
+        b.input(Input::Plan(plan_of(lab.clone(), Mode::Dhcp)));
+        let (_, ack) = b.send(&renewing(ALICE, address)).unwrap();
+        assert_eq!((message(&ack), ack.yiaddr), (MessageType::Ack, address), "it runs from its disk");
+        assert_eq!(b.send(&with(discover(ALICE))).unwrap().1.yiaddr, address, "its firmware finds it, too");
+        assert_eq!(b.send(&discover(ALICE)).unwrap().1.yiaddr, address);
+    }
+    assert_ne!(b.send(&discover(BOB)).unwrap().1.yiaddr, address);
+}
+
+#[test]
 fn without_a_range_the_free_part_of_the_subnet_is_given() {
     let mut lab = lab();
     lab.networks[0].ranges.clear();
