@@ -24,7 +24,6 @@ impl Builder<'_> {
         for more in target.luns.iter().skip(1) {
             self.ledger.lost(more.id, "a target has one disk here, LUN 0; make a [[disk]] of its own of it");
         }
-        disk.image = image(&lun.path, &wanted);
         disk.readonly = lun.readonly;
         ids.push(lun.id);
         disk.iqn = iqn;
@@ -62,12 +61,14 @@ impl Builder<'_> {
                 disk.iqn
             ));
         }
-        let from = lun.path.clone();
         if let Some(made) = self.push_disk(disk, ids) {
-            let shown = self.lab.disks.last().map(|d| d.image.display().to_string()).unwrap_or_default();
+            let image = self.image(&lun.path, leaf(&lun.path), &made);
             self.ledger.mapped(target.id, format!("[[disk]] {made}"));
-            self.ledger.mapped(lun.id, format!("image = \"{shown}\""));
-            self.need(Path::new("disks").join(&shown), &from);
+            self.ledger.mapped(lun.id, format!("image = \"{}\"", image.display()));
+            self.need(Path::new("disks").join(&image), &lun.path);
+            if let Some(disk) = self.lab.disks.last_mut() {
+                disk.image = image;
+            }
         }
     }
 
@@ -111,7 +112,8 @@ impl Builder<'_> {
         let base =
             own.or_else(|| wanted.cloned()).or_else(|| name(tail(&iqn))).ok_or("its target makes no name of a disk")?;
         let made = self.unique("disk", base).ok_or("there are too many disks of its name")?;
-        let mut disk = Disk::new(made.clone(), PathBuf::from(format!("{made}.raw")), Writes::Keep);
+        let image = self.image(&iqn, "", &made);
+        let mut disk = Disk::new(made.clone(), image, Writes::Keep);
         disk.iqn = iqn;
         if ours {
             self.need(Path::new("disks").join(&disk.image), &format!("the store of {}, LUN {}", disk.iqn, path.lun));
@@ -169,6 +171,21 @@ impl Builder<'_> {
         None
     }
 
+    /// The image's file below `disks/` for what is at `store`: named `leaf` if that is an image's name. Files of one name from several
+    /// folders are several images: the name is left to the first of them, and to a disk of the lab that has it.
+    fn image(&mut self, store: &str, leaf: &str, disk: &Name) -> PathBuf {
+        let known = image_end(leaf);
+        let end = known.unwrap_or("raw");
+        let own = std::iter::once(format!("{disk}.{end}")).chain((2u32..).map(|n| format!("{disk}-{n}.{end}")));
+        let mut names = known.map(|_| leaf.to_owned()).into_iter().chain(own).map(PathBuf::from);
+        let free = |image: &PathBuf| {
+            !self.known.has_image(image) && self.asked.images.get(image).is_none_or(|from| from == store)
+        };
+        let image = names.find(free).unwrap_or_default();
+        self.asked.images.insert(image.clone(), store.to_owned());
+        image
+    }
+
     pub(super) fn need(&mut self, path: PathBuf, from: &str) {
         if self.asked.needs.insert(path.clone()) {
             self.needs.push(Need { path, from: crate::exchange::ledger::without_secrets(from) });
@@ -186,12 +203,10 @@ fn tail(iqn: &str) -> &str {
     iqn.split_once(':').map_or(iqn, |(_, tail)| tail)
 }
 
-/// The image's file below `disks/`.
-fn image(path: &str, disk: &Name) -> PathBuf {
-    let leaf = path.rsplit('/').next().unwrap_or_default();
+/// How the name of an image ends, if this is one that can stay as it is.
+fn image_end(leaf: &str) -> Option<&str> {
     let plain = leaf.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && !leaf.starts_with('.');
-    let known = leaf.rsplit_once('.').is_some_and(|(stem, end)| {
-        !stem.is_empty() && ["raw", "img", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso"].contains(&end)
-    });
-    if plain && known { PathBuf::from(leaf) } else { PathBuf::from(format!("{disk}.raw")) }
+    let (stem, end) = leaf.rsplit_once('.')?;
+    let known = !stem.is_empty() && ["raw", "img", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso"].contains(&end);
+    (plain && known).then_some(end)
 }

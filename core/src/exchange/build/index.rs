@@ -2,7 +2,7 @@
 //! compared with everything.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::exchange::model::{Give, Model};
 use crate::exchange::words::root_path;
@@ -17,6 +17,7 @@ pub(super) struct Keys {
     disks: BTreeSet<Name>,
     /// Of targets' names.
     iqns: BTreeMap<String, Name>,
+    images: BTreeSet<PathBuf>,
 }
 
 impl Keys {
@@ -34,6 +35,7 @@ impl Keys {
 
     pub(super) fn disk(&mut self, disk: &Disk) {
         self.disks.insert(disk.name.clone());
+        self.images.insert(disk.image.clone());
         self.iqns.entry(disk.iqn.clone()).or_insert_with(|| disk.name.clone());
     }
 
@@ -47,6 +49,10 @@ impl Keys {
 
     pub(super) fn has_disk(&self, name: &Name) -> bool {
         self.disks.contains(name)
+    }
+
+    pub(super) fn has_image(&self, image: &Path) -> bool {
+        self.images.contains(image)
     }
 
     /// The disk with this target's name.
@@ -73,6 +79,8 @@ pub(super) struct Asked {
     scripts: HashMap<String, Vec<usize>>,
     /// Files that were asked for already.
     pub(super) needs: BTreeSet<PathBuf>,
+    /// Images that were named already, with what is to be brought there.
+    pub(super) images: HashMap<PathBuf, String>,
 }
 
 impl Asked {

@@ -201,6 +201,48 @@ fn a_setting_of_tgt_may_have_an_equals_sign() {
     assert_eq!(import.needs[0].from, "/srv/a.raw");
 }
 
+/// A folder for each machine, with files of the same name in all of them.
+#[test]
+fn stores_of_the_same_name_in_several_folders_are_several_images() {
+    let target = |n: u32, store: &str| format!("<target iqn.2008-09.com.x:pc{n}>\nbacking-store {store}\n</target>\n");
+    let targets = [
+        target(1, "/srv/pc1/disk.img"),
+        target(2, "/srv/pc2/disk.img"),
+        target(3, "/srv/pc1/disk.img"),
+        target(4, "/srv/old/pc5.raw"),
+        target(5, "/dev/vg/pc5"),
+        target(6, "/srv/pc6/disk.qcow2"),
+        target(7, "/srv/pc7/disk.qcow2"),
+    ];
+    let images = |import: &Import| -> Vec<String> {
+        let lab = crate::lab::parse(&import.text).unwrap();
+        lab.disks.iter().map(|d| d.image.display().to_string()).collect()
+    };
+    let import = of(&[("targets.conf", &targets.concat())], None);
+    let expected = ["disk.img", "pc2.img", "disk.img", "pc5.raw", "pc5-2.raw", "disk.qcow2", "pc7.qcow2"];
+    assert_eq!(images(&import), expected);
+    let needs: Vec<(&str, &str)> = import.needs.iter().map(|n| (n.path.to_str().unwrap(), n.from.as_str())).collect();
+    let expected = [
+        ("disks/disk.img", "/srv/pc1/disk.img"),
+        ("disks/pc2.img", "/srv/pc2/disk.img"),
+        ("disks/pc5.raw", "/srv/old/pc5.raw"),
+        ("disks/pc5-2.raw", "/dev/vg/pc5"),
+        ("disks/disk.qcow2", "/srv/pc6/disk.qcow2"),
+        ("disks/pc7.qcow2", "/srv/pc7/disk.qcow2"),
+    ];
+    assert_eq!(needs, expected);
+    assert!(of_line(&import, 5).because.contains("pc2.img"), "{:?}", of_line(&import, 5));
+    // What a lab has under that name is another disk's, too.
+    let there = "version = 1\n[[disk]]\nname = \"old\"\nimage = \"disk.img\"\n";
+    let import = of(&[("targets.conf", &target(1, "/srv/pc1/disk.img"))], Some(there));
+    assert_eq!(images(&import), ["disk.img", "pc1.img"]);
+    // A root-path's disk takes no image of a target's either.
+    let conf = "subnet 192.0.2.0 netmask 255.255.255.0 {\nrange 192.0.2.10 192.0.2.20;\n}\nnext-server 192.0.2.1;\nhost two {\n\
+                hardware ethernet 02:00:00:00:00:01;\noption root-path \"iscsi:192.0.2.1::::iqn.2008-09.com.y:two\";\n}\n";
+    let import = of(&[("dhcpd.conf", conf), ("targets.conf", &target(1, "/srv/old/two.raw"))], None);
+    assert_eq!(images(&import), ["two.raw", "two-2.raw"]);
+}
+
 #[test]
 fn a_target_that_asks_for_address_and_name_is_not_opened_to_more() {
     let target = |lines: &str| {
