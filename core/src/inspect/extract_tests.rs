@@ -15,6 +15,16 @@ fn the_newest_kernel_is_taken_with_arguments_that_are_its_own() {
     image.linux[0].kernels[0].initramfs.as_mut().unwrap().iscsi_auto = false;
     let taken = Extraction::choose(&image, &Choice::default()).unwrap();
     assert_eq!((taken.iscsi_args, taken.troubles.len()), (IscsiArgs::Debian, 0), "it is told by arguments");
+    let plain = image.linux[0].kernels[0].args.clone();
+    image.linux[0].kernels[0].args.push_str(" iscsi_auto");
+    let taken = Extraction::choose(&image, &Choice::default()).unwrap();
+    assert_eq!(taken.args, "root=LABEL=root ro console=ttyS0");
+    assert_eq!(
+        (taken.iscsi_args, taken.troubles.len()),
+        (IscsiArgs::Debian, 0),
+        "its boot loader alone asked for the iBFT, and that is not told to it"
+    );
+    image.linux[0].kernels[0].args = plain;
     image.linux[0].kernels[0].initramfs.as_mut().unwrap().iscsi_auto = true;
     let file = image.linux[0].kernels[0].file.clone();
     image.linux[0].hypervisors = vec![Hypervisor { version: "4.17".into(), file, efi: None, args: String::new() }];

@@ -229,9 +229,10 @@ pub(super) fn has_ibft(kernel: &Kernel) -> bool {
     kernel.initramfs.as_ref().is_some_and(|i| i.iscsi_ibft) || kernel.built_in.iter().any(|m| m == "iscsi_ibft")
 }
 
-/// Whether its initramfs, one of open-iscsi for Debian, looks for an iBFT and at no arguments.
+/// Whether its initramfs, one of open-iscsi for Debian, looks for an iBFT and at no arguments. One that only its boot loader's
+/// `iscsi_auto` would make do so is given arguments: that word does not reach a kernel that is started directly.
 pub(super) fn prefers_ibft(kernel: &Kernel) -> bool {
-    kernel.initramfs.as_ref().is_some_and(|i| i.iscsi_auto) || has_word(&kernel.args, &["iscsi_auto"])
+    kernel.initramfs.as_ref().is_some_and(|i| i.iscsi_auto)
 }
 
 fn by_generator(id: &str, generator: Generator) -> String {
