@@ -326,27 +326,45 @@ fn hypervisors(boot: On<'_>, home: &str, entries: &Entries) -> Vec<Hypervisor> {
 
 /// Versions by their numbers: 6.10 is newer than 6.9.
 pub(super) fn compare(a: &str, b: &str) -> Ordering {
-    fn parts(text: &str) -> Vec<(u64, String)> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while !rest.is_empty() {
-            let words = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-            let (word, tail) = rest.split_at(words);
-            let digits = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
-            let (number, tail) = tail.split_at(digits);
-            parts.push((number.parse().unwrap_or(0), word.to_owned()));
-            rest = tail;
+    parts(a).cmp(&parts(b))
+}
+
+/// A part of a version, in the order in which rpmvercmp has what may stand at the same place: `553.el8` is older than `553.16.el8`.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part<'a> {
+    /// What precedes a release: `~`, and a candidate for it, which kernels call `rc` with or without one.
+    Before,
+    End,
+    Word(&'a str),
+    /// How many digits, and these, without the zeroes before them.
+    Number(usize, &'a str),
+}
+
+/// What divides the parts does not count.
+fn parts(version: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let mut rest = version;
+    while let Some(first) = rest.chars().next() {
+        let alike = |c: char| match first {
+            '0'..='9' => c.is_ascii_digit(),
+            _ => c.is_ascii_alphabetic() == first.is_ascii_alphabetic() && !c.is_ascii_digit() && c != '~',
+        };
+        let end = rest.char_indices().skip(1).find(|(_, c)| !alike(*c)).map_or(rest.len(), |(at, _)| at);
+        let (part, tail) = rest.split_at(end);
+        rest = tail;
+        match first {
+            '0'..='9' => {
+                let digits = part.trim_start_matches('0');
+                parts.push(Part::Number(digits.len(), digits));
+            }
+            '~' => parts.push(Part::Before),
+            _ if part == "rc" => parts.push(Part::Before),
+            'a'..='z' | 'A'..='Z' => parts.push(Part::Word(part)),
+            _ => {}
         }
-        parts
     }
-    let (left, right) = (parts(a), parts(b));
-    for ((n, word), (m, other)) in left.iter().zip(&right) {
-        let order = word.cmp(other).then(n.cmp(m));
-        if order != Ordering::Equal {
-            return order;
-        }
-    }
-    left.len().cmp(&right.len())
+    parts.push(Part::End);
+    parts
 }
 
 /// An entry of a boot loader.

@@ -94,12 +94,40 @@ fn what_is_no_system_is_none_and_a_damaged_initramfs_is_told() {
 
 #[test]
 fn versions_are_compared_by_their_numbers() {
-    let sorted = ["5.10.0", "6.1.0-9-amd64", "6.1.0-10-amd64", "6.9.0", "6.10.0", "linux", "linux-lts"];
-    for pair in sorted.windows(2) {
-        assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
-        assert_eq!(compare(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
+    let upstream = ["linux", "linux-lts", "5.10.0", "6.1.0-rc2", "6.1.0-rc10", "6.1.0", "6.9.0", "6.10.0"];
+    let debian = [
+        "6.1~rc7-amd64",
+        "6.1-rc8-amd64",
+        "6.1-amd64",
+        "6.1.0-9-amd64",
+        "6.1.0-10",
+        "6.1.0-10-amd64",
+        "6.1.0-10-cloud-amd64",
+        "6.12.9+bpo-amd64",
+        "6.12.12+bpo-amd64",
+    ];
+    let ubuntu =
+        ["5.15.0-91-generic", "5.15.0-101-generic", "6.9.0-060900rc7-generic", "6.9.0-060900-generic", "6.9.1-generic"];
+    let rhel_7 = ["3.10.0-957.el7.x86_64", "3.10.0-1160.el7.x86_64", "3.10.0-1160.71.1.el7.x86_64"];
+    let rhel_8 = [
+        "4.18.0-553.el8_9.x86_64",
+        "4.18.0-553.el8_10.x86_64",
+        "4.18.0-553.5.1.el8_10.x86_64",
+        "4.18.0-553.16.1.el8_10.x86_64",
+    ];
+    let fedora = ["6.9.0-0.rc7.58.fc41.x86_64", "6.9.0-64.fc41.x86_64", "6.9.4-200.fc40.x86_64"];
+    for sorted in [&upstream[..], &debian, &ubuntu, &rhel_7, &rhel_8, &fedora] {
+        for (n, older) in sorted.iter().enumerate() {
+            for newer in &sorted[n + 1..] {
+                assert_eq!(compare(older, newer), Ordering::Less, "{older} {newer}");
+                assert_eq!(compare(newer, older), Ordering::Greater, "{older} {newer}");
+            }
+        }
     }
-    assert_eq!(compare("6.1", "6.1"), Ordering::Equal);
+    for version in ["", "6.1", "6.1-", "ä-6~"] {
+        assert_eq!(compare(version, version), Ordering::Equal);
+    }
+    assert_eq!(compare("6.01", "6.1"), Ordering::Equal);
 }
 
 #[test]
