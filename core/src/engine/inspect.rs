@@ -17,8 +17,8 @@ use super::shared::{Request, Shared};
 use crate::api::{CommandError, DiskView, JobKind, JobState, JobView, ProfileView, Reply};
 use crate::disks::{Store, Whose};
 use crate::inspect::{
-    Choice, Extraction, ImageFile, Inspection, InspectionCache, Of, Record, inspect, record_of, take, taken_part,
-    write_record,
+    Choice, Extraction, ImageFile, Inspection, InspectionCache, Of, Record, inspect, record_of, renew_record, take,
+    taken_part, write_record,
 };
 use crate::jobs::JobHandle;
 use crate::lab::{Disk, Lab, Name, Profile, ProfileWords, Writes};
@@ -211,6 +211,58 @@ impl Run {
                 found.map(|found| shared.judged.tell(&shared.reporter, &disk.name, &found, Telling::News))
             });
         }
+    }
+}
+
+/// A profile whose kernel was taken out of an overlay.
+#[derive(Debug)]
+pub(super) struct OfOverlay {
+    profile: Name,
+    disk: Disk,
+    /// The word of its record for whose that is.
+    host: String,
+    whose: Whose,
+    /// The overlays that it means, with the generation on which they stand.
+    overlays: Vec<(Writes, u64)>,
+}
+
+impl Run {
+    /// The profiles whose kernels were taken out of overlays that are still there. Whom a word means only the loop knows.
+    pub(super) fn taken_of_overlays(&self) -> Vec<OfOverlay> {
+        let lab = self.shared.state().lab.clone();
+        let media = self.shared.folder.media();
+        let one = |profile: &Profile| {
+            let Record { disk, host, .. } = record_of(&media, &profile.name)?;
+            let (disk, host) = (lab.disks.iter().find(|d| d.name.as_str() == disk)?, host?);
+            let whose = self.overlay_of(&lab, disk, Some(&host)).ok()??;
+            let overlays = meant(&self.shared.store, &lab, disk, &whose);
+            let (profile, disk) = (profile.name.clone(), disk.clone());
+            (!overlays.is_empty()).then_some(OfOverlay { profile, disk, host, whose, overlays })
+        };
+        lab.profiles.iter().filter_map(one).collect()
+    }
+}
+
+fn meant(store: &Store, lab: &Lab, disk: &Disk, whose: &Whose) -> Vec<(Writes, u64)> {
+    let all = store.dependents(disk, lab).overlays.into_iter();
+    let mine = all.filter(|o| o.key == whose.key && whose.kind.is_none_or(|kind| kind == o.writes));
+    mine.map(|o| (o.writes, o.generation)).collect()
+}
+
+/// An overlay of this disk was committed: what was taken out of it is the image's by now, and is judged by that from now on.
+pub(super) fn are_of_the_image(shared: &Shared, committed: &Name, taken: &[OfOverlay]) {
+    let (lab, media) = (shared.state().lab.clone(), shared.folder.media());
+    for OfOverlay { profile, disk, host, whose, overlays } in taken.iter().filter(|taken| taken.disk.name == *committed)
+    {
+        let there = meant(&shared.store, &lab, disk, whose);
+        if overlays.iter().all(|overlay| there.contains(overlay)) {
+            continue;
+        }
+        let same = |r: &Record| r.disk == disk.name.as_str() && r.host.as_ref() == Some(host);
+        let Some(record) = record_of(&media, profile).filter(same) else { continue };
+        let record = Record { host: None, generation: shared.store.generation(disk), ..record };
+        // Where it cannot be written it stays the overlay's, which is never stale; the commit is as good.
+        let _as_it_was = renew_record(&media.join(profile.as_str()), &record);
     }
 }
 

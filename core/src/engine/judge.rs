@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use super::inspect::look;
+use super::inspect::{are_of_the_image, look};
 use super::run::Run;
 use super::shared::Shared;
 use crate::api::{EventKind, JobKind, Observation, Reporter};
@@ -64,10 +64,12 @@ pub(super) fn after_doctor(shared: &Shared) {
 
 impl Run {
     /// For a job that gives a disk another image: looks into that afterwards, as a job of its own. An engine that is there for one command
-    /// only is not kept by it.
+    /// only is not kept by it. Kernels that were taken out of an overlay that the job made the image are the image's then.
     pub(super) fn judge_afterwards(&self) -> impl FnOnce(Disk) + Send + 'static {
         let (jobs, shared, stays) = (self.jobs.clone(), self.shared.clone(), self.options.control);
+        let taken = self.taken_of_overlays();
         move |disk| {
+            are_of_the_image(&shared, &disk.name, &taken);
             if !stays {
                 return;
             }
@@ -104,11 +106,12 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::bench::Bench;
+    use super::super::bench::{A, B, Bench};
     use super::super::{Engine, Options};
     use super::*;
-    use crate::api::{Command, Event, NewDisk, Snapshot};
-    use crate::inspect::{BiosLoader, TableKind, WindowsSystem};
+    use crate::api::{Command, DiskAct, Event, NewDisk, Snapshot};
+    use crate::disks::{OpenRequest, OverlayKey};
+    use crate::inspect::{BiosLoader, Record, TableKind, WindowsSystem, record_of, write_record};
 
     fn told(events: &[Arc<Event>], of: &str) -> Vec<Vec<String>> {
         let troubles = events.iter().filter_map(|event| match &event.kind {
@@ -135,6 +138,57 @@ mod tests {
         assert!(!is_windows(&found));
         found.windows.push(WindowsSystem::default());
         assert!(is_windows(&found));
+    }
+
+    /// A kernel of an overlay is stale by what that overlay has; once it was committed, by what the image has.
+    #[tokio::test]
+    async fn what_was_taken_of_an_overlay_is_the_images_once_that_was_committed() {
+        let profile = |name: &str| format!("[[profile]]\nname = \"{name}\"\nkernel = \"{name}/linux\"\n");
+        let hosts = "[[host]]\nname = \"pc-1\"\nmac = \"52:54:00:00:00:01\"\n\
+            [[host]]\nname = \"pc-2\"\nmac = \"52:54:00:00:00:02\"\n";
+        let profiles = ["one", "other", "elsewhere"].map(profile).concat();
+        let bench = Bench::new(&format!("{profiles}{hosts}")).await;
+        let (shared, lab) = (&bench.shared, bench.shared.state().lab.clone());
+        let media = shared.folder.media();
+        let all = [("one", "kept", "pc-1"), ("other", "kept", "pc-2"), ("elsewhere", "fresh", "pc-1")];
+        for (profile, disk, host) in all {
+            let record = Record {
+                v: 1,
+                disk: disk.into(),
+                host: Some(host.into()),
+                system: "Test".into(),
+                version: "6.1".into(),
+                pinned: false,
+                generation: 1,
+                taken: jiff::Timestamp::UNIX_EPOCH,
+                files: vec![],
+                words: None,
+            };
+            std::fs::create_dir(media.join(profile)).unwrap();
+            write_record(&media.join(profile), &record).unwrap();
+        }
+        for mac in [A, B] {
+            bench.assign(mac, Boot::Wait).await;
+        }
+        let id = |mac| bench.handle().snapshot().hosts.iter().find(|h| h.macs.contains(&mac)).unwrap().id;
+        let disk = |name: &str| lab.disk(&name.parse().unwrap()).unwrap();
+        for (on, mac, fresh_epoch) in [("kept", A, None), ("kept", B, None), ("fresh", A, Some((1, true)))] {
+            let (key, label) = (OverlayKey::Host(id(mac)), "pc".to_owned());
+            let device = shared.store.open(&OpenRequest { disk: disk(on), key, label, fresh_epoch }).unwrap();
+            device.write_at(&[7; 512], 0).unwrap();
+        }
+        let of = |profile: &str| record_of(&media, &profile.parse().unwrap()).unwrap().host;
+        let act = DiskAct::Commit { host: "pc-1".into() };
+        bench.call(Command::Disk { disk: "kept".into(), act }).await.unwrap();
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while of("one").is_some() {
+            assert!(std::time::Instant::now() < end, "{:?}", bench.handle().snapshot().jobs);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let record = record_of(&media, &"one".parse().unwrap()).unwrap();
+        assert_eq!((record.version.as_str(), record.generation), ("6.1", shared.store.generation(disk("kept"))));
+        let others = (of("other"), of("elsewhere"));
+        assert_eq!(others, (Some("pc-2".into()), Some("pc-1".into())), "these overlays are still there");
     }
 
     #[tokio::test]

@@ -416,6 +416,19 @@ pub fn write_record(part: &Path, record: &Record) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Writes the record of a profile's folder anew, as a whole or not at all.
+///
+/// # Errors
+/// The file system's.
+pub fn renew_record(home: &Path, record: &Record) -> io::Result<()> {
+    let part = home.join(format!(".{RECORD}.part"));
+    let mut file = private(&part)?;
+    let written = file.write_all(&serde_json::to_vec_pretty(record)?).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&part, home.join(RECORD))).inspect_err(|_| {
+        let _nothing_is_left_behind = fs::remove_file(&part);
+    })
+}
+
 #[cfg(test)]
 #[path = "extract_tests.rs"]
 mod tests;

@@ -42,7 +42,8 @@ use crate::disks::BlockDevice;
 pub use self::cache::InspectionCache;
 pub(crate) use self::cache::Of;
 pub use self::extract::{
-    Choice, ExtractError, Extraction, RECORD, Record, RecordedFile, Stale, record_of, take, taken_part, write_record,
+    Choice, ExtractError, Extraction, RECORD, Record, RecordedFile, Stale, record_of, renew_record, take, taken_part,
+    write_record,
 };
 pub(crate) use self::glance::{Glance, glance, unpack};
 pub use self::initramfs::{Generator, Initramfs};
