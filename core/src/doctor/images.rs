@@ -9,7 +9,7 @@ use super::{Check, Facts, Row, State, row};
 use crate::api::{Severity, VERSION};
 use crate::boot::Arch;
 use crate::disks::{OverlayFacts, Store};
-use crate::inspect::{BiosLoader, Inspection, InspectionCache, TableKind, Trouble, Way, inspect, record_of, troubles};
+use crate::inspect::{Inspection, InspectionCache, Trouble, Way, inspect, record_of, troubles};
 use crate::lab::{
     Boot, Db, Disk, Host, HostRecord, Install, InstallThen, IscsiArgs, IscsiBoot, Lab, Profile, Unknown, Writes,
 };
@@ -60,7 +60,7 @@ impl Check for Images {
             if all.is_empty() {
                 tell(row("image", &what, "fine", State::Ok, &[("disk", &name)]));
             }
-            if own && !changed && blank(&found) {
+            if own && !changed && found.is_blank() {
                 tell(row("image", &what, "blank", State::Warning, &[("disk", &name)]));
             } else {
                 for trouble in &all {
@@ -176,13 +176,6 @@ fn found(facts: &Facts, store: &Store, disk: &Disk) -> Result<Inspection, String
         true => cache.get_or(&disk.name, &image, generation, read),
         false => cache.get(&disk.name, &image, generation).map_or_else(read, Ok),
     }
-}
-
-/// Whether nothing was ever put on it, as far as can be seen.
-fn blank(found: &Inspection) -> bool {
-    found.table == TableKind::None
-        && found.bios == BiosLoader::default()
-        && found.partitions.iter().all(|p| p.file_system.is_none() && p.problem.is_none())
 }
 
 /// As the script does it: see `boot::script`. Which firmware a machine has is known only once it was seen.

@@ -84,6 +84,16 @@ pub struct Inspection {
     pub windows: Vec<WindowsSystem>,
 }
 
+impl Inspection {
+    /// Whether nothing was ever put on it, as far as can be seen.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.table == TableKind::None
+            && self.bios == BiosLoader::default()
+            && self.partitions.iter().all(|p| p.file_system.is_none() && p.problem.is_none())
+    }
+}
+
 /// What divides a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
