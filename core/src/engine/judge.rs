@@ -92,7 +92,12 @@ fn known_troubles(found: &Inspection) -> Vec<String> {
     let ways = [Arch::Bios, Arch::UefiX64].map(|arch| Way::San { arch: Some(arch) });
     let ids = ways.into_iter().flat_map(|way| troubles(found, way));
     let words = ids.filter_map(|trouble| match trouble.id.as_str() {
-        "no-bios-loader" | "uefi-only" | "no-grub-core" | "no-active-partition" => Some("no-bios-loader"),
+        "no-bios-loader"
+        | "uefi-only"
+        | "windows-uefi-only"
+        | "windows-no-boot-code"
+        | "no-grub-core"
+        | "no-active-partition" => Some("no-bios-loader"),
         "no-uefi-loader" | "no-fallback-loader" | "wrong-machine" | "no-program" => Some("no-uefi-loader"),
         id if id == "no-initramfs" || id.starts_with("no-iscsi") || id.starts_with("iscsid-lacks") => {
             Some("no-iscsi-initramfs")
@@ -153,6 +158,7 @@ mod tests {
         assert!(!is_windows(&found));
         found.windows.push(WindowsSystem::default());
         assert!(is_windows(&found));
+        assert!(known_troubles(&found).contains(&"no-bios-loader".to_owned()), "a GPT's Windows needs UEFI");
     }
 
     /// A boot sector with a loader that nobody knows, and nothing for UEFI.

@@ -91,6 +91,10 @@ pub(super) fn bios(disk: &Window, table: &Table) -> BiosLoader {
     } else {
         None
     };
+    // Windows writes its code into the protective MBR, too, and from a GPT it starts by UEFI alone.
+    if name == Some("Windows") && table.kind == TableKind::Gpt {
+        return BiosLoader::default();
+    }
     // GRUB's boot.img: where the core's first sector is.
     let core = || disk.bytes(first.le64(0x5c)?.checked_mul(512)?, 512).ok();
     let broken = match name {
@@ -138,4 +142,23 @@ fn machine(files: &dyn FileSystem, path: &str) -> Option<u16> {
 /// Whether Windows' boot configuration is on a volume.
 pub(super) fn has_bcd(files: &dyn FileSystem) -> bool {
     ["/Boot/BCD", "/EFI/Microsoft/Boot/BCD"].iter().any(|path| files.has(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_windows_writes_before_a_gpt_starts_nothing() {
+        let mut disk = vec![0; 1 << 20];
+        disk[..440].fill(0x90);
+        disk[0x163..0x17a].copy_from_slice(b"Invalid partition table");
+        disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+        let of = |kind| bios(&Window::whole(disk.clone(), 1 << 20, Arc::default()), &Table { kind, parts: Vec::new() });
+        assert_eq!(of(TableKind::Gpt), BiosLoader::default());
+        let mbr = of(TableKind::Mbr);
+        assert_eq!((mbr.boot_code, mbr.name.as_deref()), (true, Some("Windows")));
+    }
 }

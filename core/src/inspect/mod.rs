@@ -58,7 +58,7 @@ const MOST_READ: u64 = 16 << 30;
 /// File systems that are read; further partitions are only listed. What is read of each takes memory.
 const MOST_READABLE: usize = 16;
 /// The form of an [`Inspection`]; one of another form is made anew.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What was found in an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::initramfs::{Generator, Initramfs};
 use super::loaders::{BrokenBoot, fallback_name};
-use super::{Inspection, Kernel, LinuxSystem, TableKind, WindowsSystem};
+use super::{FileSystemKind, Inspection, Kernel, LinuxSystem, TableKind, WindowsSystem};
 use crate::api::Severity;
 use crate::boot::Arch;
 use crate::lab::{IscsiArgs, printable};
@@ -122,11 +122,21 @@ fn bios(image: &Inspection) -> Option<Trouble> {
         None => {}
     }
     let uefi = image.efi.iter().any(|p| p.arch.is_some());
+    let windows = image.linux.is_empty() && is_windows(image);
     let id = match image.table {
+        TableKind::Gpt if windows => "windows-uefi-only",
+        _ if windows => "windows-no-boot-code",
         TableKind::Gpt if uefi => "uefi-only",
         _ => "no-bios-loader",
     };
     Some(Trouble::new(id, Severity::Error, &[]))
+}
+
+/// Whether Windows is on it, be it that its files cannot be read.
+fn is_windows(image: &Inspection) -> bool {
+    !image.windows.is_empty()
+        || image.partitions.iter().any(|p| p.file_system == Some(FileSystemKind::BitLocker))
+        || image.efi.iter().any(|p| p.path.to_ascii_lowercase().starts_with("/efi/microsoft/"))
 }
 
 fn uefi(image: &Inspection, arch: Arch) -> Option<Trouble> {

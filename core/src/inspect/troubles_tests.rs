@@ -229,6 +229,34 @@ fn what_takes_the_network_away_is_a_warning() {
 }
 
 #[test]
+fn windows_without_boot_code_is_not_helped_by_grub() {
+    let windows = |table| {
+        changed(|i| {
+            (i.table, i.bios) = (table, BiosLoader::default());
+            i.linux.clear();
+            i.windows = vec![WindowsSystem { problem: Some("damaged".into()), ..WindowsSystem::default() }];
+        })
+    };
+    for (table, id) in [(TableKind::Gpt, "windows-uefi-only"), (TableKind::Mbr, "windows-no-boot-code")] {
+        assert_eq!(ids(&windows(table), SAN), [id, "windows-unread"]);
+        assert_eq!(ids(&windows(table), UEFI), ["windows-unread"]);
+        let remedy = troubles(&windows(table), SAN)[0].remedy();
+        assert!(!remedy.contains("grub") && !remedy.contains("kernel"), "{remedy}");
+    }
+    let locked = changed(|i| {
+        i.bios = BiosLoader::default();
+        i.linux.clear();
+        i.efi[0].path = "/EFI/Microsoft/Boot/bootmgfw.efi".into();
+    });
+    assert_eq!(ids(&locked, SAN), ["windows-uefi-only"], "its own partition is encrypted");
+    let both = changed(|i| {
+        i.bios = BiosLoader::default();
+        i.windows = windows(TableKind::Gpt).windows;
+    });
+    assert_eq!(ids(&both, SAN), ["uefi-only", "windows-unread"]);
+}
+
+#[test]
 fn windows_needs_its_drivers_at_boot() {
     use hive::maker::NewKey;
     let image = |bcd: bool, change: &dyn Fn(NewKey) -> NewKey| {
