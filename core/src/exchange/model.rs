@@ -1,5 +1,6 @@
 //! What all formats say in the end: subnets, ranges, reservations, who is given which boot file, targets. Each value knows its statement.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::client::When;
@@ -34,6 +35,10 @@ pub(super) struct Model {
     pub(super) around: Vec<(String, Ipv4Cidr)>,
     /// Machines without a reservation are not answered.
     pub(super) strangers_ignored: Vec<Id>,
+    /// The subnets in which the server names itself as router, as nothing is said of one. By their places in `nets`.
+    pub(super) routes_itself: BTreeSet<usize>,
+    /// The same of DNS.
+    pub(super) resolves_itself: BTreeSet<usize>,
 }
 
 impl Model {

@@ -31,7 +31,8 @@ impl Builder<'_> {
         if net.proxy {
             network.mode = Mode::Proxy;
         }
-        let plain = self.plain(net, &params, &mut ids);
+        let mut plain = self.plain(net, &params, &mut ids);
+        self.itself(local, net, &params, &mut plain);
         network.ranges = plain.ranges;
         network.router = plain.router;
         network.dns = plain.dns;
@@ -51,14 +52,14 @@ impl Builder<'_> {
         }
         self.notes.extend(model.nets.iter().filter_map(|net| net.remark.clone()));
         let mut taken = vec![net.subnet];
-        for (_, other) in model.nets.iter().enumerate().filter(|(n, _)| *n != local) {
+        for (index, other) in model.nets.iter().enumerate().filter(|(n, _)| *n != local) {
             let both = |a: &Ipv4Cidr| a.contains(other.subnet.network()) || other.subnet.contains(a.network());
             if taken.iter().any(both) {
                 net_ids(other).into_iter().for_each(|id| self.ledger.lost(id, "another subnet has these addresses"));
                 continue;
             }
             taken.push(other.subnet);
-            self.relayed(other, &mut network);
+            self.relayed(index, other, &mut network);
         }
         for other in model.params.ids() {
             if !self.ledger.judged(other) {
@@ -171,7 +172,7 @@ impl Builder<'_> {
         all.into_iter().find(inside).map(|address| Ipv4Cidr { address, prefix: net.subnet.prefix })
     }
 
-    pub(super) fn relayed(&mut self, net: &Net, network: &mut Network) {
+    pub(super) fn relayed(&mut self, index: usize, net: &Net, network: &mut Network) {
         if net.ranges.is_empty() {
             for id in net_ids(net) {
                 self.ledger.lost(id, "a subnet without a range: nothing is given there");
@@ -180,10 +181,11 @@ impl Builder<'_> {
         }
         let mut ids = vec![net.id];
         let params = net.params.clone().within(&self.model.params);
-        let plain = self.plain(net, &params, &mut ids);
+        let mut plain = self.plain(net, &params, &mut ids);
         if plain.ranges.is_empty() {
             return self.ledger.lost(net.id, "none of its ranges can be used");
         }
+        self.itself(index, net, &params, &mut plain);
         self.ledger.mapped(net.id, "[[network.subnet]]: its machines come through a relay");
         if let Some(next) = &net.params.next_server {
             self.ledger.implied(next.id, "Bootyard itself serves the boot files");
@@ -196,6 +198,31 @@ impl Builder<'_> {
             domain: plain.domain,
             lease: plain.lease,
         });
+    }
+
+    /// What the former server told its machines of itself without being asked to: here that is none, unless it is written down.
+    fn itself(&mut self, index: usize, net: &Net, params: &Params, plain: &mut Plain) {
+        let own = self.own_address(net).map(|own| own.address);
+        let subnet = net.subnet;
+        if params.router.is_none() && self.model.routes_itself.contains(&index) {
+            plain.router = own;
+            self.notes.push(match own {
+                Some(own) => format!(
+                    "dnsmasq names itself as router of {subnet}, as its file names none: it is written as router = \"{own}\""
+                ),
+                None => format!(
+                    "dnsmasq names itself as router of {subnet}, as its file names none, and no file says which address it has there: \
+                     add `router`, or machines have no gateway"
+                ),
+            });
+        }
+        if params.dns.is_none() && self.model.resolves_itself.contains(&index) {
+            let own = own.map(|own| format!(" ({own})")).unwrap_or_default();
+            self.notes.push(format!(
+                "dnsmasq names itself{own} as DNS server of {subnet}, as its file names none, and Bootyard is none: add `dns`, with that \
+                 address if dnsmasq goes on answering names there, or machines find no names"
+            ));
+        }
     }
 
     pub(super) fn plain(&mut self, net: &Net, params: &Params, ids: &mut Vec<Id>) -> Plain {

@@ -1,5 +1,6 @@
 //! What each line of dnsmasq.conf is here.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::lines::{Line, lines};
@@ -17,7 +18,16 @@ use crate::net::{Ipv4Cidr, Ipv4Range, MacAddr};
 pub(in crate::exchange) fn read(source: &Source, sources: &mut Sources, ledger: &mut Ledger, model: &mut Model) {
     let all = lines(source, sources, ledger);
     let masks = Masks::of(&all, model);
-    let mut reader = Reader { ledger, model, masks, tags: Tags::default(), plain: Vec::new(), tagged: Vec::new() };
+    let mut reader = Reader {
+        ledger,
+        model,
+        masks,
+        tags: Tags::default(),
+        plain: Vec::new(),
+        tagged: Vec::new(),
+        nets: BTreeSet::new(),
+        said: BTreeSet::new(),
+    };
     // Tags are used before they are set, as often as not.
     let mut rest: Vec<&Line> = Vec::new();
     for line in &all {
@@ -41,6 +51,9 @@ pub(in crate::exchange) fn read(source: &Source, sources: &mut Sources, ledger: 
     for (holds, rule) in rules {
         reader.place(&holds, rule);
     }
+    // Only on its usual port is it the DNS server of its machines.
+    let port = all.iter().rev().find(|l| l.key == "port").map_or("53", |l| l.value.as_str());
+    reader.itself(port == "53");
 }
 
 struct Reader<'a> {
@@ -50,6 +63,10 @@ struct Reader<'a> {
     tags: Tags,
     plain: Vec<(Holds, Rule)>,
     tagged: Vec<(Holds, Rule)>,
+    /// The subnets of its ranges.
+    nets: BTreeSet<usize>,
+    /// Options that were said, with the subnet for which, be it that there is none.
+    said: BTreeSet<(u16, Option<usize>)>,
 }
 
 const DNS: &str = "Bootyard is no DNS server";
@@ -286,7 +303,29 @@ impl Reader<'_> {
         }
     }
 
+    /// Where nothing is said of a router or a DNS server, dnsmasq names itself.
+    fn itself(&mut self, resolves: bool) {
+        for net in std::mem::take(&mut self.nets) {
+            if self.model.nets.get(net).is_none_or(|n| n.proxy) {
+                continue;
+            }
+            let silent = |code| !self.said.contains(&(code, None)) && !self.said.contains(&(code, Some(net)));
+            if silent(3) {
+                self.model.routes_itself.insert(net);
+            }
+            if silent(6) && resolves {
+                self.model.resolves_itself.insert(net);
+            }
+        }
+    }
+
     fn general(&mut self, id: Id, code: u16, net: Option<usize>, first: &str, addresses: &[Ipv4Addr]) {
+        // dnsmasq's word for its own address.
+        let itself = addresses.iter().any(Ipv4Addr::is_unspecified);
+        if code == 3 && itself {
+            return self.ledger.implied(id, "dnsmasq names itself, as it does where nothing is said");
+        }
+        self.said.insert((code, net));
         let params = match net.filter(|n| *n < self.model.nets.len()) {
             Some(net) => &mut self.model.nets[net].params,
             None => &mut self.model.params,
@@ -301,8 +340,7 @@ impl Reader<'_> {
                 }
             }
             (_, []) => self.ledger.implied(id, "no DNS server, as here without `dns`"),
-            // dnsmasq's word for its own address.
-            (_, addresses) if addresses.iter().any(Ipv4Addr::is_unspecified) => self.ledger.lost(id, DNS),
+            _ if itself => self.ledger.lost(id, DNS),
             (_, addresses) => params.dns = Some(Said { value: addresses.to_vec(), id }),
         }
     }
@@ -381,6 +419,7 @@ impl Reader<'_> {
                 self.model.nets.len() - 1
             }
         };
+        self.nets.insert(index);
         for set in parts.iter().filter_map(|p| p.strip_prefix("set:").or_else(|| p.strip_prefix("net:"))) {
             self.tags.of_net(set, index);
         }

@@ -457,7 +457,7 @@ fn a_range_without_a_netmask_has_that_of_the_interface_or_a_guess_that_is_told()
     let read = |text: &str, around: &[(&str, &str)], interface: Option<&str>| {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dnsmasq.conf");
-        fs::write(&path, text).unwrap();
+        fs::write(&path, format!("{text}port=0\ndhcp-option=3\n")).unwrap();
         let addresses = around.iter().map(|(name, net)| ((*name).to_owned(), net.parse().unwrap())).collect();
         let options = Options { addresses, interface: interface.map(str::to_owned), into: None };
         let import = import(&[path], &options).unwrap();
@@ -487,6 +487,42 @@ fn a_range_without_a_netmask_has_that_of_the_interface_or_a_guess_that_is_told()
     let text = "listen-address=10.1.2.3\ndhcp-range=10.1.2.10,10.1.2.99,255.255.0.0\ndhcp-range=10.1.9.10,10.1.9.99\n";
     let (address, notes) = read(text, &[], None);
     assert_eq!((address.as_deref(), notes), (Some("10.1.2.3/16"), Vec::new()));
+}
+
+/// dnsmasq tells machines that it is their router and DNS server wherever its file says nothing of one.
+#[test]
+fn what_dnsmasq_says_of_itself_unasked_is_written_down_or_told() {
+    let range = "dhcp-range=set:a,192.0.2.10,192.0.2.20,255.255.255.0\n";
+    let read = |more: &str| {
+        let import = of(&[("dnsmasq.conf", &format!("{range}{more}"))], None);
+        let network = crate::lab::parse(&import.text).unwrap().networks.remove(0);
+        let of_itself = |what: &str| import.notes.iter().filter(|n| n.contains("itself") && n.contains(what)).count();
+        let router = network.router.map(|router| router.to_string());
+        (router, of_itself("router"), network.dns.len(), of_itself("DNS"))
+    };
+    let own = "listen-address=192.0.2.1\n";
+    let (itself, other) = (Some("192.0.2.1".to_owned()), Some("192.0.2.7".to_owned()));
+    assert_eq!(read(own), (itself.clone(), 1, 0, 1));
+    assert_eq!(read(""), (None, 1, 0, 1), "which address it has is not known");
+    for no_dns in ["port=0\n", "port=5353\n", "dhcp-option=6\n", "dhcp-option=tag:a,option:dns-server\n"] {
+        assert_eq!(read(&format!("{own}{no_dns}")), (itself.clone(), 1, 0, 0), "{no_dns}");
+    }
+    assert_eq!(read(&format!("{own}dhcp-option=6,192.0.2.53\n")), (itself.clone(), 1, 1, 0));
+    assert_eq!(read(&format!("{own}port=0\ndhcp-option=3,0.0.0.0\n")), (itself, 1, 0, 0), "its word for itself");
+    assert_eq!(read(&format!("{own}port=0\ndhcp-option=3,192.0.2.7\n")), (other, 0, 0, 0));
+    for none in ["dhcp-option=3\n", "dhcp-option=option:router\n", "dhcp-option=tag:a,option:router\n"] {
+        assert_eq!(read(&format!("{own}port=0\n{none}")), (None, 0, 0, 0), "{none}");
+    }
+    // Of one subnet something is said, of the other nothing.
+    let both = format!(
+        "{own}{range}dhcp-range=set:b,198.51.100.10,198.51.100.20,255.255.255.0\ndhcp-option=tag:a,3,192.0.2.7\nport=0\n"
+    );
+    let import = of(&[("dnsmasq.conf", &both)], None);
+    assert!(import.notes.iter().any(|n| n.contains("router of 198.51.100.0/24")), "{:?}", import.notes);
+    assert!(!import.notes.iter().any(|n| n.contains("router of 192.0.2.0/24")), "{:?}", import.notes);
+    // Beside another server it tells machines nothing of the kind.
+    let import = of(&[("dnsmasq.conf", "dhcp-range=192.0.2.0,proxy,255.255.255.0\nlisten-address=192.0.2.1\n")], None);
+    assert!(!import.notes.iter().any(|n| n.contains("itself")), "{:?}", import.notes);
 }
 
 /// Classes that Kea looks at late hold where they are listed and nowhere else, in the words of old and new versions.
