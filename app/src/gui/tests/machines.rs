@@ -187,6 +187,55 @@ fn a_clone_that_calls_itself_the_same_keeps_what_it_wrote() {
     assert!(crate::gui::targets::keeps(&shot, &[HostId(24)]) && !crate::gui::targets::keeps(&shot, &[HostId(41)]));
 }
 
+/// These machines in this order, at the same places of the table.
+fn waiting(order: &[u64]) -> Snapshot {
+    let hosts = order.iter().map(|n| Arc::new(host(*n, Stage::Waiting, Boot::Wait))).collect();
+    Snapshot { hosts, ..bench(0) }
+}
+
+/// What was copied, if anything was.
+fn copied(window: &Window) -> Option<String> {
+    window.harness.output().platform_output.commands.iter().find_map(|command| match command {
+        eframe::egui::OutputCommand::CopyText(text) => Some(text.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_machine_s_menu_stays_its_own_when_the_list_moves_and_goes_with_it() {
+    let mut window = Window::over(waiting(&[1, 2, 3]));
+    window.harness.get_by_label("52:54:00:00:00:02").click_secondary();
+    window.frames();
+    assert!(window.sees("Copy MAC"));
+    window.end.publish(waiting(&[3, 1, 9, 2]));
+    window.frames();
+    window.harness.get_by_label("Copy MAC").click();
+    window.harness.step();
+    assert_eq!(copied(&window).as_deref(), Some("52:54:00:00:00:02"));
+
+    window.frames();
+    window.harness.get_by_label("52:54:00:00:00:02").click_secondary();
+    window.frames();
+    assert!(window.sees("Copy MAC"));
+    window.end.publish(waiting(&[3, 1, 9, 4]));
+    window.frames();
+    assert!(!window.sees("Copy MAC"), "its machine is gone, and another is where it was");
+}
+
+#[test]
+fn a_list_of_what_a_machine_gets_is_its_own_when_the_list_moves() {
+    let mut window = Window::over(waiting(&[1, 2, 3]));
+    window.click("pc-02 gets Wait");
+    window.end.publish(waiting(&[2, 1, 3]));
+    window.frames();
+    window.click("Install debian-12");
+    assert_eq!(window.done(), Command::Assign { hosts: vec![HostId(2)], to: install("debian-12") });
+    window.click("pc-02 gets Wait");
+    window.end.publish(waiting(&[1, 3]));
+    window.frames();
+    assert!(window.harness.query_by_label("Install debian-12").is_none());
+}
+
 #[test]
 fn what_a_command_cannot_do_is_said_before_it_is_tried() {
     let mut window = Window::over(Snapshot { engine: EngineState::Stopped, ..room() });

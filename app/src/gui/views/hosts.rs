@@ -3,8 +3,8 @@
 use bootyard_core::api::{EngineState, HostId, HostView, Snapshot};
 use eframe::egui::accesskit::Role;
 use eframe::egui::{
-    Align, Button, Context, Id, Key, Layout, Margin, Modifiers, Panel, Rangef, Rect, RichText, ScrollArea, Sense,
-    TextEdit, TextStyle, Ui, UiBuilder, WidgetInfo, vec2,
+    Align, Button, Context, Id, Key, Layout, Margin, Modifiers, Panel, Popup, Rangef, Rect, RichText, ScrollArea,
+    Sense, TextEdit, TextStyle, Ui, UiBuilder, WidgetInfo, vec2,
 };
 use egui_extras::{Column, TableBuilder, TableRow};
 
@@ -108,7 +108,7 @@ impl Hosts {
     }
 
     fn keys(&mut self, ctx: &Context, view: &mut View<'_>, list: &List) {
-        let busy = ctx.memory(|m| m.top_modal_layer().is_some()) || eframe::egui::Popup::is_any_open(ctx);
+        let busy = ctx.memory(|m| m.top_modal_layer().is_some()) || Popup::is_any_open(ctx);
         if busy {
             return;
         }
@@ -375,7 +375,8 @@ impl Hosts {
         } else if response.clicked() {
             self.choice.fold(&sum.section, !sum.open);
         }
-        response.context_menu(|ui| commands_ui(ui, view, &sum.machines));
+        let menu = Popup::context_menu(&response).id(Id::unique(("section-menu", &sum.section)));
+        menu.show(|ui| commands_ui(ui, view, &sum.machines));
     }
 
     fn row_ui(
@@ -392,7 +393,9 @@ impl Hosts {
         let mut on_name = None;
         for column in columns {
             row.col(|ui| {
-                ui.push_id(host.id.0, |ui| {
+                // The machine's own wherever its row is: a menu that is open stays its menu, and the focus stays with it.
+                let id = Id::unique(("machine-cell", host.id.0, *column));
+                ui.scope_builder(UiBuilder::new().scope_id(id), |ui| {
                     let clicked = cell_ui(ui, view, host, &name, *column, columns.contains(&Cell::Mac));
                     on_name = on_name.or(clicked);
                 });
@@ -407,7 +410,9 @@ impl Hosts {
         if response.secondary_clicked() && !selected {
             self.choice.click(shown, host.id, false, false);
         }
-        response.context_menu(|ui| row_menu_ui(ui, view, host, &self.choice.selected(view.shot)));
+        // Not the row's, whose next machine it would be about when the list moves.
+        let menu = Popup::context_menu(&response).id(Id::unique(("machine-menu", host.id.0)));
+        menu.show(|ui| row_menu_ui(ui, view, host, &self.choice.selected(view.shot)));
         let modifiers = response.ctx.input(|i| i.modifiers);
         if on_name == Some(Modifiers::NONE) || response.double_clicked() {
             view.show(Screen::Host(host.id));
@@ -418,7 +423,7 @@ impl Hosts {
 }
 
 /// A column of the table; most have two lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Cell {
     State,
     Machine,

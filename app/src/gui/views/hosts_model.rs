@@ -100,7 +100,7 @@ pub(crate) enum Sort {
 }
 
 /// A part of the table with a line of its own above it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Section {
     /// A group of lab.toml.
     Group(String),

@@ -6,8 +6,8 @@ use bootyard_core::api::{Command, HostId, HostView, Snapshot};
 use bootyard_core::lab::Seat;
 use eframe::egui::accesskit::Role;
 use eframe::egui::{
-    Align, Align2, Button, Color32, CornerRadius, DragAndDrop, Id, LayerId, Layout, Modifiers, Order, Painter, Rect,
-    Response, ScrollArea, Sense, Stroke, StrokeKind, TextStyle, Ui, UiBuilder, WidgetInfo, pos2, vec2,
+    Align, Align2, Button, Color32, CornerRadius, DragAndDrop, Id, LayerId, Layout, Modifiers, Order, Painter, Popup,
+    Rect, Response, ScrollArea, Sense, Stroke, StrokeKind, TextStyle, Ui, UiBuilder, WidgetInfo, pos2, vec2,
 };
 
 use super::View;
@@ -202,7 +202,8 @@ fn about_ui(
     } else if response.secondary_clicked() && !selected.contains(&host.id) {
         *clicked = Some((host.id, Modifiers::NONE));
     }
-    response.context_menu(|ui| {
+    // A chip's place is another machine's when one before it gets a seat.
+    Popup::context_menu(response).id(Id::unique(("seat-menu", host.id.0))).show(|ui| {
         let meant: Vec<HostId> = selected.iter().copied().collect();
         row_menu_ui(ui, view, host, &meant);
     });
