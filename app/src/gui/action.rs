@@ -52,6 +52,17 @@ pub(super) enum Liking {
 /// The commands that give back what was.
 pub(super) type Undo = Vec<Command>;
 
+/// The way back from something that was done.
+#[derive(Debug, Clone)]
+pub(super) struct Back {
+    /// Of the note that says it.
+    pub(super) number: u64,
+    /// What was done, as it was said.
+    pub(super) said: String,
+    /// The way.
+    pub(super) undo: Undo,
+}
+
 /// What a view wants done when the frame is drawn.
 #[derive(Debug, Clone)]
 pub(super) enum Action {
@@ -68,7 +79,7 @@ pub(super) enum Action {
     /// Send commands one after the other; say the text when all are done, with the way back where there is one.
     SendAll(Vec<Command>, String, Undo),
     /// Give back what was.
-    Undo(Undo),
+    Undo(Back),
     /// Confirm an interface, then start.
     ConfirmAndStart {
         /// Interface.

@@ -17,7 +17,7 @@ use bootyard_core::lab::{Boot, SettingChange};
 use eframe::egui::{CentralPanel, Context, Key, Modifiers, Panel, Popup, Ui, ViewportCommand};
 
 use self::labs::Moving;
-use super::action::{Action, Dialog, DiskForm, ProfileForm, Screen, UiCommand, Undo};
+use super::action::{Action, Back, Dialog, DiskForm, ProfileForm, Screen, UiCommand, Undo};
 use super::brought::Files;
 use super::desktop::{Follower, Telling};
 use super::labs::{Own, Way, is_served_elsewhere};
@@ -44,13 +44,15 @@ mod settings;
 const FRAME: Duration = Duration::from_millis(100);
 
 /// What came of commands, from the task that waited.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Answer {
     /// What to say when it went well.
     said: String,
     undo: Option<Undo>,
     error: Option<String>,
     quit: bool,
+    /// It changed something without a way back: Undo would take back something earlier, which nobody means by it then.
+    ends_undo: bool,
     /// Settings that were written.
     written: Vec<SettingChange>,
 }
@@ -58,7 +60,7 @@ struct Answer {
 impl Answer {
     /// What went wrong, and nothing else.
     fn failed(error: String) -> Self {
-        Self { said: String::new(), undo: None, error: Some(error), quit: false, written: Vec::new() }
+        Self { error: Some(error), ..Self::default() }
     }
 }
 
@@ -83,7 +85,7 @@ pub struct App {
     dialog: Option<Dialog>,
     toasts: Toasts,
     picker: Picker,
-    last_undo: Option<Undo>,
+    last_undo: Option<Back>,
     answered: Sender<Answer>,
     answers: Receiver<Answer>,
     quitting: bool,
@@ -178,14 +180,14 @@ impl App {
         let now = ctx.input(|i| i.time);
         while let Ok(answer) = self.answers.try_recv() {
             self.settings.written(&answer.written);
+            if answer.ends_undo && answer.error.is_none() {
+                self.last_undo = None;
+            }
             match (answer.error, answer.undo) {
                 // Shown where it stays, above the screen.
                 (Some(error), _) if matches!(&self.shot.engine, EngineState::Failed { error: e } if *e == error) => {}
                 (Some(error), _) => self.toasts.say(now, theme::Tone::Bad, say::sentence(&error)),
-                (None, Some(undo)) => {
-                    self.toasts.undoable(now, answer.said, undo.clone());
-                    self.last_undo = Some(undo);
-                }
+                (None, Some(undo)) => self.last_undo = Some(self.toasts.undoable(now, answer.said, undo)),
                 (None, None) if answer.quit => {
                     self.quitting = true;
                     ctx.send_viewport_cmd(ViewportCommand::Close);
@@ -303,7 +305,7 @@ impl App {
             Action::Assign(hosts, to) => self.assign(ctx, hosts, to),
             Action::AssignNow(hosts, to) => self.assign_now(ctx, hosts, to),
             Action::StartDirectly(hosts, disk) => self.start_directly(ctx, hosts, disk),
-            Action::Undo(undo) => self.undo(ctx, undo),
+            Action::Undo(back) => self.undo(ctx, back, false),
             Action::StopNow => self.send(ctx, vec![Command::Stop], t!("Stopped serving").into(), None, false),
             Action::StopAndQuit => self.send(ctx, vec![Command::Stop], String::new(), None, true),
             Action::KeepServing => ctx.send_viewport_cmd(ViewportCommand::Minimized(true)),
@@ -376,7 +378,10 @@ impl App {
             }
             UiCommand::SelectAll => self.hosts.select_all(&self.shot),
             UiCommand::Undo => match self.last_undo.take() {
-                Some(undo) => self.undo(ctx, undo),
+                Some(back) => {
+                    self.toasts.undone(&back);
+                    self.undo(ctx, back, true);
+                }
                 None => self.note(ctx, t!("Nothing to undo")),
             },
             UiCommand::AddDisk => self.dialog = Some(Dialog::AddDisk(DiskForm::default())),
@@ -456,16 +461,24 @@ impl App {
         let command = Command::StartDirectly { hosts, disk: disk.clone() };
         self.telling.sent(&command);
         self.runtime.spawn(async move {
-            let (said, undo, error) = match handle.call(command).await {
-                Ok(Reply::Job { .. }) => (
-                    t!("The kernel of {disk} is taken out first; then {names} gets it", disk = disk, names = names),
-                    None,
-                    None,
-                ),
-                Ok(_) => (t!("{names}: the kernel of {disk} directly", names = names, disk = disk), Some(undo), None),
-                Err(refused) => (String::new(), None, Some(refused.to_string())),
+            let answer = match handle.call(command).await {
+                Ok(Reply::Job { .. }) => Answer {
+                    said: t!(
+                        "The kernel of {disk} is taken out first; then {names} gets it",
+                        disk = disk,
+                        names = names
+                    ),
+                    ends_undo: true,
+                    ..Answer::default()
+                },
+                Ok(_) => Answer {
+                    said: t!("{names}: the kernel of {disk} directly", names = names, disk = disk),
+                    undo: Some(undo),
+                    ..Answer::default()
+                },
+                Err(refused) => Answer::failed(refused.to_string()),
             };
-            let _window_is_gone = back.send(Answer { said, undo, error, quit: false, written: Vec::new() });
+            let _window_is_gone = back.send(answer);
             ctx.request_repaint();
         });
     }
@@ -476,23 +489,25 @@ impl App {
         self.send(ctx, vec![Command::Wake { hosts }], said, None, false);
     }
 
-    /// Gives back what was; an installation of several machines asks here, too.
-    fn undo(&mut self, ctx: &Context, undo: Undo) {
-        self.last_undo = None;
+    /// Gives back what was; an installation asks here, too, of one machine as well: who takes something back does not choose it.
+    /// `by_key`: nothing that was clicked says what is taken back.
+    fn undo(&mut self, ctx: &Context, back: Back, by_key: bool) {
+        self.last_undo.take_if(|last| last.number == back.number);
         let unknown = targets::unknown_install(&self.shot);
-        let (ask, now): (Undo, Undo) = undo.into_iter().partition(|c| match c {
-            Command::Assign { hosts, to } => targets::erases(to) && hosts.len() > 1,
-            Command::Unassign { hosts } => unknown.is_some() && hosts.len() > 1,
+        let (ask, now): (Undo, Undo) = back.undo.into_iter().partition(|c| match c {
+            Command::Assign { to, .. } => targets::erases(to),
+            Command::Unassign { .. } => unknown.is_some(),
             Command::Settings { changes, .. } => changes.iter().any(SettingChange::installs_unknown),
             _ => false,
         });
         if !now.is_empty() {
             let hosts: BTreeSet<HostId> = now.iter().flat_map(about).collect();
             let said = match hosts.len() {
+                _ if by_key => t!("Taken back: {what}", what = back.said),
                 0 => t!("Given back").to_owned(),
                 n => count!(n, "Given back to {n} machine", "Given back to {n} machines"),
             };
-            self.send(ctx, now, said, None, false);
+            self.carry_out(ctx, now, Answer { said, ..Answer::default() });
         }
         for command in ask {
             match command {
@@ -508,8 +523,14 @@ impl App {
         }
     }
 
-    /// Hands commands to the engine one after the other, on a task: a frame never waits. The first refusal ends it.
+    /// Carries commands out, and says the text when all are done.
     fn send(&self, ctx: &Context, commands: Vec<Command>, said: String, undo: Option<Undo>, quit: bool) {
+        let ends_undo = undo.is_none() && commands.iter().any(ends_undo);
+        self.carry_out(ctx, commands, Answer { said, undo, quit, ends_undo, ..Answer::default() });
+    }
+
+    /// Hands commands to the engine one after the other, on a task: a frame never waits. The first refusal ends it.
+    fn carry_out(&self, ctx: &Context, commands: Vec<Command>, well: Answer) {
         commands.iter().for_each(|command| self.telling.sent(command));
         let (handle, back, ctx) = (self.handle.clone(), self.answered.clone(), ctx.clone());
         self.runtime.spawn(async move {
@@ -526,7 +547,7 @@ impl App {
                 written.extend(settings);
             }
             // The window may have closed meanwhile; then nobody reads it.
-            let _window_is_gone = back.send(Answer { said, undo, error, quit, written });
+            let _window_is_gone = back.send(Answer { error, written, ..well });
             ctx.request_repaint();
         });
     }
@@ -590,7 +611,7 @@ impl App {
                 Ok(said) => (said, None),
                 Err(error) => (String::new(), Some(error)),
             };
-            let _window_is_gone = back.send(Answer { said, undo: None, error, quit: false, written: Vec::new() });
+            let _window_is_gone = back.send(Answer { said, error, ..Answer::default() });
             ctx.request_repaint();
         });
     }
@@ -601,10 +622,12 @@ impl App {
         let Some(told) = self.check.begin(self_test) else { return };
         let (handle, back, ctx) = (self.handle.clone(), self.answered.clone(), ctx.clone());
         self.runtime.spawn(async move {
-            if let Some(act) = first
-                && let Err(refused) = handle.call(Command::Mend { act }).await
-            {
-                let _window_is_gone = back.send(Answer::failed(refused.to_string()));
+            if let Some(act) = first {
+                let answer = match handle.call(Command::Mend { act }).await {
+                    Ok(_) => Answer { ends_undo: true, ..Answer::default() },
+                    Err(refused) => Answer::failed(refused.to_string()),
+                };
+                let _window_is_gone = back.send(answer);
             }
             let _window_is_gone = told.send(handle.call(Command::Doctor { interface, self_test }).await);
             ctx.request_repaint();
@@ -627,6 +650,26 @@ impl App {
             _ => false,
         }
     }
+}
+
+/// Whether a command without a way back changes something, so that what was done before it is not the last thing any more. `Unassign`
+/// is only sent to take something back, after a question.
+fn ends_undo(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Start
+            | Command::Stop
+            | Command::Wake { .. }
+            | Command::CancelJob { .. }
+            | Command::Unassign { .. }
+            | Command::Ping
+            | Command::Doctor { .. }
+            | Command::Explain(_)
+            | Command::Packets { .. }
+            | Command::History { .. }
+            | Command::Boots { .. }
+            | Command::Settings { trial: true, .. }
+    )
 }
 
 /// The machines that a command of an undo is about.

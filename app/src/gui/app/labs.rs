@@ -114,7 +114,8 @@ impl App {
             Ok(handle) => {
                 let mut next = Self::liked(ctx, handle, self.runtime.clone(), self.prefs.clone());
                 next.own = self.own.clone();
-                next.toasts = std::mem::take(&mut self.toasts);
+                // What was done is still said; to take it back would change machines of the new lab that have the same numbers.
+                next.toasts = std::mem::take(&mut self.toasts).without_undo();
                 next.looks = self.looks;
                 *self = next;
                 self.remember();
@@ -159,6 +160,12 @@ impl App {
     #[cfg(test)]
     pub(in crate::gui) fn shut_out(&mut self, lab: &str, why: &str) {
         self.shut = Some((lab.into(), why.to_owned()));
+    }
+
+    /// This was done just now, and this takes it back.
+    #[cfg(test)]
+    pub(in crate::gui) fn did(&mut self, ctx: &Context, said: &str, undo: crate::gui::action::Undo) {
+        self.last_undo = Some(self.toasts.undoable(ctx.input(|i| i.time), said, undo));
     }
 
     /// The newest of its snapshots.

@@ -250,3 +250,29 @@ fn a_lab_whose_disks_are_in_use_is_not_left_without_asking() {
     window.key(Modifiers::NONE, Key::Enter);
     window.wait_for("There is no folder /labs/b");
 }
+
+#[test]
+fn what_was_done_in_one_lab_is_not_taken_back_in_another() {
+    let mut real = Real::new();
+    real.key(Modifiers::COMMAND, Key::N);
+    let second = real.lab("second");
+    real.type_(&second);
+    real.harness.key_press(Key::Enter);
+    real.harness.step();
+    for _ in 0..1000 {
+        // A note stays for some seconds of the window's clock, which runs faster here.
+        let ctx = real.harness.ctx.clone();
+        let undo = vec![Command::Assign { hosts: vec![HostId(1)], to: Boot::Local }];
+        real.harness.state_mut().did(&ctx, "pc-01: Wait", undo);
+        real.harness.step();
+        if real.snapshot().lab == Path::new(&second) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(real.snapshot().lab, Path::new(&second));
+    real.harness.step();
+    assert!(real.sees("pc-01: Wait") && !real.sees("Undo"));
+    real.key(Modifiers::COMMAND, Key::Z);
+    assert!(real.sees("Nothing to undo"));
+}

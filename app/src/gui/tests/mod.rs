@@ -19,6 +19,7 @@ pub(super) mod sample;
 mod settings;
 mod tables;
 mod top;
+mod undo;
 
 use std::sync::Arc;
 use std::time::Duration;

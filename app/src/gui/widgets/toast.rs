@@ -5,7 +5,7 @@ use std::time::Duration;
 use eframe::egui::{Align2, Area, Context, Id, Order, RichText, vec2};
 
 use super::icon;
-use crate::gui::action::{Action, Undo};
+use crate::gui::action::{Action, Back, Undo};
 use crate::gui::lang::t;
 use crate::gui::theme::{self, Tone};
 
@@ -21,7 +21,7 @@ struct Toast {
     number: u64,
     tone: Tone,
     text: String,
-    undo: Option<Undo>,
+    back: Option<Back>,
     until: f64,
 }
 
@@ -38,19 +38,34 @@ impl Toasts {
         self.add(now, tone, text.into(), None);
     }
 
-    /// Says what was done, with the way back.
-    pub(crate) fn undoable(&mut self, now: f64, text: impl Into<String>, undo: Undo) {
-        self.add(now, Tone::Good, text.into(), Some(undo));
+    /// Says what was done, with the way back, which is returned, too.
+    pub(crate) fn undoable(&mut self, now: f64, text: impl Into<String>, undo: Undo) -> Back {
+        let said = text.into();
+        let back = Back { number: self.made + 1, said: said.clone(), undo };
+        self.add(now, Tone::Good, said, Some(back.clone()));
+        back
     }
 
-    fn add(&mut self, now: f64, tone: Tone, text: String, undo: Option<Undo>) {
-        self.list.retain(|t| t.text != text);
+    /// The way back was gone: the note has nothing more to offer.
+    pub(crate) fn undone(&mut self, back: &Back) {
+        self.list.retain(|t| t.number != back.number);
+    }
+
+    /// No way leads back any more; what was done is still said.
+    pub(crate) fn without_undo(mut self) -> Self {
+        self.list.iter_mut().for_each(|t| t.back = None);
+        self
+    }
+
+    fn add(&mut self, now: f64, tone: Tone, text: String, back: Option<Back>) {
+        // The same twice is said once, unless it has a way back: the two may lead to different things.
+        self.list.retain(|t| t.back.is_some() || t.text != text);
         if self.list.len() == MOST {
             self.list.remove(0);
         }
         self.made += 1;
         let stay = if tone == Tone::Bad { STAY_BAD } else { STAY };
-        self.list.push(Toast { number: self.made, tone, text, undo, until: now + stay });
+        self.list.push(Toast { number: self.made, tone, text, back, until: now + stay });
     }
 
     /// Draws them above everything but dialogs.
@@ -73,10 +88,10 @@ impl Toasts {
                                 ui.set_max_width(380.0);
                                 ui.label(RichText::new(&toast.text).color(theme::palette(ui).strong));
                             });
-                            if let Some(undo) = &toast.undo
+                            if let Some(back) = &toast.back
                                 && ui.button(t!("Undo")).clicked()
                             {
-                                out.push(Action::Undo(undo.clone()));
+                                out.push(Action::Undo(back.clone()));
                                 closed = Some(toast.number);
                             }
                             let dismiss = eframe::egui::Button::new(t!("Dismiss")).frame_when_inactive(false);
