@@ -692,6 +692,7 @@ impl eframe::App for App {
         self.take_answers(ctx);
         self.check.take();
         self.settings.take(&self.shot);
+        self.form.take(&self.shot);
         self.ask_settings(ctx);
         self.events.take(&self.shot);
         self.packets.take();

@@ -128,6 +128,40 @@ fn start_says_why_it_cannot_be_pressed_and_is_in_sight_in_a_small_window() {
     assert!(matches!(window.done(), Command::Confirm { interface, .. } if interface == "eth2"));
 }
 
+fn mode_of_start(window: &mut Window) -> Mode {
+    window.harness.get_all_by_label("Start").last().unwrap().click();
+    window.frames();
+    let Command::Confirm { mode, .. } = window.done() else { panic!("it is confirmed first") };
+    assert_eq!(window.done(), Command::Start);
+    mode
+}
+
+#[test]
+fn a_mode_that_was_written_elsewhere_is_not_taken_back_by_start() {
+    let stopped = |configured: &str, seq| {
+        let mut shot = Snapshot { engine: EngineState::Stopped, seq, ..bench(0) };
+        shot.networks[0].configured = configured.into();
+        shot
+    };
+    let mut window = Window::over(stopped("auto", 1));
+    window.key(Modifiers::COMMAND, Key::Num4);
+    assert!(window.sees("Gives boot information only"), "the form was drawn");
+    window.end.publish(stopped("proxy", 2));
+    window.frames();
+    assert_eq!(mode_of_start(&mut window), Mode::Proxy);
+    // What a person chose here is kept until it is written elsewhere.
+    window.harness.get_by_role_and_label(Role::RadioButton, "DHCP server").click();
+    window.frames();
+    window.end.publish(stopped("proxy", 3));
+    window.frames();
+    assert_eq!(mode_of_start(&mut window), Mode::Dhcp);
+    window.end.publish(stopped("auto", 4));
+    window.frames();
+    window.end.publish(stopped("proxy", 5));
+    window.frames();
+    assert_eq!(mode_of_start(&mut window), Mode::Proxy);
+}
+
 /// Writes pictures into the folder that BOOTYARD_PICTURES names.
 #[test]
 #[ignore = "for people to look at: BOOTYARD_PICTURES=DIR cargo test -p bootyard --lib first::pictures -- --ignored"]

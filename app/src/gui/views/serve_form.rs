@@ -25,6 +25,8 @@ const PROPOSED: &str = "192.168.77.1/24";
 pub(crate) struct ServeForm {
     interface: Option<String>,
     mode: Option<Mode>,
+    /// The mode that lab.toml had when this was held against it last.
+    configured: Option<Mode>,
     address: Option<String>,
     consent: bool,
 }
@@ -69,6 +71,11 @@ fn mode_of(text: &str) -> Option<Mode> {
     }
 }
 
+/// The mode that lab.toml has.
+fn configured(shot: &Snapshot) -> Option<Mode> {
+    shot.networks.first().and_then(|n| mode_of(&n.configured))
+}
+
 impl ServeForm {
     /// The chosen interface, if it is still there; otherwise what lab.toml names or what may be proposed.
     fn chosen<'a>(&self, shot: &'a Snapshot) -> Option<&'a InterfaceView> {
@@ -91,10 +98,17 @@ impl ServeForm {
         self.chosen(shot).cloned()
     }
 
+    /// Holds what was chosen against a newer snapshot: a mode that was written elsewhere since then is the one that is meant.
+    pub(crate) fn take(&mut self, shot: &Snapshot) {
+        let configured = configured(shot);
+        if self.configured != configured {
+            (self.mode, self.configured) = (None, configured);
+        }
+    }
+
     /// The mode that was chosen, else lab.toml's.
     fn mode(&self, shot: &Snapshot) -> Mode {
-        let configured = shot.networks.first().and_then(|n| mode_of(&n.configured));
-        self.mode.or(configured).unwrap_or_default()
+        self.mode.or_else(|| configured(shot)).unwrap_or_default()
     }
 
     /// The address that would be put on a bare interface, as it stands in the field.
@@ -173,9 +187,9 @@ impl ServeForm {
             );
         }
         ui.add_space(theme::GAP);
-        let mut mode = self.mode(shot);
-        mode_ui(ui, &mut mode);
-        self.mode = Some(mode);
+        let clicked = mode_ui(ui, self.mode(shot));
+        self.mode = clicked.or(self.mode);
+        let mode = self.mode(shot);
         if let (Some(check), Some(chosen)) = (check, chosen) {
             probe_ui(ui, check, chosen, mode);
         }
@@ -300,7 +314,9 @@ fn rate(speed: u32) -> String {
     }
 }
 
-fn mode_ui(ui: &mut Ui, mode: &mut Mode) {
+/// Returns the mode that was clicked.
+fn mode_ui(ui: &mut Ui, mode: Mode) -> Option<Mode> {
+    let mut clicked = None;
     ui.label(RichText::new(t!("Mode")).color(theme::palette(ui).weak));
     for (value, text, meaning) in [
         (
@@ -312,10 +328,13 @@ fn mode_ui(ui: &mut Ui, mode: &mut Mode) {
         (Mode::Proxy, "ProxyDHCP", t!("Gives boot information only; another server gives the addresses")),
     ] {
         ui.horizontal(|ui| {
-            ui.radio_value(mode, value, text);
+            if ui.radio(mode == value, text).clicked() {
+                clicked = Some(value);
+            }
             weak_ui(ui, meaning);
         });
     }
+    clicked
 }
 
 #[cfg(test)]
