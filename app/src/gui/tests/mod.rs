@@ -3,6 +3,7 @@
 mod brought;
 mod chain;
 mod check;
+mod dialogs;
 mod direct;
 mod disks;
 mod errors;

@@ -6,8 +6,8 @@ use bootyard_core::api::Command;
 use bootyard_core::boot::Arch;
 use bootyard_core::engine::recorded::RecordedHost;
 use eframe::egui::{
-    Align2, Area, Button, CollapsingHeader, Context, Grid, Id, Key, Label, LayerId, Order, RichText, ScrollArea,
-    TextEdit, Ui, Vec2, vec2,
+    Align2, Area, Button, CollapsingHeader, Context, Grid, Id, Label, LayerId, Order, RichText, ScrollArea, TextEdit,
+    Ui, Vec2, vec2,
 };
 
 use super::View;
@@ -109,8 +109,11 @@ pub(super) fn firmware_ui(ui: &mut Ui, view: &mut View<'_>, files: &[(PathBuf, A
     }
     buttons_ui(ui, view, |ui, view| {
         let add = primary_button_ui(ui, true, &count!(files.len(), "Add boot file", "Add {n} boot files"));
-        let enter = ui.memory(|m| m.focused().is_none()) && ui.input(|i| i.key_pressed(Key::Enter));
-        if add.clicked() || enter {
+        // It takes nothing away: Enter does it.
+        if ui.memory(|m| m.focused().is_none()) {
+            add.request_focus();
+        }
+        if add.clicked() {
             let commands = files.iter().map(|(path, ..)| Command::AddFirmware { from: path.clone() }).collect();
             let names: Vec<String> = files.iter().map(|(path, ..)| brought::shown(path)).collect();
             view.push(Action::SendAll(

@@ -3,7 +3,7 @@
 use bootyard_core::api::{Command, HostId, Snapshot};
 use bootyard_core::lab::Name;
 use bootyard_core::lang::said;
-use eframe::egui::{Button, Context, Id, Key, Modal, Response, RichText, ScrollArea, Ui, vec2};
+use eframe::egui::{Button, Context, Id, Key, Modal, RichText, ScrollArea, Ui, vec2};
 
 use super::View;
 use super::{brought, disk_dialogs, forms, keys, labs, machine_dialogs, palette, save};
@@ -162,18 +162,21 @@ pub(super) fn title_ui(ui: &mut Ui, text: &str) {
     ui.add_space(4.0);
 }
 
-/// The row at a dialog's end; Cancel is always there, and returned.
-pub(super) fn buttons_ui(ui: &mut Ui, view: &mut View<'_>, acts: impl FnOnce(&mut Ui, &mut View<'_>)) -> Response {
+/// The row at a dialog's end; Cancel is always there, and has the focus where nothing above took it: a keyboard is in the dialog from
+/// the start, and what it does by accident takes nothing away.
+pub(super) fn buttons_ui(ui: &mut Ui, view: &mut View<'_>, acts: impl FnOnce(&mut Ui, &mut View<'_>)) {
     ui.add_space(theme::GAP);
-    let row = ui.horizontal(|ui| {
+    ui.horizontal(|ui| {
         acts(ui, view);
         let cancel = ui.add(Button::new(t!("Cancel")).min_size(vec2(0.0, 28.0)));
         if cancel.clicked() {
             view.push(Action::CloseDialog);
         }
-        cancel.on_hover_text("Esc")
+        if ui.memory(|m| m.focused().is_none()) {
+            cancel.request_focus();
+        }
+        cancel.on_hover_text("Esc");
     });
-    row.inner
 }
 
 pub(super) fn names_ui(ui: &mut Ui, names: &[String]) {

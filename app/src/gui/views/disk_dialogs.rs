@@ -188,9 +188,9 @@ fn export_ui(
     end_ui(ui, view, t!("Export"), enter, made);
 }
 
-/// The row at the end of what destroys: Cancel has the focus from the start.
+/// The row at the end of what destroys.
 fn danger_ui(ui: &mut Ui, view: &mut View<'_>, enabled: bool, act: &str, command: impl FnOnce() -> (Command, String)) {
-    let cancel = buttons_ui(ui, view, |ui, view| {
+    buttons_ui(ui, view, |ui, view| {
         let pressed = ui.add_enabled_ui(enabled, |ui| danger_button_ui(ui, act).clicked()).inner;
         if pressed && enabled {
             let (command, said) = command();
@@ -198,9 +198,6 @@ fn danger_ui(ui: &mut Ui, view: &mut View<'_>, enabled: bool, act: &str, command
             view.push(Action::CloseDialog);
         }
     });
-    if ui.memory(|m| m.focused().is_none()) {
-        cancel.request_focus();
-    }
 }
 
 fn warn_ui(ui: &mut Ui, text: &str) {

@@ -45,9 +45,11 @@ pub(super) fn disk_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut DiskForm) {
     });
     ui.add_space(4.0);
     if form.empty {
-        text_field_ui(ui, t!("Size in GiB"), &mut form.gib, "32", 120.0);
+        let field = text_field_ui(ui, t!("Size in GiB"), &mut form.gib, "32", 120.0);
+        focus_first(ui, &field);
     } else {
-        path_ui(ui, view, t!("Image file"), &mut form.path, "/path/to/disk.qcow2", PickFor::Disk);
+        let field = path_ui(ui, view, t!("Image file"), &mut form.path, "/path/to/disk.qcow2", PickFor::Disk);
+        focus_first(ui, &field);
         weak_ui(ui, t!("Or drop the file onto this window."));
         if !form.named {
             form.name = derived_name(Path::new(form.path.trim()));
@@ -98,7 +100,8 @@ pub(super) fn profile_ui(ui: &mut Ui, view: &mut View<'_>, form: &mut ProfileFor
     title_ui(ui, t!("Add a profile"));
     ui.label(t!("Something to install or run: a kernel, its initrds, and answers for its installer."));
     ui.add_space(4.0);
-    path_ui(ui, view, t!("Kernel"), &mut form.kernel, "/path/to/linux", PickFor::Kernel);
+    let field = path_ui(ui, view, t!("Kernel"), &mut form.kernel, "/path/to/linux", PickFor::Kernel);
+    focus_first(ui, &field);
     let label = ui.label(RichText::new(t!("Initrds, one a line")).color(theme::palette(ui).weak));
     ui.horizontal_top(|ui| {
         let width = ui.available_width() - 100.0;
@@ -201,6 +204,13 @@ pub(super) fn path_ui(
         field
     });
     row.inner
+}
+
+/// The first field of a form has the focus where nothing else has it.
+fn focus_first(ui: &Ui, field: &Response) {
+    if ui.memory(|m| m.focused().is_none()) {
+        field.request_focus();
+    }
 }
 
 fn browse_ui(ui: &mut Ui, view: &mut View<'_>, label: &str, pick: PickFor) -> Response {
