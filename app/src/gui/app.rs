@@ -36,7 +36,7 @@ use super::views::settings::SettingsForm;
 use super::views::{View, brought, dialogs, first, host, images, labs as lab_views, network, top};
 use super::widgets::picker::Picker;
 use super::widgets::toast::Toasts;
-use super::{clock, say, targets, theme};
+use super::{clock, notice, say, targets, theme};
 
 mod settings;
 
@@ -686,6 +686,9 @@ impl eframe::App for App {
     fn logic(&mut self, ctx: &Context, _frame: &mut eframe::Frame) {
         let newest = self.handle.snapshot();
         if !Arc::ptr_eq(&self.shot, &newest) {
+            for notice::Notice { title, body } in notice::failed_jobs(&self.shot, &newest) {
+                self.toasts.say(ctx.input(|i| i.time), theme::Tone::Bad, format!("{title}\n{body}"));
+            }
             self.shot = newest;
             self.number += 1;
         }

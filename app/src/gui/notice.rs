@@ -114,13 +114,7 @@ impl Watch {
             .map(AsRef::as_ref)
             .collect();
 
-        let running: HashSet<u64> =
-            self.base.jobs.iter().filter(|job| job.state == JobState::Running).map(|job| job.id).collect();
-        let known: HashSet<u64> = self.base.jobs.iter().map(|job| job.id).collect();
-        let ended = shot
-            .jobs
-            .iter()
-            .filter(|job| running.contains(&job.id) || !known.contains(&job.id))
+        let ended = ended(&self.base, shot)
             .filter(|job| match job.state {
                 // These come by themselves: with each start, and after an import.
                 JobState::Done => !matches!(job.kind, JobKind::HashImage | JobKind::InspectDisk),
@@ -147,6 +141,21 @@ impl Watch {
         up.extend(others.map(|set| (String::new(), set.hosts.len())));
         News { failed, ended, up }
     }
+}
+
+/// What has failed from one snapshot to the next, each by itself: what the window says where it is seen.
+pub(super) fn failed_jobs(before: &Snapshot, shot: &Snapshot) -> Vec<Notice> {
+    if before.v == 0 {
+        return Vec::new();
+    }
+    ended(before, shot).filter(|job| matches!(job.state, JobState::Failed { .. })).map(say_job).collect()
+}
+
+/// Jobs that are not under way any more, or that began and ended from one snapshot to the next.
+fn ended<'a>(before: &Snapshot, shot: &'a Snapshot) -> impl Iterator<Item = &'a JobView> + use<'a> {
+    let running = |job: &&JobView| job.state == JobState::Running;
+    let over: HashSet<u64> = before.jobs.iter().filter(|job| !running(job)).map(|job| job.id).collect();
+    shot.jobs.iter().filter(move |job| !running(job) && !over.contains(&job.id))
 }
 
 /// All machines of an act came up after it.

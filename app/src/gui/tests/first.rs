@@ -162,6 +162,13 @@ fn a_mode_that_was_written_elsewhere_is_not_taken_back_by_start() {
     assert_eq!(mode_of_start(&mut window), Mode::Proxy);
 }
 
+#[test]
+fn what_is_being_brought_in_is_shown_at_the_first_start_too() {
+    let mut window = Window::over(Snapshot { jobs: bench(0).jobs, ..with_address() });
+    window.looked(report());
+    assert!(window.sees("Importing fedora-41.qcow2"));
+}
+
 /// Writes pictures into the folder that BOOTYARD_PICTURES names.
 #[test]
 #[ignore = "for people to look at: BOOTYARD_PICTURES=DIR cargo test -p bootyard --lib first::pictures -- --ignored"]

@@ -484,6 +484,27 @@ fn a_dropped_image_fills_the_form_and_a_job_can_be_cancelled() {
 }
 
 #[test]
+fn each_task_that_fails_is_said_with_its_reason_on_every_screen() {
+    let with = |state: JobState| {
+        let mut shot = bench(1);
+        let one = JobView { state, ..shot.jobs[0].clone() };
+        let other = JobView { id: one.id + 1, what: "ubuntu.img".into(), ..one.clone() };
+        shot.jobs = vec![one, other];
+        shot
+    };
+    let failed = || with(JobState::Failed { error: "no space left on the disk".into() });
+    let mut window = Window::over(failed());
+    assert!(!window.sees("No space left"), "it was so before");
+    window.end.publish(with(JobState::Running));
+    window.frames();
+    window.end.publish(failed());
+    window.frames();
+    for what in ["fedora-41.qcow2", "ubuntu.img"] {
+        assert!(window.sees(&format!("Failed: Import {what}\nNo space left on the disk.")), "{what}");
+    }
+}
+
+#[test]
 fn what_a_machine_calls_itself_cannot_break_the_window() {
     let mut rude = host(1, Stage::Waiting, Boot::Wait);
     rude.name = Some("\u{202e}\u{1b}[31m\nroot".repeat(50));

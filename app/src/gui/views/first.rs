@@ -7,7 +7,7 @@ use eframe::egui::{CentralPanel, Label, Panel, RichText, ScrollArea, Ui};
 
 use super::check::Check;
 use super::serve_form::ServeForm;
-use super::top::lab_banners_ui;
+use super::top::{jobs_ui, lab_banners_ui};
 use super::{View, labs, network};
 use crate::gui::action::{Action, UiCommand};
 use crate::gui::labs as lab_names;
@@ -45,6 +45,7 @@ pub(crate) fn first_start_ui(
                 }
                 labs::elsewhere_ui(ui, view);
                 lab_banners_ui(ui, view, gone);
+                jobs_ui(ui, view.shot);
                 theme::card_frame(ui).show(ui, |ui| {
                     ui.set_min_width(ui.available_width());
                     form.fields_ui(ui, view, Some(check));
