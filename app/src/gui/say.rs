@@ -183,9 +183,10 @@ pub(super) fn job_done(job: &JobView) -> String {
     }
 }
 
-/// What a session without an end has moved; its last rate is no longer true when it is `silent`.
-pub(super) fn traffic(p: &Progress, silent: bool) -> String {
-    progress(&Progress { rate: if silent { 0 } else { p.rate }, ..*p })
+/// How far a machine's transfer is now: its last rate, and the time that would be left at it, are no longer true when it is silent.
+pub(super) fn progress_now(host: &HostView, now: Timestamp) -> Option<Progress> {
+    let p = host.progress.as_ref()?;
+    Some(Progress { rate: if is_silent(host, now) { 0 } else { p.rate }, ..*p })
 }
 
 /// Whether nothing came of it for some seconds.

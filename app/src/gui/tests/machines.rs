@@ -276,6 +276,31 @@ fn f1_has_every_key() {
 }
 
 #[test]
+fn a_silent_transfer_has_no_rate_and_no_time_left() {
+    let loading = |seconds| {
+        let progress = Some(Progress { done: 100 << 20, total: 400 << 20, rate: 11 << 20 });
+        let (last_seen, group) = (Some(sample::ago(seconds)), Some("room-1".to_owned()));
+        let machine = HostView { progress, last_seen, group, ..host(1, Stage::Loading, Boot::Wait) };
+        Snapshot { hosts: vec![Arc::new(machine)], jobs: vec![], ..bench(0) }
+    };
+    let rates = |shot: &Snapshot| {
+        let list = super::super::views::hosts_model::Choice::default().list(shot, now());
+        list.sections.iter().map(|sum| sum.rate).collect::<Vec<_>>()
+    };
+    assert_eq!(rates(&loading(0)), [11 << 20]);
+    assert_eq!(rates(&loading(60)), [0]);
+    let mut window = Window::over(loading(0));
+    assert!(window.sees("100 MiB of 400 MiB at 11 MiB/s, 27 s left"));
+    window.end.publish(loading(60));
+    window.frames();
+    let tells_rate = |window: &Window| window.sees("11 MiB/s") || window.sees("s left");
+    assert!(window.sees("100 MiB of 400 MiB") && !tells_rate(&window));
+    window.key(Modifiers::NONE, Key::ArrowDown);
+    window.key(Modifiers::NONE, Key::Enter);
+    assert!(window.sees("This boot") && window.sees("100 MiB of 400 MiB") && !tells_rate(&window));
+}
+
+#[test]
 fn machines_that_are_gone_are_folded_away_and_opened_by_a_click() {
     let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2);
     let gone = HostView { last_seen: Some(long_ago), ..host(5, Stage::Absent, Boot::Local) };

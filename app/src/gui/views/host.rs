@@ -64,14 +64,14 @@ pub(crate) fn host_ui(ui: &mut Ui, view: &mut View<'_>, id: HostId, panes: Panes
         }
         maintenance::callout_ui(ui, view, host);
         direct::callout_ui(ui, view, host);
-        if let Some(p) = &host.progress {
+        if let Some(p) = say::progress_now(host, view.now) {
             let what = host.activity.as_deref().map(|text| say::quoted(text, say::CLIENT_TEXT)).unwrap_or_default();
             ui.horizontal(|ui| {
                 ui.label(&what);
                 if p.total == 0 {
-                    weak_ui(ui, say::traffic(p, say::is_silent(host, view.now)));
+                    weak_ui(ui, say::progress(&p));
                 } else {
-                    progress::progress_ui(ui, p, say::stage_tone(host.stage), &what);
+                    progress::progress_ui(ui, &p, say::stage_tone(host.stage), &what);
                 }
             });
         }

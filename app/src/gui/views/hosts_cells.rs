@@ -162,12 +162,10 @@ pub(super) fn row_menu_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView, mea
 
 /// What goes on: what is wrong first, then what grows, then what it does.
 pub(super) fn now_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) {
-    let now = view.now;
-    let silent = say::is_silent(host, now);
     let worst = finding::worst(&host.findings);
     let stopped = |f: &Finding| f.severity == Severity::Error || host.stage == Stage::Failed;
     let activity = host.activity.as_deref().map(|text| say::quoted(text, say::CLIENT_TEXT)).unwrap_or_default();
-    match (worst, &host.progress) {
+    match (worst, say::progress_now(host, view.now)) {
         (Some((worst, tone)), progress) if stopped(worst) || progress.is_none() => {
             if chip_ui(ui, worst, tone) {
                 view.show(Screen::Host(host.id));
@@ -177,13 +175,13 @@ pub(super) fn now_ui(ui: &mut Ui, view: &mut View<'_>, host: &HostView) {
         (_, Some(p)) if p.total == 0 => {
             let target = activity.starts_with("iqn.").then(|| activity.rsplit(':').next()).flatten();
             let what = target.map_or_else(|| activity.clone(), |disk| t!("Disk {disk}", disk = disk));
-            weak_ui(ui, format!("{what}: {}", say::traffic(p, silent)));
+            weak_ui(ui, format!("{what}: {}", say::progress(&p)));
         }
         (_, Some(p)) => {
             ui.vertical(|ui| {
                 ui.spacing_mut().item_spacing.y = 1.0;
                 ui.add_space(ABOVE);
-                progress::progress_ui(ui, p, say::stage_tone(host.stage), &activity);
+                progress::progress_ui(ui, &p, say::stage_tone(host.stage), &activity);
                 small_ui(ui, &activity);
             });
         }

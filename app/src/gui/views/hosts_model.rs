@@ -306,7 +306,7 @@ impl Choice {
             };
             if with_line {
                 list.rows.push(Row::Section(list.sections.len()));
-                list.sections.push(sum(shot, section, open, &part));
+                list.sections.push(sum(shot, section, open, &part, now));
             }
             if open || !with_line {
                 list.shown.extend(part.iter().filter_map(|at| shot.hosts.get(*at)).map(|h| h.id));
@@ -449,11 +449,11 @@ fn is_gone(host: &HostView, now: Timestamp) -> bool {
     }
 }
 
-fn sum(shot: &Snapshot, section: Section, open: bool, part: &[usize]) -> Sum {
+fn sum(shot: &Snapshot, section: Section, open: bool, part: &[usize], now: Timestamp) -> Sum {
     let hosts = || part.iter().filter_map(|at| shot.hosts.get(*at));
     let states =
         [Chip::Waiting, Chip::Booting, Chip::Running, Chip::Failed].map(|chip| hosts().filter(|h| chip.has(h)).count());
-    let loading = hosts().filter(|h| Chip::Booting.has(h)).filter_map(|h| h.progress.as_ref());
+    let loading = hosts().filter(|h| Chip::Booting.has(h)).filter_map(|h| say::progress_now(h, now));
     let rate = loading.map(|p| p.rate).sum();
     Sum { section, open, machines: hosts().map(|h| h.id).collect(), states, rate }
 }

@@ -227,8 +227,8 @@ fn card_ui(ui: &mut Ui, view: &View<'_>, host: &HostView, seat: Seat, rect: Rect
     let mut tip = say::stage_meaning(host.stage).to_owned();
     if let Some((finding, _)) = finding::worst(&host.findings) {
         tip = say::sentence(&finding.seen);
-    } else if let Some(progress) = &host.progress {
-        tip = say::traffic(progress, say::is_silent(host, view.now));
+    } else if let Some(progress) = say::progress_now(host, view.now) {
+        tip = say::progress(&progress);
     }
     response.on_hover_text(format!("{name}: {tip}"))
 }
