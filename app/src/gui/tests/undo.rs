@@ -11,9 +11,42 @@ fn local(window: &mut Window, n: u64) {
     window.wait_for(&format!("pc-{n:02}: Local disk"));
 }
 
-fn undo_of(window: &mut Window, at: usize) {
+/// Notes go after a while of the window's clock, of which each frame of a test is a quarter of a second: here it stands still.
+fn still(mut window: Window) -> Window {
+    window.harness.input_mut().time = Some(10.0);
+    window
+}
+
+/// Clicks the one of this note, of so many.
+fn undo_of(window: &mut Window, at: usize, all: usize) {
+    for _ in 0..2000 {
+        if window.harness.query_all_by_label("Undo").count() == all {
+            break;
+        }
+        // Its answer is on its way.
+        std::thread::sleep(Duration::from_millis(5));
+        window.frames();
+    }
+    window.frames();
+    assert_eq!(window.harness.query_all_by_label("Undo").count(), all);
     window.harness.get_all_by_label("Undo").nth(at).unwrap().click();
     window.frames();
+}
+
+#[test]
+fn a_click_on_a_note_that_is_just_going_takes_nothing_else_back() {
+    let mut window = still(Window::over(three_waiting()));
+    local(&mut window, 1);
+    window.harness.input_mut().time = Some(14.0);
+    local(&mut window, 2);
+    window.frames();
+    assert_eq!(window.harness.query_all_by_label("Undo").count(), 2);
+    window.harness.get_all_by_label("Undo").next().unwrap().click();
+    // The first note's time is over with this frame.
+    window.harness.input_mut().time = Some(18.5);
+    window.frames();
+    assert_eq!(window.harness.query_all_by_label("Undo").count(), 1);
+    window.sent_nothing();
 }
 
 #[test]
@@ -85,10 +118,10 @@ fn an_installation_of_one_machine_comes_back_only_after_a_question() {
 
 #[test]
 fn the_way_back_of_an_older_note_leaves_the_newer_one() {
-    let mut window = Window::over(three_waiting());
+    let mut window = still(Window::over(three_waiting()));
     local(&mut window, 1);
     local(&mut window, 2);
-    undo_of(&mut window, 0);
+    undo_of(&mut window, 0, 2);
     assert_eq!(window.done(), Command::Assign { hosts: vec![HostId(1)], to: Boot::Wait });
     window.wait_for("Given back to 1 machine");
     window.key(Modifiers::COMMAND, Key::Z);
@@ -97,14 +130,12 @@ fn the_way_back_of_an_older_note_leaves_the_newer_one() {
 
 #[test]
 fn two_notes_that_say_the_same_have_each_their_way_back() {
-    let mut window = Window::over(one_waiting());
+    let mut window = still(Window::over(one_waiting()));
     local(&mut window, 1);
     let hosts = vec![Arc::new(host(1, Stage::Waiting, Boot::Local))];
     window.end.publish(Snapshot { hosts, ..bench(0) });
     window.key(Modifiers::NONE, Key::L);
     assert!(matches!(window.done(), Command::Assign { to: Boot::Local, .. }));
-    window.harness.run_steps(2);
-    assert_eq!(window.harness.query_all_by_label("Undo").count(), 2);
-    undo_of(&mut window, 0);
+    undo_of(&mut window, 0, 2);
     assert_eq!(window.done(), Command::Assign { hosts: vec![HostId(1)], to: Boot::Wait });
 }

@@ -71,7 +71,6 @@ impl Toasts {
     /// Draws them above everything but dialogs.
     pub(crate) fn show(&mut self, ctx: &Context, out: &mut Vec<Action>) {
         let now = ctx.input(|i| i.time);
-        self.list.retain(|t| t.until > now);
         let Some(next) = self.list.iter().map(|t| t.until).reduce(f64::min) else { return };
         ctx.request_repaint_after(Duration::from_secs_f64((next - now).clamp(0.05, 60.0)));
         let mut closed = None;
@@ -81,30 +80,33 @@ impl Toasts {
             .interactable(true)
             .show(ctx, |ui| {
                 for toast in &self.list {
-                    theme::callout_frame(ui, toast.tone).show(ui, |ui| {
-                        ui.horizontal(|ui| {
-                            icon::tone_ui(ui, toast.tone);
-                            ui.scope(|ui| {
-                                ui.set_max_width(380.0);
-                                ui.label(RichText::new(&toast.text).color(theme::palette(ui).strong));
+                    // A click is its own note's: when one before it goes, its place is another one's.
+                    ui.push_id(toast.number, |ui| {
+                        theme::callout_frame(ui, toast.tone).show(ui, |ui| {
+                            ui.horizontal(|ui| {
+                                icon::tone_ui(ui, toast.tone);
+                                ui.scope(|ui| {
+                                    ui.set_max_width(380.0);
+                                    ui.label(RichText::new(&toast.text).color(theme::palette(ui).strong));
+                                });
+                                if let Some(back) = &toast.back
+                                    && ui.button(t!("Undo")).clicked()
+                                {
+                                    out.push(Action::Undo(back.clone()));
+                                    closed = Some(toast.number);
+                                }
+                                let dismiss = eframe::egui::Button::new(t!("Dismiss")).frame_when_inactive(false);
+                                let dismiss =
+                                    ui.add(dismiss).accessible_name(format!("{}: {}", t!("Dismiss"), toast.text));
+                                if dismiss.clicked() {
+                                    closed = Some(toast.number);
+                                }
                             });
-                            if let Some(back) = &toast.back
-                                && ui.button(t!("Undo")).clicked()
-                            {
-                                out.push(Action::Undo(back.clone()));
-                                closed = Some(toast.number);
-                            }
-                            let dismiss = eframe::egui::Button::new(t!("Dismiss")).frame_when_inactive(false);
-                            let dismiss = ui.add(dismiss).accessible_name(format!("{}: {}", t!("Dismiss"), toast.text));
-                            if dismiss.clicked() {
-                                closed = Some(toast.number);
-                            }
                         });
                     });
                 }
             });
-        if let Some(number) = closed {
-            self.list.retain(|t| t.number != number);
-        }
+        // Last: whoever clicks now means what was seen until now, not the note that takes its place.
+        self.list.retain(|t| t.until > now && Some(t.number) != closed);
     }
 }
