@@ -12,7 +12,7 @@ use crate::api::{EventKind, ServiceKind};
 use crate::boot::PlanNetwork;
 use crate::net::Interface;
 
-/// So long it is tried to begin again.
+/// So long it is tried to begin again where it fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Tries are so far apart.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -44,11 +44,12 @@ impl Run {
                 self.stop(oneshot::channel().0);
             }
         } else if let Some(again) = &mut self.again {
-            if now >= again.until {
+            // While a card is out there is nothing to try: it is waited for.
+            let failed = again.failed.take_if(|_| now >= again.until);
+            if failed.is_some() {
                 // It is no longer tried: that is the end, and whoever watches this program is told.
-                let error = again.failed.take();
                 self.again = None;
-                self.shared.report(None, EventKind::EngineStopped { error });
+                self.shared.report(None, EventKind::EngineStopped { error: failed });
             } else if now >= again.next && ready(&self.shared.state()) {
                 again.next = now + PAUSE;
                 self.start(oneshot::channel().0);
