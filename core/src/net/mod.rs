@@ -16,6 +16,7 @@ mod files;
 #[cfg(target_os = "linux")]
 pub mod helper;
 mod interfaces;
+mod latency;
 #[cfg(target_os = "linux")]
 mod linux;
 mod memory;
@@ -50,6 +51,7 @@ pub use files::raise_open_files;
 #[cfg(target_os = "linux")]
 pub use helper::Helper;
 pub use interfaces::{interfaces, is_bridge, neighbour, way_to};
+pub use latency::QuickWaking;
 pub use memory::give_memory_back;
 pub use privileges::{drop_privileges, free_space};
 pub use segments::{MOST_BYTES, MOST_SEGMENTS, cut_sends, is_uncut};

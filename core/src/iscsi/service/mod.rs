@@ -23,7 +23,7 @@ use self::registry::Registry;
 use super::Gate;
 use crate::api::{Reporter, Who};
 use crate::machine::Now;
-use crate::net::{NetError, PortSet, TcpSpec, suit_a_lan};
+use crate::net::{NetError, PortSet, QuickWaking, TcpSpec, suit_a_lan};
 use crate::trace::own::Tap;
 
 /// What the target needs.
@@ -118,8 +118,8 @@ pub fn start<G: Gate>(config: Config<G>) -> Result<Service, NetError> {
     };
     let accept = Arc::new(move |listener: &TcpListener, asleep: &PipeReader| accept::accept(&shared, listener, asleep));
     let telling = {
-        let progress = progress.clone();
-        let thread = std::thread::Builder::new().name("iscsi-progress".into()).spawn(move || progress.run());
+        let (progress, waking) = (progress.clone(), QuickWaking::open());
+        let thread = std::thread::Builder::new().name("iscsi-progress".into()).spawn(move || progress.run(waking));
         thread.map_err(|source| NetError::Io { what: "cannot start a thread for iSCSI".to_owned(), source })?
     };
     let mut service = Service {

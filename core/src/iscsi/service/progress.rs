@@ -1,4 +1,4 @@
-//! Tells people how much sessions move, four times a second at most.
+//! Tells people how much sessions move, four times a second at most; and the operating system to wake quickly while that is much.
 //!
 //! One thread does it for all of them. A session that did it by itself would have to wake up in time to tell its last bytes, and so set
 //! a timer with each wait for a command, which costs more than to count.
@@ -11,9 +11,12 @@ use std::time::Duration;
 use crate::api::{EventKind, Observation, Reporter, Who};
 use crate::iscsi::machine::Moved;
 use crate::machine::Now;
+use crate::net::QuickWaking;
 
 /// A session's progress is told at most this often.
 const EVERY: Duration = Duration::from_millis(250);
+/// From so many bytes in that time on machines boot, and wait for each block: less is what systems write down while they run.
+const MUCH: u64 = 256 << 10;
 
 /// What is to be told of one session.
 #[derive(Debug)]
@@ -59,16 +62,16 @@ impl Drop for Counted {
 }
 
 impl Told {
-    /// Tells of what has moved since the last time; whether anything has.
-    fn tell(&mut self, session: u16, reporter: &Reporter) -> bool {
+    /// Tells of what has moved since the last time; how many bytes that are.
+    fn tell(&mut self, session: u16, reporter: &Reporter) -> u64 {
         let (read, written) = self.moved.bytes();
-        if self.last == (read, written) {
-            return false;
+        let before = std::mem::replace(&mut self.last, (read, written));
+        let bytes = (read - before.0).saturating_add(written - before.1);
+        if bytes > 0 {
+            let kind = EventKind::IscsiProgress { target: self.target.clone(), session, read, written };
+            reporter.report(Now::read(), Observation::of(self.who.clone(), kind));
         }
-        self.last = (read, written);
-        let kind = EventKind::IscsiProgress { target: self.target.clone(), session, read, written };
-        reporter.report(Now::read(), Observation::of(self.who.clone(), kind));
-        true
+        bytes
     }
 }
 
@@ -104,12 +107,15 @@ impl Progress {
     }
 
     /// Tells until [`Progress::stop`].
-    pub(super) fn run(&self) {
+    pub(super) fn run(&self, mut waking: QuickWaking) {
+        let mut quickly = false;
         let mut inner = self.inner();
         while !inner.over {
-            let mut any = false;
-            for (session, told) in &mut inner.sessions {
-                any |= told.tell(*session, &self.reporter);
+            let moved: u64 = inner.sessions.iter_mut().map(|(session, told)| told.tell(*session, &self.reporter)).sum();
+            let any = moved > 0;
+            if quickly != (moved >= MUCH) {
+                quickly = !quickly;
+                waking.want(quickly);
             }
             let resting = self.resting.load(Ordering::Relaxed);
             if !any && resting {
@@ -159,9 +165,12 @@ mod tests {
     fn what_moves_is_told_whether_the_thread_rests_or_not_and_the_last_of_it_at_the_end() {
         let (reporter, reports) = reports();
         let progress = Arc::new(Progress::new(reporter));
+        let device = tempfile::NamedTempFile::new().unwrap();
+        let waking = device.reopen().unwrap();
+        let wishes = || std::fs::read(device.path()).unwrap().len() / size_of::<i32>();
         let thread = {
             let progress = progress.clone();
-            std::thread::spawn(move || progress.run())
+            std::thread::spawn(move || progress.run(QuickWaking::over(waking)))
         };
         let moved = Arc::<Moved>::default();
         moved.written(7);
@@ -178,11 +187,20 @@ mod tests {
         moved.read(100);
         std::thread::sleep(EVERY * 2);
         assert!(reports.waiting().is_empty(), "nobody woke it");
+        assert_eq!(wishes(), 0, "a few bytes are no reason to keep processors awake");
         progress.moved();
         assert_eq!(next(&reports), 111);
+        moved.read(MUCH);
+        assert_eq!(next(&reports), 111 + MUCH);
+        let limit = Instant::now() + Duration::from_secs(30);
+        // From then on, and no more when nothing has moved for a while.
+        while wishes() < 2 {
+            assert!(Instant::now() < limit, "{} wishes", wishes());
+            std::thread::sleep(Duration::from_millis(5));
+        }
         moved.read(1000);
         drop(counted);
-        assert_eq!(next(&reports), 1111);
+        assert_eq!(next(&reports), 1111 + MUCH);
         progress.stop();
         thread.join().unwrap();
         assert!(reports.waiting().is_empty());
